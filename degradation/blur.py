@@ -1,0 +1,91 @@
+"""Blur: convolution with the point spread function of a lens out of focus or of a camera that moved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from degradation._lazy import LazyModule
+from degradation.kind import Factor, Kind, Measurement, Words, choice, fft_filter, luma, uniform
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+KERNEL = 49  # px
+TYPES = ("gaussian", "defocus", "motion")
+SHARE = (1.0, 0.95, 0.6)  # strength against a gaussian of the same width: motion spares one direction
+
+
+class Blur(Kind):
+    name, formation, main = "blur", 10, "width"
+    factors = (
+        choice("type", TYPES, "shape of the point spread function"),
+        Factor("width", "px", 0.3, 8, 0.1, "standard deviation of the point spread function along its longest axis"),
+        Factor("angle", "degrees", 0, 175, 5, "direction of motion, anticlockwise from the horizontal"),
+    )
+    measurement = Measurement(
+        "gradient decay",
+        "",
+        (0.2, 0.27, 0.34, 0.41, 0.48, 0.55, 0.62, 0.69, 0.76),
+        "gradient energy left after a 3x3 mean",
+    )
+    words = Words("blur", "a lens out of focus or a camera that moved", "soft edges and lost detail", "deblur")
+    curve = (
+        (0, 0), (0.06855, 2), (0.1417, 5), (0.2568, 10), (0.3775, 15), (0.5106, 20), (0.6609, 25), (0.8339, 30),
+        (1.036, 35), (1.275, 40), (1.562, 45), (1.914, 50), (2.355, 55), (2.93, 60), (3.724, 65), (4.948, 70),
+        (7.7, 75.2),
+    )  # fmt: skip
+
+    def sample(self, count, generator):
+        index = torch.randint(0, 3, (count,), generator=generator, device=generator.device)
+        return {"type": index, "angle": uniform(count, 0, 180, generator)}
+
+    def _share(self, factors):
+        return torch.tensor(SHARE, device=factors["type"].device)[factors["type"].long()]
+
+    def magnitude(self, factors):
+        return (factors["width"] - 0.3) * self._share(factors)
+
+    def solve(self, magnitude, factors):
+        return magnitude / self._share(factors) + 0.3
+
+    def apply(self, image_BCHW, factors, seed):
+        generator = self.generator(seed, image_BCHW.device)
+        return fft_filter(image_BCHW, kernel(factors, generator)).clamp(0, 1)
+
+    def measure(self, image_BCHW):
+        y = luma(image_BCHW)
+        soft = torch.nn.functional.avg_pool2d(y, 3, 1)
+        return gradient_energy(soft) / gradient_energy(y[..., 1:-1, 1:-1]).clamp(min=1e-9)
+
+
+def gradient_energy(y_B1HW):
+    dx, dy = y_B1HW.diff(dim=-1), y_B1HW.diff(dim=-2)
+    return (dx**2).mean((1, 2, 3)) + (dy**2).mean((1, 2, 3))
+
+
+def kernel(factors, generator):
+    """(B, K, K), sum 1."""
+    width, index = factors["width"].view(-1, 1, 1), factors["type"].view(-1, 1, 1)
+    batch, device = len(width), width.device
+    axis = torch.arange(KERNEL, device=device) - KERNEL // 2
+    y, x = torch.meshgrid(-axis, axis, indexing="ij")
+    angle = torch.deg2rad(factors["angle"]).view(-1, 1, 1)
+
+    def draw(low, high):
+        return uniform(batch, low, high, generator).view(-1, 1, 1)
+
+    along = x * torch.cos(angle) + y * torch.sin(angle)
+    across = -x * torch.sin(angle) + y * torch.cos(angle)
+    aspect = draw(0.5, 1.5).clamp(max=1)
+    gaussian = torch.exp(-0.5 * ((along / width) ** 2 + (across / (width * aspect)) ** 2))
+    disc = (2 * width - torch.hypot(along, across) + 0.5).clamp(0, 1)
+    length = width * 12**0.5
+    bend = across - draw(-0.5, 0.5).clamp(-0.25, 0.25) * along**2 / length.clamp(min=1)
+    line = (length / 2 - along.abs() + 0.5).clamp(0, 1) * torch.exp(-0.5 * (bend / draw(0.35, 0.8)) ** 2)
+    shape = torch.where(index == 0, gaussian, torch.where(index == 1, disc, line))
+    return shape / shape.sum((1, 2), keepdim=True)
+
+
+KIND = Blur()

@@ -1,0 +1,255 @@
+"""The Diagnosis: what happened to a picture, how much, by which cause, in what scene. Label, output, condition, report.
+
+States: a kind that is missing from `findings` was not asked; `present: null` means it could not be said. Neither is 0.
+JSON is compact and canonical: `Diagnosis.to_json()`; `Diagnosis.from_json()` reads it and says what is wrong with it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from degradation.kind import Kind, canonical, kinds
+from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+
+SCHEMA_VERSION: Literal["1"] = "1"
+State = Literal["present", "absent", "unknown", "not_asked"]
+QUALITY_WORDS = ((85, "excellent"), (65, "good"), (45, "fair"), (25, "poor"), (0, "bad"))
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Scene(_Strict):
+    """What the picture shows. The built-in reasoner chooses from closed lists and leaves summary and objects null."""
+
+    summary: str | None = None
+    lighting: str | None = None
+    colours: list[str] | None = None
+    texture: str | None = None
+    layout: str | None = None
+    objects: list[str] | None = None
+
+
+class Finding(_Strict):
+    """One kind: evidence first, then whether, how much, and by which physical factors."""
+
+    evidence: str | None = None
+    present: bool | None
+    severity: int | None = Field(ge=0, le=100)
+    factors: dict[str, int | float | str] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Finding:
+        if self.present is None and self.severity is not None:
+            raise ValueError("severity must be null where `present` is null (could not say)")
+        if self.present is not None and self.present != bool(self.severity):
+            raise ValueError(
+                f"severity is 0 if and only if not present; got present={self.present}, severity={self.severity}"
+            )
+        if not self.present and self.factors:
+            raise ValueError("factors belong to a finding that is present")
+        return self
+
+
+class Quality(_Strict):
+    """Technical quality 0-100 (100 = nothing lost), aesthetic quality if somebody can tell, and who says so."""
+
+    technical: int | None = Field(default=None, ge=0, le=100)
+    aesthetic: int | None = Field(default=None, ge=0, le=100)
+    words: str | None = None
+    source: str = "model"
+
+
+class Diagnosis(_Strict):
+    """See the module. `findings` are in the order of reasoning, `plan` in the order of restoration."""
+
+    schema_version: Literal["1"] = SCHEMA_VERSION
+    scene: Scene = Scene()
+    findings: dict[str, Finding]
+    quality: Quality = Quality()
+    plan: list[str] = []
+
+    @model_validator(mode="after")
+    def _known(self) -> Diagnosis:
+        known = kinds()
+        for name, finding in self.findings.items():
+            if name not in known:
+                raise ValueError(f"unknown kind {name!r}; known: {', '.join(known)}")
+            for factor, value in finding.factors.items():
+                try:
+                    spec = known[name].factor(factor)
+                    number = spec.value(value)
+                except ValueError as error:
+                    raise ValueError(f"findings.{name}.factors: {error}") from None
+                finding.factors[factor] = value if spec.choices else canonical(number)
+        astray = [name for name in self.plan if not self.findings.get(name, _ABSENT).present]
+        if astray:
+            raise ValueError(f"the plan names {', '.join(astray)}, which the findings do not hold present")
+        return self
+
+    def state(self, kind: str) -> State:
+        if kind not in self.findings:
+            return "not_asked"
+        present = self.findings[kind].present
+        return "unknown" if present is None else "present" if present else "absent"
+
+    @property
+    def present(self) -> list[str]:
+        """Kinds held present, in the order of the findings."""
+        return [name for name, finding in self.findings.items() if finding.present]
+
+    def to_json(self) -> str:
+        return json.dumps(self.model_dump(), separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, origin: str = "diagnosis") -> Diagnosis:
+        """Read a Diagnosis, or the `diagnosis` inside a record. ValueError names `origin` and each mistake."""
+        try:
+            data = json.loads(text)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{origin}: not JSON ({error})") from None
+        if isinstance(data, dict) and isinstance(data.get("before"), dict):  # what `rnr restore` writes
+            data = data["before"]
+        if isinstance(data, dict) and "diagnosis" in data:  # a DiagnosisRecord
+            data = data["diagnosis"]
+        if not isinstance(data, dict):
+            raise ValueError(f"{origin}: holds no diagnosis")
+        version = data.get("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"{origin}: schema version {version!r}; this release reads {SCHEMA_VERSION!r}: diagnose again"
+            )
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            mistakes = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'diagnosis'}: {e['msg']}" for e in error.errors())
+            raise ValueError(f"{origin}: {mistakes}") from None
+
+    @classmethod
+    def read(cls, path: str | Path) -> Diagnosis:
+        """Read a file, with or without a byte order mark. Raises ValueError that names it, or OSError."""
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: not UTF-8 text") from None
+        return cls.from_json(text, str(path))
+
+
+_ABSENT = Finding(present=False, severity=0)
+
+
+class Belief(_Strict):
+    """What a reasoner believes of one kind, beyond its greedy words."""
+
+    probability: float  # P(present)
+    severity_if_present: float  # E[severity | present]
+    spread: float  # standard deviation of severity | present
+    interval: tuple[float, float] | None = None  # central 80% of severity | present
+
+    @property
+    def expected_severity(self) -> float:
+        """P(present) x E[severity | present]: what rewards and the agent read."""
+        return self.probability * self.severity_if_present
+
+
+class TokenTrace(_Strict):
+    """The chosen tokens: id, log-probability among the legal ones, and where in the text the field stands."""
+
+    field: str  # path in the Diagnosis, such as findings.noise.severity
+    start: int  # span in `text`, characters
+    end: int
+    token_ids: list[int]
+    logprobs: list[float]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the field's value, given all before it."""
+        from math import exp
+
+        return exp(sum(self.logprobs))
+
+
+class DiagnosisRecord(_Strict):
+    """Everything about one diagnosis. `diagnosis` is None and `error` says why where none could be made."""
+
+    diagnosis: Diagnosis | None
+    beliefs: dict[str, Belief] = {}
+    text: str = ""
+    trace: list[TokenTrace] = []
+    picture_size: tuple[int, int] | None = None  # width, height
+    model: str = ""
+    model_hash: str = ""
+    prompt: str = ""
+    prompt_version: str = ""
+    settings: dict[str, Any] = {}
+    forward_passes: int = 0
+    seconds: float = 0.0
+    error: str | None = None
+
+    def expected_severity(self, kind: str) -> float | None:
+        """None where the kind was not asked or could not be scored: never 0 for that."""
+        belief = self.beliefs.get(kind)
+        return belief.expected_severity if belief else None
+
+
+def reasoning_order(known: dict[str, Kind] | None = None) -> list[str]:
+    """Last formed, first seen: the order of the findings and of the default plan."""
+    return list(reversed(known or kinds()))
+
+
+def quality_words(technical: int) -> str:
+    return next(words for edge, words in QUALITY_WORDS if technical >= edge)
+
+
+def diagnosis_schema(names: list[str] | None = None, closed: bool = False) -> dict[str, Any]:
+    """JSON schema of a Diagnosis with a finding for each of these kinds, for structured outputs.
+
+    Severities are integers 0-100, factors are bounded. `closed` limits evidence and scene to the built-in words.
+    """
+    known = kinds()
+    asked = names or reasoning_order(known)
+
+    def obj(properties: dict[str, Any]) -> dict[str, Any]:
+        return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+    def words(options: tuple[str, ...]) -> dict[str, Any]:
+        return {"enum": list(options)} if closed else {"type": "string", "maxLength": 80}
+
+    def finding(kind: Kind) -> dict[str, Any]:
+        evidence = {"enum": list(kind.measurement.texts)} if closed else {"type": "string", "maxLength": 200}
+        factors = {f.name: _factor_schema(f, closed) for f in kind.factors}
+        absent = {"evidence": evidence, "present": {"const": False}, "severity": {"const": 0}, "factors": obj({})}
+        severity = {"type": "integer", "minimum": 1, "maximum": 100}
+        present = {"evidence": evidence, "present": {"const": True}, "severity": severity, "factors": obj(factors)}
+        return {"anyOf": [obj(absent), obj(present)]}
+
+    anything: dict[str, Any] = {"type": "null"} if closed else {"type": ["string", "null"], "maxLength": 300}
+    objects: dict[str, Any] = {"type": "null"} if closed else {"type": ["array", "null"], "items": {"type": "string"}}
+    colours = {"type": "array", "items": words(COLOURS), "minItems": 2 if closed else 0, "maxItems": 2 if closed else 4}
+    scene = {"summary": anything, "lighting": words(LIGHTING), "colours": colours, "texture": words(TEXTURE)}
+    scene |= {"layout": words(LAYOUT), "objects": objects}
+    hundred: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 100}
+    quality = {
+        "technical": hundred,
+        "aesthetic": {"type": "null"} if closed else {"anyOf": [hundred, {"type": "null"}]},
+    }
+    quality |= {"words": {"enum": [w for _, w in QUALITY_WORDS]}, "source": {"const": "model"}}
+    plan = {"type": "array", "items": {"enum": asked}, "maxItems": len(asked)}
+    findings = obj({name: finding(known[name]) for name in asked})
+    version = {"const": SCHEMA_VERSION}
+    return obj(
+        {"schema_version": version, "scene": obj(scene), "findings": findings, "quality": obj(quality), "plan": plan}
+    )
+
+
+def _factor_schema(factor: Any, closed: bool) -> dict[str, Any]:
+    if factor.choices:
+        return {"enum": list(factor.choices)}
+    if closed:  # numbers exactly as the canonical text writes them
+        return {"enum": [json.loads(text) for text in factor.texts]}
+    return {"type": "number", "minimum": factor.low, "maximum": factor.high}

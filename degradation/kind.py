@@ -1,0 +1,233 @@
+"""What a kind of degradation is: factors, one severity, a forward model, a measurement, words.
+
+Shapes: image_BCHW is float in [0, 1], sRGB; factors is a dict of (B,) tensors, a categorical factor holding the index
+of its choice. A kind is one file of this package that ends in `KIND = ...`; `kinds()` finds it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+from degradation._lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+Factors = Mapping[str, "torch.Tensor"]
+FactorValue = int | float | str
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One physical quantity of a kind. `step` is the grid on which a Diagnosis writes it; `choices` makes it a word."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+    step: float
+    meaning: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def decimals(self) -> int:
+        return max(0, -math.floor(math.log10(self.step) + 1e-9))
+
+    def text(self, value: float) -> str:
+        """The value as a Diagnosis writes it: clipped to the range, on the grid; a choice by its index."""
+        if self.choices:
+            return self.choices[round(value)]
+        steps = round((min(max(value, self.low), self.high) - self.low) / self.step)
+        return f"{self.low + steps * self.step:.{self.decimals}f}"
+
+    def written(self, value: float) -> FactorValue:
+        """The value as a Diagnosis holds it: on the grid, whole numbers as int (1, not 1.0), a choice as its word."""
+        text = self.text(value)
+        return text if self.choices else canonical(float(text))
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """All legal values as the canonical JSON writes them (a choice without its quotes), in order."""
+        if self.choices:
+            return self.choices
+        count = round((self.high - self.low) / self.step) + 1
+        return tuple(str(self.written(self.low + i * self.step)) for i in range(count))
+
+    def value(self, text_or_number: FactorValue) -> float:
+        """The number behind a written value (the index of a choice). Raises ValueError outside the range."""
+        if self.choices:
+            if text_or_number not in self.choices:
+                raise ValueError(f"{self.name} must be one of {', '.join(self.choices)}, not {text_or_number!r}")
+            return float(self.choices.index(str(text_or_number)))
+        try:
+            number = float(text_or_number)
+        except ValueError:
+            raise ValueError(f"{self.name} must be a number, not {text_or_number!r}") from None
+        if not self.low - 1e-9 <= number <= self.high + 1e-9:
+            raise ValueError(f"{self.name} must lie in {self.low:g}..{self.high:g} {self.unit}, not {number:g}")
+        return number
+
+    def unit_interval(self, value: float) -> float:
+        """Linear map of the range to 0..1."""
+        return (value - self.low) / (self.high - self.low)
+
+
+def canonical(value: FactorValue) -> FactorValue:
+    """Whole numbers as int: JSON readers and grammars do not tell 1.0 from 1, so the canonical text has only 1."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def choice(name: str, choices: tuple[str, ...], meaning: str) -> Factor:
+    return Factor(name, "", 0, len(choices) - 1, 1, meaning, choices)
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What can be measured on the damaged picture itself, in bins, as evidence for a finding."""
+
+    name: str
+    unit: str
+    edges: tuple[float, ...]
+    source: str
+
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """One phrase a bin: `name lo-hi unit`."""
+        bounds = [f"{edge:g}" for edge in self.edges]
+        ranges = [f"below {bounds[0]}", *(f"{a}-{b}" for a, b in zip(bounds, bounds[1:])), f"above {bounds[-1]}"]
+        return tuple(f"{self.name} {r} {self.unit}".rstrip() for r in ranges)
+
+    def text(self, value: float) -> str:
+        return self.texts[sum(value >= edge for edge in self.edges)]
+
+
+@dataclass(frozen=True)
+class Words:
+    """How a kind is spoken of: for people (report, help) and in prompts."""
+
+    title: str
+    cause: str
+    look: str
+    remedy: str
+
+
+class Kind(ABC):
+    """A kind of degradation. Subclasses are stateless; every random draw comes from a generator that is handed in."""
+
+    name: ClassVar[str]
+    formation: ClassVar[int]  # place in the usual order of formation; the default plan undoes the last first
+    factors: ClassVar[tuple[Factor, ...]]
+    main: ClassVar[str]  # the factor that is solved for, given severity and the others
+    measurement: ClassVar[Measurement]
+    words: ClassVar[Words]
+    curve: ClassVar[tuple[tuple[float, float], ...]]  # frozen (magnitude, severity) knots: `degradation.calibrate`
+
+    @abstractmethod
+    def sample(self, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Draw all factors but the main one: (count,) tensors."""
+
+    @abstractmethod
+    def magnitude(self, factors: Factors) -> torch.Tensor:
+        """Physical strength (B,), 0 = none, strictly monotone in the main factor; `curve` turns it into severity."""
+
+    @abstractmethod
+    def solve(self, magnitude: torch.Tensor, factors: Factors) -> torch.Tensor:
+        """The main factor that gives this magnitude (may fall outside its range; the caller clips)."""
+
+    @abstractmethod
+    def apply(self, image_BCHW: torch.Tensor, factors: Factors, seed: int) -> torch.Tensor:
+        """Damage the pictures. The same seed and batch shape give the same random layers, whatever the pictures."""
+
+    @abstractmethod
+    def measure(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """The evidence: one number per picture (B,), in the unit of `measurement`."""
+
+    def factor(self, name: str) -> Factor:
+        for factor in self.factors:
+            if factor.name == name:
+                return factor
+        raise ValueError(f"{self.name} has no factor {name!r}; it has {', '.join(f.name for f in self.factors)}")
+
+    @property
+    def top(self) -> float:
+        """The highest severity within the factors' ranges."""
+        return self.curve[-1][1]
+
+    def severity(self, factors: Factors) -> torch.Tensor:
+        """Severity 0..100 (B,) of these factors, on the scale shared by all kinds (`measure.severity_of_loss`)."""
+        return interpolate(self.magnitude(factors), self.curve)
+
+    def draw(self, severity_B: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Factors of about this severity, as a Diagnosis could write them; `severity()` of them is the exact label."""
+        factors = self.sample(len(severity_B), generator)
+        return self.with_severity(severity_B, factors)
+
+    def with_severity(self, severity_B: torch.Tensor, factors: Factors) -> dict[str, torch.Tensor]:
+        """The same nuisance factors with the main one solved for this severity, clipped to its range."""
+        main = self.factor(self.main)
+        target = interpolate(severity_B, tuple((s, m) for m, s in self.curve))
+        return {**factors, self.main: self.solve(target, factors).clamp(main.low, main.high)}
+
+    def generator(self, seed: int, device: torch.device) -> torch.Generator:
+        return torch.Generator(device).manual_seed(seed)
+
+
+def interpolate(x: torch.Tensor, knots: tuple[tuple[float, float], ...]) -> torch.Tensor:
+    """Piecewise linear through increasing knots, constant outside."""
+    xs, ys = (torch.tensor(column, dtype=x.dtype, device=x.device) for column in zip(*knots))
+    right = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
+    x0, x1, y0, y1 = xs[right - 1], xs[right], ys[right - 1], ys[right]
+    return y0 + (y1 - y0) * ((x - x0) / (x1 - x0)).clamp(0, 1)
+
+
+def column(value: torch.Tensor) -> torch.Tensor:
+    """(B,) to (B, 1, 1, 1)."""
+    return value.view(-1, 1, 1, 1)
+
+
+def uniform(count: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(count, generator=generator, device=generator.device) * (high - low) + low
+
+
+def luma(image_BCHW: torch.Tensor) -> torch.Tensor:
+    """Rec. 601 luma, (B, 1, H, W)."""
+    weights = torch.tensor([0.299, 0.587, 0.114], dtype=image_BCHW.dtype, device=image_BCHW.device)
+    return (image_BCHW * weights.view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def fft_filter(image_BCHW: torch.Tensor, kernel_BKK: torch.Tensor) -> torch.Tensor:
+    """Convolve every channel of picture b with kernel b (odd, at most twice the picture's side), mirrored borders."""
+    half = kernel_BKK.shape[-1] // 2
+    pad = [min(half, image_BCHW.shape[-1] - 1)] * 2 + [min(half, image_BCHW.shape[-2] - 1)] * 2
+    padded = torch.nn.functional.pad(image_BCHW, pad, mode="reflect")
+    size = (padded.shape[-2] + 2 * half, padded.shape[-1] + 2 * half)
+    spectrum = torch.fft.rfft2(padded, s=size) * torch.fft.rfft2(kernel_BKK, s=size)[:, None]
+    top, left = half + pad[2], half + pad[0]
+    full = torch.fft.irfft2(spectrum, s=size)
+    return full[..., top : top + image_BCHW.shape[-2], left : left + image_BCHW.shape[-1]]
+
+
+def kinds() -> dict[str, Kind]:
+    """All kinds of this package by name, in formation order: every module here that defines `KIND`."""
+    package = importlib.import_module("degradation")
+    names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+    modules = [importlib.import_module(f"degradation.{name}") for name in names]
+    found = [module.KIND for module in modules if hasattr(module, "KIND")]
+    return {kind.name: kind for kind in sorted(found, key=lambda kind: (kind.formation, kind.name))}
+
+
+def kind_named(name: str) -> Kind:
+    """Raises ValueError that lists the known kinds."""
+    known = kinds()
+    if name not in known:
+        raise ValueError(f"unknown kind of degradation {name!r}; known: {', '.join(known)}")
+    return known[name]

@@ -1,0 +1,56 @@
+"""Low light: I = g J^gamma + shot and read noise (a short exposure, the response of the camera; Wei et al. 2018)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from degradation._lazy import LazyModule
+from degradation.kind import Factor, Kind, Measurement, Words, column, luma, uniform
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+
+class LowLight(Kind):
+    name, formation, main = "low_light", 40, "exposure"
+    factors = (
+        Factor("exposure", "", 0.05, 1, 0.01, "share of the light that was gathered"),
+        Factor("gamma", "", 1, 2.6, 0.1, "exponent that darkens the mid-tones further"),
+        Factor("noise", "8-bit levels", 0, 8, 0.5, "standard deviation of the noise that comes with it"),
+    )
+    measurement = Measurement(
+        "bright level", "%", (8, 15, 23, 32, 42, 53, 65, 78, 90), "95th percentile of the luma, every second pixel"
+    )
+    words = Words(
+        "low light", "too short an exposure for the light there was", "a dark picture without bright tones", "relight"
+    )
+    curve = (
+        (0, 0), (0.05286, 2), (0.09132, 5), (0.1428, 10), (0.1904, 15), (0.2384, 20), (0.2886, 25), (0.3422, 30),
+        (0.4006, 35), (0.4649, 40), (0.5365, 45), (0.617, 50), (0.7084, 55), (0.8134, 60), (0.9359, 65), (1.081, 70),
+        (1.259, 75), (1.484, 80), (1.791, 85), (2.279, 90), (3.636, 94.6),
+    )  # fmt: skip
+
+    def sample(self, count, generator):
+        gamma = 1 + (1.6 * uniform(count, -0.4, 1, generator)).clamp(min=0)
+        return {"gamma": gamma, "noise": (8 * uniform(count, -0.4, 1, generator)).clamp(min=0)}
+
+    def magnitude(self, factors):
+        return -torch.log(factors["exposure"]) + 0.4 * (factors["gamma"] - 1)
+
+    def solve(self, magnitude, factors):
+        return torch.exp(0.4 * (factors["gamma"] - 1) - magnitude)
+
+    def apply(self, image_BCHW, factors, seed):
+        generator = self.generator(seed, image_BCHW.device)
+        dark = column(factors["exposure"]) * image_BCHW.clamp(min=0) ** column(factors["gamma"])
+        normal = torch.randn(image_BCHW.shape, generator=generator, device=image_BCHW.device)
+        return (dark + column(factors["noise"]) / 255 * (0.5 + 5 * dark).sqrt() * normal).clamp(0, 1)
+
+    def measure(self, image_BCHW):
+        pixels = luma(image_BCHW)[..., ::2, ::2].flatten(1)
+        return 100 * pixels.kthvalue(max(1, round(0.95 * pixels.shape[1])), dim=1).values
+
+
+KIND = LowLight()

@@ -1,0 +1,62 @@
+"""Clean photographs for training, calibration and benchmarks: read whole folders into memory, cut regions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from degradation._lazy import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+else:
+    np, torch = LazyModule("numpy"), LazyModule("torch")
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+
+
+def read_folder(folder: str | Path, limit: int | None = None) -> dict[str, np.ndarray]:
+    """All pictures below a folder as {name: uint8 HWC}, sorted by name. Raises ValueError if there is none."""
+    from PIL import Image
+
+    root = Path(folder)
+    paths = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES][:limit]
+    if not paths:
+        raise ValueError(
+            f"{folder}: no photographs here ({', '.join(sorted(SUFFIXES))}); name a folder of clean pictures"
+        )
+    return {str(path.relative_to(root)): np.asarray(Image.open(path).convert("RGB")) for path in paths}
+
+
+def to_tensor(picture_HWC: np.ndarray) -> torch.Tensor:
+    """uint8 HWC to float (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.array(picture_HWC)).permute(2, 0, 1)[None].float() / 255
+
+
+def to_uint8(image_BCHW: torch.Tensor) -> np.ndarray:
+    """(1, 3, H, W) or (3, H, W) in [0, 1] to uint8 HWC."""
+    return (image_BCHW.reshape(image_BCHW.shape[-3:]).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def centre_crop(picture_HWC: np.ndarray, size: int) -> np.ndarray:
+    top, left = ((side - size) // 2 if side > size else 0 for side in picture_HWC.shape[:2])
+    return picture_HWC[top : top + size, left : left + size]
+
+
+def random_crops(
+    photographs: list[np.ndarray], count: int, size: tuple[int, int], generator: torch.Generator
+) -> torch.Tensor:
+    """(count, 3, h, w) float crops, each from a random photograph, place, mirroring and quarter turn (squares only)."""
+    height, width = size
+    crops = []
+    for _ in range(count):
+        which, turn = torch.randint(0, 2**30, (2,), generator=generator).tolist()
+        photograph = photographs[which % len(photographs)]
+        place = torch.rand(2, generator=generator).tolist()
+        top = int(place[0] * (photograph.shape[0] - height + 1))
+        left = int(place[1] * (photograph.shape[1] - width + 1))
+        crop = photograph[top : top + height, left : left + width]
+        crop = crop[:, ::-1] if turn & 1 else crop
+        crops.append(torch.from_numpy(np.ascontiguousarray(np.rot90(crop, turn // 2 % 4) if height == width else crop)))
+    return torch.stack(crops).permute(0, 3, 1, 2).float() / 255

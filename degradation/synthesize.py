@@ -1,0 +1,201 @@
+"""Clean picture + seed -> degraded picture + its true Diagnosis.
+
+A `Mixture` is the recipe of a batch: steps in order of formation, each a kind with a mask of the pictures it hits,
+its factors and the seed of its random layers. The same recipe can be applied again with some kinds left out
+(`keep`), which gives the partial targets that a restorer learns from. Curriculum: single, several, high_order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from degradation._lazy import LazyModule
+from degradation.diagnosis import Diagnosis, Finding, Quality, Scene, quality_words, reasoning_order
+from degradation.kind import Factors, Kind, kinds
+from degradation.measure import loss_of_severity, severity_of_loss, technical_quality
+from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+Stage = Literal["single", "several", "high_order"]
+HOW_MANY = {"single": (0.1, 0.9), "several": (0.1, 0.2, 0.3, 0.4), "high_order": (0.05, 0.2, 0.3, 0.3, 0.15)}
+CLOSE = 2  # a prescribed severity is met within this much (JPEG quality is a whole number)
+VISIBLE = 2.5  # severities below this count as absent: nobody could tell
+
+
+@dataclass
+class Step:
+    kind: Kind
+    mask_B: torch.Tensor  # which pictures of the batch
+    factors: dict[str, torch.Tensor]  # (B,), of all pictures; only those under the mask are used
+    seed: int
+
+
+@dataclass
+class Mixture:
+    """How a batch was damaged, in order of formation."""
+
+    steps: list[Step]
+    batch: int
+
+    def severity(self, kind: str) -> torch.Tensor:
+        """Severity (B,) of a kind, 0 where absent; repeats add up as losses do: 1 - (1 - a)(1 - b)."""
+        kept = torch.ones(self.batch, device=self.device)
+        for step in self.of(kind):
+            severity = step.kind.severity(step.factors) * step.mask_B
+            kept = kept * (1 - loss_of_severity(severity))
+        severity = severity_of_loss(1 - kept)
+        return torch.where(severity < VISIBLE, 0, severity)
+
+    def factors(self, kind: str) -> dict[str, torch.Tensor]:
+        """Factors (B,) of the strongest occurrence; {} if the kind never occurs."""
+        steps = self.of(kind)
+        if not steps:
+            return {}
+        strength = torch.stack([step.kind.severity(step.factors) * step.mask_B for step in steps])
+        strongest = strength.argmax(0)[None]
+        stacked = {name: torch.stack([step.factors[name] for step in steps]) for name in steps[0].factors}
+        return {name: values.gather(0, strongest)[0] for name, values in stacked.items()}
+
+    def of(self, kind: str) -> list[Step]:
+        return [step for step in self.steps if step.kind.name == kind]
+
+    @property
+    def device(self) -> torch.device | None:
+        return self.steps[0].mask_B.device if self.steps else None
+
+
+def draw_mixture(
+    batch: int,
+    generator: torch.Generator,
+    stage: Stage = "several",
+    names: Sequence[str] | None = None,
+    severity: tuple[float, float] = (5, 100),
+) -> Mixture:
+    """A recipe for a batch: how many kinds (by stage), which, severity uniform within what each kind can reach."""
+    known = kinds()
+    chosen = [known[name] for name in names] if names else list(known.values())
+    device = generator.device
+    weights = torch.tensor(HOW_MANY[stage][: len(chosen) + 1], device=device)
+    count = torch.multinomial(weights, batch, replacement=True, generator=generator)
+    rank = torch.rand(batch, len(chosen), generator=generator, device=device).argsort(1).argsort(1)
+    masks = dict(zip([kind.name for kind in chosen], (rank < count[:, None]).unbind(1)))
+    order = _formation_order(chosen, stage, generator)
+    steps = []
+    for position, kind in enumerate(order):
+        mask = masks[kind.name]
+        if any(earlier.name == kind.name for earlier in order[:position]):  # a second time, for a third of those hit
+            mask = mask & (torch.rand(batch, generator=generator, device=device) < 0.33)
+        low, high = severity[0], min(severity[1], kind.top)
+        wanted = low + (high - low) * torch.rand(batch, generator=generator, device=device)
+        factors = kind.draw(wanted, generator)
+        steps.append(Step(kind, mask, factors, draw_seed(generator)))
+    return Mixture(steps, batch)
+
+
+def _formation_order(chosen: list[Kind], stage: Stage, generator: torch.Generator) -> list[Kind]:
+    """Usually as things happen; sometimes (always at high order) any order; at high order two kinds come twice."""
+    usual = sorted(chosen, key=lambda kind: kind.formation)
+    if stage == "single" or (stage == "several" and draw_seed(generator) % 4):
+        return usual
+    twice = [usual[draw_seed(generator) % len(usual)] for _ in range(2)] if stage == "high_order" else []
+    pool = usual + [kind for position, kind in enumerate(twice) if kind not in twice[:position]]
+    return [pool[i] for i in torch.randperm(len(pool), generator=generator, device=generator.device).tolist()]
+
+
+def draw_seed(generator: torch.Generator) -> int:
+    return int(torch.randint(0, 2**31, (1,), generator=generator, device=generator.device))
+
+
+def degrade(clean_BCHW: torch.Tensor, mixture: Mixture, keep: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
+    """Apply the recipe and round to 8 bits, as a file would. `keep[kind]` (B,) leaves the kind out where False."""
+    image = clean_BCHW
+    for step in mixture.steps:
+        rows = step.mask_B.nonzero()[:, 0]
+        if len(rows) == 0 or (keep is not None and not keep[step.kind.name][rows].any()):
+            continue
+        factors = {name: values[rows] for name, values in step.factors.items()}
+        damaged = step.kind.apply(image[rows], factors, step.seed)
+        if keep is not None:
+            damaged = torch.where(keep[step.kind.name][rows].view(-1, 1, 1, 1), damaged, image[rows])
+        image = image.index_copy(0, rows, damaged)
+    return (image.clamp(0, 1) * 255).round() / 255
+
+
+def truths(clean_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, mixture: Mixture) -> list[Diagnosis]:
+    """The true Diagnosis of each picture of a batch: findings from the recipe, evidence and scene from the pixels."""
+    known = kinds()
+    order = reasoning_order(known)
+    severity = {name: mixture.severity(name).tolist() for name in order}
+    factors = {name: {f: v.tolist() for f, v in mixture.factors(name).items()} for name in order}
+    evidence = {name: known[name].measure(degraded_BCHW).tolist() for name in order}
+    labels = {name: values.tolist() for name, values in scene_labels(clean_BCHW).items()}
+    technical = technical_quality(degraded_BCHW, clean_BCHW).round().int().tolist()
+
+    def finding(name: str, i: int) -> Finding:
+        kind, strength = known[name], round(severity[name][i])
+        seen = kind.measurement.text(evidence[name][i])
+        if strength == 0:
+            return Finding(evidence=seen, present=False, severity=0)
+        values = {f.name: f.written(factors[name][f.name][i]) for f in kind.factors}
+        return Finding(evidence=seen, present=True, severity=strength, factors=values)
+
+    def diagnosis(i: int) -> Diagnosis:
+        findings = {name: finding(name, i) for name in order}
+        colours = [COLOURS[c] for c in labels["colours"][i]]
+        layout, texture = LAYOUT[labels["layout"][i]], TEXTURE[labels["texture"][i]]
+        scene = Scene(lighting=LIGHTING[labels["lighting"][i]], colours=colours, texture=texture, layout=layout)
+        quality = Quality(technical=technical[i], words=quality_words(technical[i]), source="model")
+        plan = [name for name in order if findings[name].present]
+        return Diagnosis.model_construct(scene=scene, findings=findings, quality=quality, plan=plan)
+
+    return [diagnosis(i) for i in range(len(clean_BCHW))]
+
+
+def synthesize(
+    clean_BCHW: torch.Tensor, seed: int, stage: Stage = "several", names: Sequence[str] | None = None
+) -> tuple[torch.Tensor, list[Diagnosis], Mixture]:
+    """Damage clean pictures (B, 3, H, W) in [0, 1]; the same seed and batch give the same result on the same device."""
+    generator = torch.Generator(clean_BCHW.device).manual_seed(seed)
+    mixture = draw_mixture(len(clean_BCHW), generator, stage, names)
+    degraded = degrade(clean_BCHW, mixture)
+    return degraded, truths(clean_BCHW, degraded, mixture), mixture
+
+
+def _reaching(kind: Kind, severity_B: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Factors of this severity; nuisance factors that put it out of reach (such as a strong gamma) are redrawn."""
+
+    def miss(factors: Factors) -> torch.Tensor:
+        return (kind.severity(factors) - severity_B).abs()
+
+    factors = kind.draw(severity_B, generator)
+    for _ in range(64):
+        if not (miss(factors) > CLOSE).any():
+            break
+        again = kind.draw(severity_B, generator)
+        better = (miss(factors) > CLOSE) & (miss(again) < miss(factors))
+        factors = {name: torch.where(better, again[name], value) for name, value in factors.items()}
+    return factors
+
+
+def prescribe(requests: dict[str, float], seed: int, device: torch.device | str = "cpu", batch: int = 1) -> Mixture:
+    """A recipe with exactly these kinds at these severities, in the usual order. ValueError beyond a kind's range."""
+    known = kinds()
+    generator = torch.Generator(device).manual_seed(seed)
+    steps = []
+    for name, kind in known.items():
+        if name not in requests:
+            continue
+        if not 0 < requests[name] <= kind.top:
+            raise ValueError(f"{name}: severity must lie in 1..{kind.top:g}, not {requests[name]:g}")
+        factors = _reaching(kind, torch.full((batch,), float(requests[name]), device=device), generator)
+        steps.append(Step(kind, torch.ones(batch, dtype=torch.bool, device=device), factors, draw_seed(generator)))
+    unknown = set(requests) - set(known)
+    if unknown:
+        raise ValueError(f"unknown kind of degradation {', '.join(sorted(unknown))}; known: {', '.join(known)}")
+    return Mixture(steps, batch)

@@ -1,0 +1,65 @@
+"""The bridge from the degraded picture (t = 1) to the clean one (t = 0), as in InDI (Delbracio & Milanfar 2023), I2SB.
+
+Given an estimate x0 of the clean picture, the state at s < t is gaussian:
+    x_s = (s / t) x_t + (1 - s / t) x0 + eta sigma sqrt(s (t - s) / t) noise
+The mean does not depend on eta, so eta = 0 is the deterministic sampler. One step is the best mean estimate; more steps
+trade fidelity for texture. The last step (s = 0) has no variance: it has no log-probability.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
+from diffusers.utils import BaseOutput
+
+
+@dataclass
+class BridgeStep(BaseOutput):
+    prev_sample: torch.Tensor  # x_s
+    mean: torch.Tensor
+    std: float
+    log_prob: torch.Tensor | None  # (B,), mean over dimensions, float32; None where the step has no variance
+
+
+def corrupt(clean: torch.Tensor, degraded: torch.Tensor, t: torch.Tensor, sigma: torch.Tensor, noise: torch.Tensor):
+    """The training state x_t = (1 - t) clean + t degraded + sigma sqrt(t (1 - t)) noise; t and sigma are (B,)."""
+    t, sigma = t.view(-1, 1, 1, 1), sigma.view(-1, 1, 1, 1)
+    return (1 - t) * clean + t * degraded + sigma * (t * (1 - t)).sqrt() * noise
+
+
+class BridgeScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
+    """Times evenly spaced from 1 to 0, and the step between two of them."""
+
+    @register_to_config
+    def __init__(self, sigma: float = 0.05) -> None:
+        self.times: list[float] = [1.0, 0.0]
+
+    def set_timesteps(self, num_inference_steps: int) -> None:
+        if not 1 <= num_inference_steps <= 100:
+            raise ValueError(f"num_inference_steps must lie in 1..100, not {num_inference_steps}")
+        self.times = [1 - i / num_inference_steps for i in range(num_inference_steps)] + [0.0]
+
+    def step(
+        self,
+        estimate: torch.Tensor,
+        index: int,
+        sample: torch.Tensor,
+        eta: float = 0.0,
+        generator: torch.Generator | None = None,
+        prev_sample: torch.Tensor | None = None,
+    ) -> BridgeStep:
+        """From times[index] to times[index + 1]. With `prev_sample` the step is not drawn but only scored."""
+        t, s = self.times[index], self.times[index + 1]
+        sample, estimate = sample.float(), estimate.float()
+        mean = (s / t) * sample + (1 - s / t) * estimate
+        std = eta * self.config["sigma"] * (s * (t - s) / t) ** 0.5
+        if std == 0:
+            return BridgeStep(prev_sample=mean, mean=mean, std=0.0, log_prob=None)
+        if prev_sample is None:
+            noise = torch.randn(mean.shape, generator=generator, device=generator.device if generator else mean.device)
+            prev_sample = mean + std * noise.to(mean.device)
+        log_prob = torch.distributions.Normal(mean, std).log_prob(prev_sample).mean(dim=(1, 2, 3))
+        return BridgeStep(prev_sample=prev_sample, mean=mean, std=std, log_prob=log_prob)

@@ -1,0 +1,147 @@
+"""What the restorer is told: a set of tokens, one per finding (belief, severity, factors), scene, quality, task.
+
+The tokens are plain feature rows here (`Condition`); `ConditionEncoder` in network.py embeds them. A kind that is not
+asked has no token. A Diagnosis alone is certain: what it holds present is there, what it holds absent is not to be
+touched. Beliefs (of a DiagnosisRecord) replace certainty by probability and spread, so that doubt can be hedged.
+
+Shapes: every tensor has a leading batch B; `findings[kind]` is (B, F_kind), `asked[kind]` is (B,) bool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene
+from degradation.kind import Factor, Kind, kinds
+from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+
+TASKS = ("blind", "restore")  # blind: no diagnosis at all; restore: remove what the findings say
+SCENE_WIDTH = len(LIGHTING) + 2 * len(COLOURS) + len(TEXTURE) + len(LAYOUT)
+QUALITY_WIDTH = 2
+
+
+@dataclass
+class Intent:
+    """What is wanted, as the Diagnosis is what is there. `kinds` limits the removal; None = all that was found.
+
+    `instruction` is for restorers that read text; the built-in one ignores it and says so.
+    """
+
+    kinds: list[str] | None = None
+    task: str = "restore"
+    instruction: str | None = None
+
+
+@dataclass
+class Condition:
+    findings: dict[str, torch.Tensor]
+    asked: dict[str, torch.Tensor]
+    scene: torch.Tensor  # (B, SCENE_WIDTH) one-hot labels, zeros where unknown
+    quality: torch.Tensor  # (B, 2): technical / 100, known
+    task: torch.Tensor  # (B,) index into TASKS
+
+    def to(self, device: torch.device | str) -> Condition:
+        def move(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {name: t.to(device) for name, t in tensors.items()}
+
+        rest = move({"scene": self.scene, "quality": self.quality, "task": self.task})
+        return Condition(move(self.findings), move(self.asked), **rest)
+
+    def repeat(self, count: int) -> Condition:
+        """One picture's condition for a batch of `count` tiles."""
+
+        def widen(t: torch.Tensor) -> torch.Tensor:
+            return t.expand(count, *t.shape[1:])
+
+        parts = {k: widen(v) for k, v in self.findings.items()}, {k: widen(v) for k, v in self.asked.items()}
+        return Condition(*parts, widen(self.scene), widen(self.quality), widen(self.task))
+
+
+@dataclass
+class Layout:
+    """Which kinds and factors a network knows, by name: stored in its config, so that later kinds change nothing."""
+
+    factors: dict[str, list[dict]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, known: dict[str, Kind]) -> Layout:
+        def row(f: Factor) -> dict:
+            return {"name": f.name, "low": f.low, "high": f.high, "choices": list(f.choices)}
+
+        return cls({name: [row(f) for f in kind.factors] for name, kind in known.items()})
+
+    def width(self, kind: str) -> int:
+        return 4 + sum(len(f["choices"]) or 2 for f in self.factors[kind])
+
+
+def finding_features(
+    rows: list[dict],
+    probability: torch.Tensor,
+    severity: torch.Tensor,
+    spread: torch.Tensor,
+    factors: dict[str, torch.Tensor],
+) -> torch.Tensor:
+    """(B, F): probability, severity if present, expected severity, spread, then each factor in 0..1 (or one-hot).
+
+    Factors are weighted by the probability, so that a surely absent finding is all zeros. NaN = unknown factor.
+    """
+    columns = [probability, severity / 100, probability * severity / 100, spread / 100]
+    for row in rows:
+        value = factors.get(row["name"], torch.full_like(probability, torch.nan))
+        known = torch.isfinite(value)
+        value = torch.where(known, value, 0)
+        if row["choices"]:
+            index = value.long().clamp(0, len(row["choices"]) - 1)
+            hot = torch.nn.functional.one_hot(index, len(row["choices"])).float()
+            columns += list((hot * (known * probability)[:, None]).unbind(1))
+        else:
+            scaled = (value - row["low"]) / (row["high"] - row["low"])
+            columns += [torch.where(known, scaled, 0) * probability, known * probability]
+    return torch.stack(columns, 1)
+
+
+def scene_features(scene: Scene) -> torch.Tensor:
+    """(1, SCENE_WIDTH); words outside the closed vocabulary (a big model's) leave their label unknown."""
+    colours = list(scene.colours or [])[:2] + [None, None]
+    slots = [(scene.lighting, LIGHTING), (colours[0], COLOURS), (colours[1], COLOURS)]
+    slots += [(scene.texture, TEXTURE), (scene.layout, LAYOUT)]
+    return torch.tensor([[float(option == word) for word, options in slots for option in options]])
+
+
+def encode(layout: Layout, source: Diagnosis | DiagnosisRecord | None, intent: Intent | None = None) -> Condition:
+    """The condition (B = 1) of a Diagnosis (certain), of a record (with its beliefs), or of None (blind)."""
+    diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
+    beliefs = source.beliefs if isinstance(source, DiagnosisRecord) else {}
+    findings, asked = {}, {}
+    for name, rows in layout.factors.items():
+        belief = _belief(name, diagnosis, beliefs)
+        if belief is not None and intent is not None and intent.kinds is not None and name not in intent.kinds:
+            belief = Belief(probability=0, severity_if_present=0, spread=0)
+        findings[name] = _features(name, rows, belief, diagnosis)
+        asked[name] = torch.tensor([belief is not None])
+    scene = scene_features(diagnosis.scene if diagnosis else Scene())
+    technical = diagnosis.quality.technical if diagnosis else None
+    quality = torch.tensor([[(technical or 0) / 100, float(technical is not None)]])
+    return Condition(findings, asked, scene, quality, torch.tensor([0 if diagnosis is None else 1]))
+
+
+def _belief(name: str, diagnosis: Diagnosis | None, beliefs: dict[str, Belief]) -> Belief | None:
+    """None where the kind was not asked or could not be said."""
+    if name in beliefs:
+        return beliefs[name]
+    finding = diagnosis.findings.get(name) if diagnosis else None
+    if finding is None or finding.present is None:
+        return None
+    return Belief(probability=float(finding.present), severity_if_present=float(finding.severity or 0), spread=0)
+
+
+def _features(name: str, rows: list[dict], belief: Belief | None, diagnosis: Diagnosis | None) -> torch.Tensor:
+    written = diagnosis.findings[name].factors if diagnosis and name in diagnosis.findings else {}
+    kind = kinds().get(name)
+    values = {f: torch.tensor([kind.factor(f).value(v)]) for f, v in written.items()} if kind else {}
+    belief = belief or Belief(probability=0, severity_if_present=0, spread=0)
+    severity = belief.severity_if_present if belief.probability > 0 else 0.0
+    numbers = torch.tensor([[belief.probability], [severity], [belief.spread]])
+    return finding_features(rows, numbers[0], numbers[1], numbers[2], values)

@@ -1,0 +1,140 @@
+"""Training pairs for the restorer: degraded picture, target, and the condition it is told, right or wrong.
+
+Of all pictures 40% come with the true diagnosis (nearly half of those ask for a part of the damage only: the target
+keeps the rest), 30% with a reasoner's beliefs, 15% with beliefs that miss or invent kinds, 15% with none. What is drawn
+depends on (seed, step) alone, so a resumed training sees what an unbroken one sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from degradation.kind import kinds
+from degradation.measure import loss_of_severity, severity_of_loss
+from degradation.photographs import random_crops
+from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
+from degradation.synthesize import Mixture, Stage, degrade, draw_mixture
+from restorer.condition import Condition, Layout, finding_features
+from restorer.confusion import Confusion
+
+MODES = torch.tensor([0.40, 0.30, 0.15, 0.15])  # certain, believed, perturbed, blind
+CERTAIN, BELIEVED, PERTURBED, BLIND = range(4)
+
+
+@dataclass
+class Pairs:
+    degraded: torch.Tensor  # (B, 3, H, W)
+    target: torch.Tensor
+    condition: Condition
+
+
+def draw_pairs(
+    photographs: Sequence[np.ndarray],
+    batch: int,
+    size: int,
+    seed: int,
+    layout: Layout,
+    confusion: Confusion,
+    device: torch.device | str = "cpu",
+    modes: torch.Tensor = MODES,
+) -> Pairs:
+    """One batch; everything random comes from `seed`."""
+    crops = random_crops(list(photographs), batch, (size, size), torch.Generator().manual_seed(seed))
+    generator = torch.Generator(device).manual_seed(seed)
+    clean = crops.to(device)
+    stage = _stage(float(torch.rand(1, generator=generator, device=device)))
+    mixture = draw_mixture(batch, generator, stage, list(layout.factors), severity=(3, 100))
+    degraded = degrade(clean, mixture)
+    mode = torch.multinomial(modes.to(device), batch, replacement=True, generator=generator)
+    keep = _kept(mixture, mode, layout, generator)
+    target = torch.where(_any(keep, batch, device)[:, None, None, None], degrade(clean, mixture, keep), clean)
+    return Pairs(degraded, target, tell(clean, mixture, mode, keep, layout, confusion, generator))
+
+
+def _stage(draw: float) -> Stage:
+    return "single" if draw < 0.45 else "several" if draw < 0.85 else "high_order"
+
+
+def _kept(mixture: Mixture, mode: torch.Tensor, layout: Layout, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Which kinds stay in the target (B,): only under a certain diagnosis, and for less than half of those."""
+    partial = (mode == CERTAIN) & (torch.rand(len(mode), generator=generator, device=mode.device) < 0.45)
+    draw = torch.rand(len(mode), len(layout.factors), generator=generator, device=mode.device) < 0.5
+    return {name: partial & column for name, column in zip(layout.factors, draw.unbind(1))}
+
+
+def _any(keep: dict[str, torch.Tensor], batch: int, device: torch.device | str) -> torch.Tensor:
+    return torch.stack([*keep.values(), torch.zeros(batch, dtype=torch.bool, device=device)]).any(0)
+
+
+def tell(
+    clean: torch.Tensor,
+    mixture: Mixture,
+    mode: torch.Tensor,
+    keep: dict[str, torch.Tensor],
+    layout: Layout,
+    confusion: Confusion,
+    generator: torch.Generator,
+) -> Condition:
+    """The condition: true or believed findings, scene and quality, each sometimes unknown."""
+    batch, device = len(mode), mode.device
+
+    def chance(share: float) -> torch.Tensor:
+        return torch.rand(batch, generator=generator, device=device) < share
+
+    findings, asked = {}, {}
+    believed = mode != CERTAIN
+    remaining = torch.ones(batch, device=device)
+    for name, rows in layout.factors.items():
+        severity = mixture.severity(name).to(device) if mixture.steps else torch.zeros(batch, device=device)
+        remaining = remaining * (1 - loss_of_severity(severity))
+        certain = torch.where(keep[name], 0, severity)
+        probability, about, spread = confusion.draw(name, severity, generator)
+        lie = (mode == PERTURBED) & chance(0.12)
+        doubt = torch.rand(batch, generator=generator, device=device)
+        probability = torch.where(lie, torch.where(severity > 0, 0.15 * doubt, 0.4 + 0.6 * doubt), probability)
+        probability = torch.where(believed, probability, (certain > 0).float())
+        about = torch.where(believed, about, certain)
+        values = _told_factors(name, mixture, believed, generator)
+        findings[name] = finding_features(rows, probability, about, torch.where(believed, spread, 0), values)
+        # A diagnosis by hand may name only what is there: absent kinds are then not asked.
+        asked[name] = (mode != BLIND) & ((probability > 0) | ~chance(0.25))
+    scene = _scene(clean, believed, generator) * (~(mode == BLIND) & ~chance(0.15))[:, None]
+    technical = (
+        1 - severity_of_loss(1 - remaining) / 100 + 0.05 * torch.randn(batch, generator=generator, device=device)
+    )
+    known = (mode != BLIND) & ~chance(0.25)
+    quality = torch.stack([technical.clamp(0, 1) * known, known.float()], 1)
+    return Condition(findings, asked, scene, quality, (mode != BLIND).long())
+
+
+def _told_factors(name: str, mixture: Mixture, believed: torch.Tensor, generator: torch.Generator) -> dict:
+    """True factors, or factors as a reasoner reads them: off by a few percent of their range, sometimes unknown."""
+    told = {}
+    for factor, value in mixture.factors(name).items():
+        spec = kinds()[name].factor(factor)
+        draw = torch.rand(2, len(value), generator=generator, device=value.device)
+        wrong = torch.randn(len(value), generator=generator, device=value.device) * 0.08 * (spec.high - spec.low)
+        if spec.choices:
+            off = torch.where(draw[0] < 0.15, (draw[1] * len(spec.choices)).long(), value.long()).float()
+        else:
+            off = (value + wrong).clamp(spec.low, spec.high)
+        unknown = draw[1] < torch.where(believed, 0.05, 0.25)
+        told[factor] = torch.where(unknown, torch.nan, torch.where(believed, off, value.float()))
+    return told
+
+
+def _scene(clean: torch.Tensor, believed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """(B, SCENE_WIDTH) true labels, a tenth of them wrong where the diagnosis is a belief."""
+    labels = scene_labels(clean)
+    slots = [(labels["lighting"], LIGHTING), (labels["colours"][:, 0], COLOURS), (labels["colours"][:, 1], COLOURS)]
+    slots += [(labels["texture"], TEXTURE), (labels["layout"], LAYOUT)]
+    rows = []
+    for index, options in slots:
+        draw = torch.rand(2, len(index), generator=generator, device=index.device)
+        index = torch.where(believed & (draw[0] < 0.1), (draw[1] * len(options)).long(), index)
+        rows.append(torch.nn.functional.one_hot(index, len(options)).float())
+    return torch.cat(rows, 1)

@@ -1,0 +1,159 @@
+"""The built-in restorer: a U-Net of NAF blocks (Chen et al., "Simple Baselines for Image Restoration", ECCV 2022),
+steered by condition tokens through feature-wise scale and shift.
+
+Differences from the paper: per-pixel layer norm and no channel attention, so that a tile gives what the whole picture
+gives; what is global comes from one set of tokens (findings, scene, quality, task, time, a 64 px thumbnail of the whole
+picture), shared by all tiles. The output is (x + r) exp(g) + o with r, g, o from the head: zero weights mean identity,
+and relighting or dehazing is a gain and an offset, as in the physics.
+
+Shapes: image_BCHW in [0, 1]; t is (B,); tokens_BTD.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
+from torch.nn import functional
+
+from degradation.kind import kinds
+from restorer.condition import QUALITY_WIDTH, SCENE_WIDTH, TASKS, Condition, Layout
+
+THUMBNAIL = 64
+
+
+def thumbnail(image_BCHW: torch.Tensor) -> torch.Tensor:
+    """The whole picture at 64x64."""
+    return functional.interpolate(image_BCHW, (THUMBNAIL, THUMBNAIL), mode="bilinear", antialias=True)
+
+
+class PixelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel."""
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return super().forward(x_BCHW.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def zero(layer: nn.Module) -> None:
+    """Start as the identity: a block adds nothing until it has learned to."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+class Block(nn.Module):
+    """NAF block: gated depthwise convolution, gated pointwise network, both with scale and shift from the condition."""
+
+    def __init__(self, width: int, condition: int) -> None:
+        super().__init__()
+        self.norm1 = PixelNorm(width, elementwise_affine=False)
+        self.norm2 = PixelNorm(width, elementwise_affine=False)
+        self.steer = nn.Linear(condition, 4 * width)
+        self.expand = nn.Conv2d(width, 2 * width, 1)
+        self.depthwise = nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2 * width)
+        self.project = nn.Conv2d(width, width, 1)
+        self.expand2 = nn.Conv2d(width, 2 * width, 1)
+        self.project2 = nn.Conv2d(width, width, 1)
+        for layer in (self.steer, self.project, self.project2):
+            zero(layer)
+
+    def forward(self, x_BCHW: torch.Tensor, condition_BD: torch.Tensor) -> torch.Tensor:
+        scale1, shift1, scale2, shift2 = self.steer(condition_BD)[:, :, None, None].chunk(4, 1)
+        a, b = self.depthwise(self.expand(self.norm1(x_BCHW) * (1 + scale1) + shift1)).chunk(2, 1)
+        x_BCHW = x_BCHW + self.project(a * b)
+        a, b = self.expand2(self.norm2(x_BCHW) * (1 + scale2) + shift2).chunk(2, 1)
+        return x_BCHW + self.project2(a * b)
+
+
+class ConditionEncoder(nn.Module):
+    """Condition tokens and thumbnail to one vector (B, D), by a small transformer read out at the time token."""
+
+    def __init__(self, layout: Layout, dim: int, depth: int = 2) -> None:
+        super().__init__()
+        self.findings = nn.ModuleDict({name: nn.Linear(layout.width(name), dim) for name in layout.factors})
+        self.scene = nn.Linear(SCENE_WIDTH, dim)
+        self.quality = nn.Linear(QUALITY_WIDTH, dim)
+        self.task = nn.Embedding(len(TASKS), dim)
+        self.time = nn.Sequential(nn.Linear(1, dim), nn.GELU(), nn.Linear(dim, dim))
+        self.look = nn.Sequential(
+            nn.Conv2d(3, 32, 4, 4), nn.GELU(), nn.Conv2d(32, 64, 2, 2), nn.GELU(), nn.Conv2d(64, dim, 2, 2)
+        )
+        self.place = nn.Parameter(torch.randn(1, 16, dim) * 0.02)
+        layer = nn.TransformerEncoderLayer(dim, 4, 2 * dim, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.mix = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+        self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU())
+
+    def tokens(self, condition: Condition, t: torch.Tensor, thumbnail_BCHW: torch.Tensor):
+        """tokens_BTD and the mask (B, T) of those that are not there."""
+        rows = [self.time(t[:, None]), self.task(condition.task), self.scene(condition.scene)]
+        rows.append(self.quality(condition.quality))
+        absent = [torch.zeros_like(condition.task, dtype=torch.bool)] * 4
+        for name, embed in self.findings.items():
+            rows.append(embed(condition.findings[name]))
+            absent.append(~condition.asked[name])
+        look = self.look(thumbnail_BCHW - 0.5).flatten(2).transpose(1, 2) + self.place
+        mask = torch.stack(absent, 1)
+        return torch.cat([torch.stack(rows, 1), look], 1), functional.pad(mask, (0, look.shape[1]))
+
+    def forward(self, condition: Condition, t: torch.Tensor, thumbnail_BCHW: torch.Tensor) -> torch.Tensor:
+        tokens_BTD, absent = self.tokens(condition, t, thumbnail_BCHW)
+        return self.out(self.mix(tokens_BTD, src_key_padding_mask=absent)[:, 0])
+
+
+def run(blocks: nn.Module, x_BCHW: torch.Tensor, condition_BD: torch.Tensor) -> torch.Tensor:
+    for block in blocks.children():
+        x_BCHW = block(x_BCHW, condition_BD)
+    return x_BCHW
+
+
+class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Estimate of the clean picture from the bridge's state x_t, the degraded picture and the condition."""
+
+    @register_to_config
+    def __init__(
+        self,
+        layout: dict | None = None,
+        widths: tuple[int, ...] = (32, 64, 128, 256),
+        blocks: tuple[int, ...] = (2, 2, 2, 4),
+        condition: int = 128,
+    ) -> None:
+        super().__init__()
+        self.layout = Layout(layout) if layout else Layout.of(kinds())
+        self.register_to_config(layout=self.layout.factors)
+        self.condition_encoder = ConditionEncoder(self.layout, condition)
+
+        def stage(width: int, count: int) -> nn.ModuleList:
+            return nn.ModuleList(Block(width, condition) for _ in range(count))
+
+        pairs = list(zip(widths, widths[1:]))
+        self.intro = nn.Conv2d(24, widths[0], 3, padding=1)
+        self.down = nn.ModuleList(stage(w, n) for w, n in zip(widths[:-1], blocks))
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairs)
+        self.middle = stage(widths[-1], blocks[-1])
+        self.grow = nn.ModuleList(nn.Sequential(nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)) for a, b in pairs)
+        self.up = nn.ModuleList(stage(w, n) for w, n in zip(widths[:-1], blocks))
+        self.head = nn.Conv2d(widths[0], 36, 3, padding=1)
+        zero(self.head)
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this."""
+        return 2 ** (len(self.shrink) + 1)
+
+    def steer(self, condition: Condition, t: torch.Tensor, thumbnail_BCHW: torch.Tensor) -> torch.Tensor:
+        """The condition vector (B, D): computed once per picture and step, shared by its tiles."""
+        return self.condition_encoder(condition, t, thumbnail_BCHW)
+
+    def forward(self, x_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, steer_BD: torch.Tensor) -> torch.Tensor:
+        inputs = functional.pixel_unshuffle(torch.cat([x_BCHW, degraded_BCHW], 1) - 0.5, 2)
+        h = self.intro(inputs.contiguous(memory_format=torch.channels_last))
+        skips = []
+        for blocks, shrink in zip(self.down, self.shrink):
+            h = run(blocks, h, steer_BD)
+            skips.append(h)
+            h = shrink(h)
+        h = run(self.middle, h, steer_BD)
+        for blocks, grow in reversed(list(zip(self.up, self.grow))):
+            h = run(blocks, skips.pop() + grow(h), steer_BD)  # in this order of terms channels-last stays
+        residual, gain, offset = functional.pixel_shuffle(self.head(h), 2).float().chunk(3, 1)
+        return (x_BCHW + residual) * torch.exp(3 * torch.tanh(gain / 3)) + offset

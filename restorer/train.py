@@ -1,0 +1,297 @@
+"""Train the built-in restorer: `rnr train restorer --images DIR --out FOLDER`.
+
+The schedule runs by samples (counted in 64 px crops), not by time: crops of 64 px, then 128, a last tenth at 192; the
+loss is L1, for the last third the logarithm of each picture's squared error (which is PSNR). A checkpoint holds
+everything; a killed run resumes with `resume=True` and gives what an unbroken one gives.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from degradation.measure import psnr
+from degradation.photographs import centre_crop, to_tensor
+from degradation.synthesize import Mixture, degrade, prescribe, truths
+from restorer.bridge import corrupt
+from restorer.condition import Condition, encode
+from restorer.confusion import Confusion
+from restorer.data import MODES, Pairs, draw_pairs
+from restorer.network import RestorerNetwork, thumbnail
+
+STAGES = ((0.70, 64, 8), (0.90, 128, 4), (1.01, 192, 2))  # until this share of the samples: crop size, batch
+
+
+@dataclass
+class Settings:
+    samples: int = 300_000  # in crops of 64 px
+    rate: float = 8e-4
+    warm_up: int = 2_000  # samples
+    seed: int = 0
+    ema: float = 0.999
+    sigma: float = 0.1  # largest noise of the bridge in training
+    one_step: float = 0.6  # share of pictures trained at t = 1
+    log_loss_from: float = 0.66
+    batch_factor: int = 1  # multiplies the batch (for a GPU)
+    blind: bool = False  # a twin that is never told a diagnosis
+    checkpoint_seconds: float = 120
+    validate_every: int = 20_000  # samples
+    threads: int = 1
+
+
+class Trainer:
+    """State of one training: network, its moving average, optimiser, samples seen."""
+
+    def __init__(
+        self, settings: Settings, out: Path, network: RestorerNetwork | None = None, device: str = "cpu"
+    ) -> None:
+        self.settings, self.out, self.device = settings, out, device
+        torch.manual_seed(settings.seed)
+        self.network = (network or RestorerNetwork()).to(device, memory_format=torch.channels_last)  # type: ignore[arg-type]
+        self.ema = {name: p.detach().clone() for name, p in self.network.named_parameters()}
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=1e-4
+        )
+        self.samples = self.step = 0
+        self.confusion = Confusion()
+        out.mkdir(parents=True, exist_ok=True)
+
+    def rate(self) -> float:
+        """Warm-up, then cosine to zero, by samples."""
+        s = self.settings
+        progress = min(1.0, self.samples / s.samples)
+        return s.rate * min(1.0, (self.samples + 16) / s.warm_up) * (0.5 + 0.5 * math.cos(math.pi * progress))
+
+    def stage(self) -> tuple[int, int]:
+        """Crop size and batch of the next step."""
+        progress = self.samples / self.settings.samples
+        size, batch = next((size, batch) for until, size, batch in STAGES if progress < until)
+        return size, batch * self.settings.batch_factor
+
+    def loss(self, pairs: Pairs, generator: torch.Generator) -> torch.Tensor:
+        """Error of the estimate at a random time of the bridge."""
+        s = self.settings
+        batch = len(pairs.target)
+        draw = torch.rand(3, batch, generator=generator, device=self.device)
+        t = torch.where(draw[0] < s.one_step, 1.0, 0.05 + 0.95 * draw[1])
+        noise = torch.randn(pairs.target.shape, generator=generator, device=self.device)
+        x = corrupt(pairs.target, pairs.degraded, t, s.sigma * draw[2], noise)
+        steer = self.network.steer(pairs.condition, t, thumbnail(pairs.degraded))
+        estimate = self.network(x, pairs.degraded, steer)
+        if self.samples < s.log_loss_from * s.samples:
+            return (estimate - pairs.target).abs().mean()
+        return torch.log(((estimate - pairs.target) ** 2).mean((1, 2, 3)) + 1e-5).mean() / 20
+
+    def update(self, pairs: Pairs, seed: int) -> float:
+        loss = self.loss(pairs, torch.Generator(self.device).manual_seed(seed))
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.step()
+        self.step += 1
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for name, p in self.network.named_parameters():
+                self.ema[name].lerp_(p, 1 - decay)
+        return float(loss.detach())
+
+    def run(
+        self, photographs: list[np.ndarray], report: Callable[[dict], None], validation: Sequence[np.ndarray] = ()
+    ) -> None:
+        """Train to the end; `report` gets one dict every 50 steps and one per validation."""
+        s, start, began = self.settings, time.monotonic(), self.samples
+        saved, last_loss = start, []
+        modes = torch.tensor([0.0, 0.0, 0.0, 1.0]) if s.blind else MODES
+        while self.samples < s.samples:
+            size, batch = self.stage()
+            seed = (s.seed * 1_000_003 + self.step) % 2**31
+            pairs = draw_pairs(photographs, batch, size, seed, self.network.layout, self.confusion, self.device, modes)
+            last_loss.append(self.update(pairs, seed + 1))
+            before, self.samples = self.samples, self.samples + batch * (size // 64) ** 2
+            now = time.monotonic()
+            if self.step % 50 == 0:
+                speed = (self.samples - began) / (now - start)
+                row = {
+                    "step": self.step,
+                    "samples": self.samples,
+                    "loss": float(np.mean(last_loss)),
+                    "rate": self.rate(),
+                }
+                report(row | {"per_second": speed, "seconds_left": (s.samples - self.samples) / speed})
+                last_loss = []
+            if now - saved > s.checkpoint_seconds:
+                self.save()
+                saved = now
+            if validation and before // s.validate_every != self.samples // s.validate_every:
+                report({"samples": self.samples, "validation": validate(self.smoothed(), validation, s.blind)})
+        self.save()
+
+    def smoothed(self) -> RestorerNetwork:
+        """A copy of the network with the averaged weights."""
+        copy = RestorerNetwork.from_config(self.network.config).to(self.device, memory_format=torch.channels_last)
+        copy.load_state_dict(self.ema, strict=False)
+        return copy.eval()
+
+    def save(self) -> None:
+        """Everything into one safetensors file, written under a temporary name and renamed."""
+        tensors = {f"model.{n}": p.detach().contiguous() for n, p in self.network.named_parameters()}
+        tensors |= {f"ema.{n}": p.contiguous() for n, p in self.ema.items()}
+        names = [n for n, _ in self.network.named_parameters()]
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"{key}.{names[index]}": value.contiguous() for key, value in state.items() if key != "step"}
+        about = {"samples": self.samples, "step": self.step, "settings": asdict(self.settings)}
+        path = self.out / "checkpoint.safetensors"
+        save_file(tensors, str(path) + ".part", metadata={"about": json.dumps(about)})
+        os.replace(str(path) + ".part", path)
+
+    def resume(self) -> None:
+        """Continue from the checkpoint in `out`. Raises ValueError if there is none."""
+        from safetensors import safe_open
+
+        path = self.out / "checkpoint.safetensors"
+        if not path.exists():
+            raise ValueError(f"{self.out}: no checkpoint.safetensors here to resume from; start without --resume")
+        with safe_open(str(path), "pt") as file:
+            about = json.loads(file.metadata()["about"])
+        tensors = load_file(str(path), device=self.device)
+        self.samples, self.step = about["samples"], about["step"]
+        parameters = dict(self.network.named_parameters())
+        with torch.no_grad():
+            for name, p in parameters.items():
+                p.copy_(tensors[f"model.{name}"])
+                self.ema[name].copy_(tensors[f"ema.{name}"])
+                if f"exp_avg.{name}" in tensors:
+                    moments = {key: tensors[f"{key}.{name}"].clone() for key in ("exp_avg", "exp_avg_sq")}
+                    self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
+
+
+VALIDATION: dict[str, dict[str, float]] = {
+    "clean": {},
+    "noise": {"noise": 42},
+    "haze": {"haze": 55},
+    "rain": {"rain": 70},
+    "blur": {"blur": 45},
+    "low_light": {"low_light": 75},
+    "compression": {"compression": 40},
+    "haze+noise": {"haze": 50, "noise": 30},
+    "blur+rain+noise": {"blur": 30, "rain": 50, "noise": 30},
+}
+
+
+def validation_set(
+    photographs: Sequence[np.ndarray], size: int = 128
+) -> Iterator[tuple[str, torch.Tensor, torch.Tensor, Mixture]]:
+    """(name, clean, degraded, recipe): fixed damage on the centres of photographs."""
+    crops = [centre_crop(p, size) for p in photographs]
+    clean = torch.cat([to_tensor(c) for c in crops if c.shape[:2] == (size, size)])
+    for name, request in VALIDATION.items():
+        mixture = prescribe(request, seed=7, batch=len(clean))
+        yield name, clean, degrade(clean, mixture) if request else clean, mixture
+
+
+@torch.no_grad()
+def validate(network: RestorerNetwork, photographs: Sequence[np.ndarray], blind: bool = False) -> dict[str, float]:
+    """PSNR in dB per task, one step, told the true diagnosis (or nothing)."""
+    result = {}
+    for name, clean, degraded, mixture in validation_set(photographs):
+        told = [None if blind else d for d in truths(clean, degraded, mixture)]
+        conditions = [encode(network.layout, diagnosis) for diagnosis in told]
+        condition = stack(conditions)
+        t = torch.ones(len(clean))
+        estimate = network(degraded, degraded, network.steer(condition, t, thumbnail(degraded)))
+        result[name] = round(float(psnr(estimate.clamp(0, 1), clean).clamp(max=60).mean()), 2)
+    return result
+
+
+def stack(rows: list[Condition]) -> Condition:
+    """Conditions of single pictures as one batch."""
+
+    def cat(part: str) -> dict[str, torch.Tensor]:
+        return {name: torch.cat([getattr(r, part)[name] for r in rows]) for name in getattr(rows[0], part)}
+
+    rest = [torch.cat([getattr(r, part) for r in rows]) for part in ("scene", "quality", "task")]
+    return Condition(cat("findings"), cat("asked"), *rest)
+
+
+def train(
+    images: str | Path,
+    out: str | Path,
+    settings: Settings | None = None,
+    resume: bool = False,
+    init: str | Path | None = None,
+    val: str | Path | None = None,
+    confusion: str | Path | None = None,
+    device: str = "cpu",
+    report: Callable[[dict], None] = lambda row: None,
+) -> Path:
+    """Train on a folder of clean photographs and export `out`/weights; returns that folder.
+
+    `init` starts from a weights folder with fresh moments (and the warm-up); `resume` goes on from `out`'s checkpoint.
+    `report` gets every row that also goes to `out`/metrics.jsonl.
+    """
+    from degradation.photographs import read_folder
+    from restorer.export import export
+    from restorer.pipeline import RestorePipeline
+
+    settings, out = settings or Settings(), Path(out)
+    torch.set_num_threads(settings.threads)
+    photographs = list(read_folder(images).values())
+    held_out = list(read_folder(val, 12).values()) if val else []
+    trainer = Trainer(settings, out, RestorePipeline.from_pretrained(init).network if init else None, device)
+    if confusion:
+        trainer.confusion = Confusion.read(confusion)
+    if resume:
+        trainer.resume()
+    with (out / "metrics.jsonl").open("a") as log:
+
+        def write(row: dict) -> None:
+            log.write(json.dumps(row) + "\n")
+            log.flush()
+            report(row)
+
+        trainer.run(photographs, write, held_out)
+    curves(out)
+    figures = validate(trainer.smoothed(), held_out) if held_out else "no validation photographs were given"
+    card: dict[str, object] = {
+        "data": f"{len(photographs)} photographs of `{Path(images).name}`; the licence of those photographs applies",
+        "training": f"{trainer.samples} crops (in units of 64x64), {trainer.step} steps",
+        "command": f"rnr train restorer --images DIR --samples {settings.samples} --seed {settings.seed}",
+        "figures": figures,
+    }
+    return export(trainer.smoothed(), out / "weights", card)
+
+
+def curves(out: Path) -> None:
+    """Loss, rate and validation over samples as `out`/curves.png, if matplotlib is there."""
+    try:
+        import matplotlib
+    except ImportError:
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    steps = [r for r in rows if "loss" in r]
+    checks = [r for r in rows if "validation" in r]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    left.plot([r["samples"] for r in steps], [r["loss"] for r in steps], lw=0.8)
+    left.set(title="training loss (L1, then log of squared error)", xlabel="samples")
+    for name in checks[0]["validation"] if checks else ():
+        right.plot([r["samples"] for r in checks], [r["validation"][name] for r in checks], label=name)
+    right.set(title="validation PSNR, dB", xlabel="samples")
+    right.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(out / "curves.png", dpi=110)
+    pyplot.close(figure)

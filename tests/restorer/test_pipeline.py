@@ -1,0 +1,142 @@
+"""The pipeline: format, determinism, untouched pictures, any size; and that the shipped weights do their work."""
+
+import json
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
+from degradation.measure import psnr
+from degradation.photographs import to_tensor
+from degradation.synthesize import degrade, prescribe, truths
+from restorer import BridgeScheduler, Intent, RestorePipeline, RestorerNetwork
+from restorer.export import export
+from restorer.pipeline import BUILT_IN
+
+SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}
+NOTHING = Diagnosis(findings={"noise": Finding(present=False, severity=0)})
+
+
+@pytest.fixture(scope="module")
+def pipe() -> RestorePipeline:
+    return RestorePipeline.from_pretrained("built-in")
+
+
+def damaged(request: dict[str, float], size: int = 160, seed: int = 3):
+    clean = to_tensor(skimage.data.chelsea()[60 : 60 + size, 120 : 120 + size])
+    mixture = prescribe(request, seed)
+    degraded = degrade(clean, mixture)
+    return clean, degraded, truths(clean, degraded, mixture)[0], mixture
+
+
+def pixels(image: torch.Tensor) -> np.ndarray:
+    return image[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def quality(result: np.ndarray, clean: torch.Tensor) -> float:
+    return float(psnr(torch.from_numpy(result).permute(2, 0, 1)[None], clean))
+
+
+@pytest.mark.parametrize("request_", [{"noise": 45}, {"haze": 60}, {"rain": 70}, {"low_light": 75}, {"compression": 45}])
+def test_each_kind_is_lessened_by_its_true_diagnosis(pipe, request_):
+    clean, degraded, diagnosis, _ = damaged(request_)
+    restored = pipe.restore(pixels(degraded), diagnosis).pixels_HWC3
+    assert quality(restored, clean) > quality(pixels(degraded), clean) + 0.5
+
+
+def test_what_is_not_diagnosed_stays(pipe):
+    clean, degraded, diagnosis, mixture = damaged({"haze": 60, "noise": 45})
+    keep = {"haze": torch.tensor([True]), "noise": torch.tensor([False])}
+    hazy = degrade(clean, mixture, keep)
+    only_noise = pipe.restore(pixels(degraded), diagnosis, Intent(kinds=["noise"])).pixels_HWC3
+    assert quality(only_noise, hazy) > quality(pixels(degraded), hazy) + 1, "the noise goes"
+    assert quality(only_noise, hazy) > quality(only_noise, clean) + 3, "the haze stays"
+
+
+def test_nothing_found_returns_the_same_picture(pipe):
+    picture = np.random.default_rng(0).random((33, 47, 3), dtype=np.float32)
+    result = pipe.restore(picture, NOTHING)
+    assert result.untouched and result.pixels_HWC3 is picture
+    noisy = Diagnosis(findings={"noise": Finding(present=True, severity=30)}, plan=["noise"])
+    assert pipe.restore(picture, noisy, Intent(kinds=["haze"])).pixels_HWC3 is picture
+
+
+def test_a_record_without_a_diagnosis_is_refused_with_its_reason(pipe):
+    with pytest.raises(ValueError, match="blank page"):
+        pipe.restore(np.zeros((32, 32, 3), np.float32), DiagnosisRecord(diagnosis=None, error="blank page"))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (15, 17), (64, 65)])
+def test_any_size(pipe, size):
+    _, _, diagnosis, _ = damaged({"noise": 40})
+    picture = np.full((*size, 3), 0.5, np.float32)
+    result = pipe.restore(picture, diagnosis)
+    assert result.pixels_HWC3.shape == picture.shape and np.isfinite(result.pixels_HWC3).all()
+
+
+def test_same_input_same_output_and_the_seed_matters_only_with_noise(pipe):
+    _, degraded, diagnosis, _ = damaged({"noise": 40}, size=64)
+    x = pixels(degraded)
+
+    def run(**options) -> np.ndarray:
+        return pipe.restore(x, diagnosis, num_inference_steps=2, **options).pixels_HWC3
+
+    assert np.array_equal(run(seed=1), run(seed=2))
+    assert np.array_equal(run(seed=1, eta=1.0), run(seed=1, eta=1.0))
+    assert not np.array_equal(run(seed=1, eta=1.0), run(seed=2, eta=1.0))
+
+
+def test_every_step_is_reported(pipe):
+    _, degraded, diagnosis, _ = damaged({"noise": 40}, size=64)
+    seen = []
+    pipe.restore(
+        pixels(degraded),
+        diagnosis,
+        num_inference_steps=4,
+        callback_on_step_end=lambda _, index, t, state: seen.append((index, t, state["sample"].shape)),
+    )
+    assert [(index, t) for index, t, _ in seen] == [(0, 1.0), (1, 0.75), (2, 0.5), (3, 0.25)]
+
+
+def test_tiled_equals_whole(pipe):
+    clean = to_tensor(np.tile(skimage.data.astronaut(), (2, 2, 1))[:700, :600])
+    mixture = prescribe({"haze": 50, "noise": 40}, 5)
+    degraded = degrade(clean, mixture)
+    diagnosis = truths(clean, degraded, mixture)[0]
+    whole = pipe.restore(pixels(degraded), diagnosis, tile=4096).pixels_HWC3
+    error = np.abs(pipe.restore(pixels(degraded), diagnosis, tile=256).pixels_HWC3 - whole)
+    assert error.max() < 1 / 255 and error.mean() < 0.1 / 255
+
+
+def test_save_and_load_give_the_same_picture(pipe, tmp_path):
+    folder = export(pipe.network, tmp_path / "w", {"data": "d", "training": "t", "command": "c", "figures": "f"})
+    again = RestorePipeline.from_pretrained(folder)
+    _, degraded, diagnosis, _ = damaged({"rain": 60}, size=64)
+    x = pixels(degraded)
+    assert np.array_equal(again.restore(x, diagnosis).pixels_HWC3, pipe.restore(x, diagnosis).pixels_HWC3)
+    assert again.identity["model_hash"] == pipe.identity["model_hash"]
+
+
+def test_module_paths_are_the_file_format(tmp_path):
+    RestorePipeline(RestorerNetwork(**SMALL), BridgeScheduler()).save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    assert index["network"] == ["restorer.network", "RestorerNetwork"]
+    assert index["scheduler"] == ["restorer.bridge", "BridgeScheduler"]
+
+
+def test_shipped_weights_are_small_and_safe():
+    folder = BUILT_IN
+    assert not list(folder.rglob("*.bin")) and not list(folder.rglob("*.pt"))
+    assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 12e6
+
+
+def test_missing_and_broken_weights_are_named(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        RestorePipeline.from_pretrained(tmp_path / "nowhere")
+    RestorePipeline(RestorerNetwork(**SMALL), BridgeScheduler()).save_pretrained(tmp_path / "broken")
+    weights = next((tmp_path / "broken" / "network").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(OSError, match="broken"):
+        RestorePipeline.from_pretrained(tmp_path / "broken")

@@ -1,0 +1,111 @@
+"""Training pairs and the trainer: partial targets, reproducibility, resuming."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+
+from degradation.measure import psnr
+from restorer.condition import Layout
+from restorer.confusion import Confusion
+from restorer.data import draw_pairs
+from restorer.network import RestorerNetwork
+from restorer.train import Settings, Trainer, train
+
+PHOTOGRAPHS = [skimage.data.astronaut(), skimage.data.coffee()]
+SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}
+
+
+@pytest.fixture(scope="module")
+def layout() -> Layout:
+    return RestorerNetwork(**SMALL).layout
+
+
+def small_trainer(out, samples: int = 96) -> Trainer:
+    torch.manual_seed(0)
+    return Trainer(Settings(samples=samples, warm_up=32, log_loss_from=0.5), out, RestorerNetwork(**SMALL))
+
+
+def test_a_fresh_network_is_the_identity():
+    image = torch.rand(1, 3, 32, 48)
+    network = RestorerNetwork(**SMALL)
+    assert torch.equal(network(image, image, torch.randn(1, 32)), image)
+
+
+def test_pairs_depend_on_the_seed_alone(layout):
+    first, again, other = (draw_pairs(PHOTOGRAPHS, 4, 64, seed, layout, Confusion()) for seed in (3, 3, 4))
+    assert torch.equal(first.degraded, again.degraded) and torch.equal(first.target, again.target)
+    assert all(torch.equal(v, again.condition.findings[k]) for k, v in first.condition.findings.items())
+    assert not torch.equal(first.degraded, other.degraded)
+
+
+def test_a_certain_diagnosis_tells_exactly_what_separates_picture_and_target(layout):
+    modes = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    pairs = draw_pairs(PHOTOGRAPHS, 64, 64, 1, layout, Confusion(), modes=modes)
+    told = torch.stack([rows[:, 0] for rows in pairs.condition.findings.values()]).sum(0)
+    distance = psnr(pairs.degraded, pairs.target)
+    assert torch.isinf(distance[told == 0]).all(), "nothing to remove: the target is the picture itself"
+    assert (told == 0).any()
+    assert torch.isfinite(distance[told > 0]).float().mean() > 0.9, "but for rain so thin that it misses the crop"
+
+
+def test_a_blind_twin_is_told_nothing(layout):
+    pairs = draw_pairs(PHOTOGRAPHS, 8, 64, 1, layout, Confusion(), modes=torch.tensor([0.0, 0.0, 0.0, 1.0]))
+    assert not any(asked.any() for asked in pairs.condition.asked.values())
+    assert not pairs.condition.scene.any() and not pairs.condition.quality.any()
+
+
+def test_training_lowers_the_loss(tmp_path):
+    losses: list[float] = []
+    trainer = small_trainer(tmp_path, samples=1200)
+    pairs = draw_pairs(PHOTOGRAPHS, 8, 64, 5, trainer.network.layout, Confusion())
+    for _ in range(30):
+        trainer.samples = 200  # inside the schedule, past the warm-up
+        losses.append(trainer.update(pairs, seed=1))
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:2])
+
+
+def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
+    unbroken = small_trainer(tmp_path / "a")
+    unbroken.run(PHOTOGRAPHS, lambda row: None)
+    broken = small_trainer(tmp_path / "b")
+    broken.settings.checkpoint_seconds = 0
+    calls = 0
+    update = broken.update
+
+    def dies(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise KeyboardInterrupt
+        return update(*arguments)
+
+    broken.update = dies
+    with pytest.raises(KeyboardInterrupt):
+        broken.run(PHOTOGRAPHS, lambda row: None)
+    resumed = small_trainer(tmp_path / "b")
+    resumed.resume()
+    assert 0 < resumed.samples < unbroken.samples
+    resumed.run(PHOTOGRAPHS, lambda row: None)
+    for (name, a), (_, b) in zip(unbroken.network.named_parameters(), resumed.network.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert all(torch.equal(unbroken.ema[name], resumed.ema[name]) for name in unbroken.ema)
+
+
+def test_resuming_without_a_checkpoint_says_so(tmp_path):
+    with pytest.raises(ValueError, match="no checkpoint"):
+        small_trainer(tmp_path).resume()
+
+
+def test_a_folder_without_photographs_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no photographs"):
+        train(tmp_path, tmp_path / "out")
+
+
+def test_beliefs_are_drawn_from_the_measured_errors():
+    rows = [[0.0, 0.01, 5.0, 3.0]] * 60 + [[float(s), 0.9, s + 10.0, 4.0] for s in range(10, 90)]
+    confusion = Confusion({"haze": torch.tensor(rows)})
+    generator = torch.Generator().manual_seed(0)
+    probability, severity, spread = confusion.draw("haze", torch.tensor([0.0, 50.0]), generator)
+    assert probability.tolist() == [pytest.approx(0.01), pytest.approx(0.9)]
+    assert severity[1].item() == pytest.approx(60, abs=0.01) and spread[1].item() == 4
