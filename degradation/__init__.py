@@ -16,7 +16,7 @@ _HOMES = {
         "diagnosis_schema",
     ),
     "degradation.kind": ("Factor", "Kind", "Measurement", "Words", "kind_named", "kinds"),
-    "degradation.synthesize": ("Mixture", "degrade", "draw_mixture", "synthesize", "truths"),
+    "degradation.synthesize": ("Mixture", "degrade", "draw_mixture", "truths"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = sorted(_HOME)

@@ -183,6 +183,7 @@ class Kind(ABC):
 
 def interpolate(x: torch.Tensor, knots: tuple[tuple[float, float], ...]) -> torch.Tensor:
     """Piecewise linear through increasing knots, constant outside."""
+    x = x if x.is_floating_point() else x.float()
     xs, ys = (torch.tensor(column, dtype=x.dtype, device=x.device) for column in zip(*knots))
     right = torch.searchsorted(xs, x.contiguous()).clamp(1, len(xs) - 1)
     x0, x1, y0, y1 = xs[right - 1], xs[right], ys[right - 1], ys[right]

@@ -43,13 +43,13 @@ class Confusion:
 
 
 def generic(severity: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-    """A middling reasoner: error of about 7 points, sure of what is strong, unsure of what is weak."""
+    """A middling reasoner: error of about 9 points, sure of what is strong, unsure of what is weak."""
 
     def normal() -> torch.Tensor:
         return torch.randn(len(severity), generator=generator, device=severity.device)
 
     present = severity > 0
     logit = torch.where(present, (severity - 6) / 5 + 2 * normal(), -4 + 2 * normal())
-    spread = 3 + 5 * torch.rand(len(severity), generator=generator, device=severity.device)
+    spread = 4 + 10 * torch.rand(len(severity), generator=generator, device=severity.device)
     believed = torch.where(present, severity + spread * normal(), 4 + 12 * normal().abs())
     return torch.sigmoid(logit), believed.clamp(1, 100), spread

@@ -1,0 +1,252 @@
+"""`rnr bench …`: each command takes `--images DIR` (clean photographs); CSV, markdown and plots go to `--out`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evaluation import running
+
+app = typer.Typer(no_args_is_help=True)
+
+Images = Annotated[Path, typer.Option("--images", help="folder of clean photographs")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="folder for tables and plots")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="use only the first N photographs")]
+Seed = Annotated[int, typer.Option("--seed", help="of everything that is drawn")]
+ReasonerName = Annotated[str, typer.Option("--reasoner", help="built-in, or a weights folder")]
+RestorerName = Annotated[str, typer.Option("--restorer", help="built-in, or a weights folder")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (all by default)")]
+Size = Annotated[int, typer.Option("--size", min=0, help="side of the centre that is used, px; 0 = whole photographs")]
+
+
+@app.callback()
+def bench() -> None:
+    """Measure diagnosis and restoration: tables, calibration, plots."""
+
+
+@app.command()
+def confusion(
+    images: Images,
+    out: Annotated[Path, typer.Option("--out", "-o", help="the JSON file to write")],
+    regions: Annotated[int, typer.Option("--regions", min=1, help="damaged regions to diagnose")] = 1000,
+    reasoner: ReasonerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """How the reasoner errs on known damage: the file that `rnr train restorer` draws its predicted diagnoses from."""
+    from evaluation.confusion import beliefs_of, write_confusion
+
+    with running.errors():
+        photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
+        with running.progress("diagnosing", regions) as report:
+            rows = beliefs_of(model, list(photographs.values()), regions, seed, report)
+        write_confusion(rows, out, running.identity(model) | {"regions": regions, "seed": seed})
+    typer.echo(f"{out}: {sum(map(len, rows.values()))} beliefs of {len(rows)} kinds")
+
+
+@app.command()
+def quality(
+    out: Out,
+    images: Annotated[Path | None, typer.Option("--images", help="folder of clean photographs")] = None,
+    clean: Annotated[Path | None, typer.Option("--clean", help="pairs: folder of clean pictures")] = None,
+    degraded: Annotated[
+        Path | None, typer.Option("--degraded", help="pairs: folder of damaged ones, same names")
+    ] = None,
+    tasks: Annotated[str | None, typer.Option("--tasks", help="comma-separated; all by default")] = None,
+    steps: Annotated[str, typer.Option("--steps", help="numbers of steps to compare")] = "1,4",
+    sweep: Annotated[int, typer.Option("--sweep", min=0, help="pictures for the plots by severity and by steps")] = 4,
+    size: Size = 256,
+    reasoner: ReasonerName = "built-in",
+    restorer: RestorerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    resume: Annotated[bool, typer.Option("--resume", help="keep the rows that are already in --out")] = False,
+) -> None:
+    """Restoration: PSNR, SSIM and damage left, against the input and classical baselines of the same run."""
+    from evaluation.quality_run import QualityRun
+
+    started = time.monotonic()
+    with running.errors():
+        counts = tuple(int(count) for count in steps.split(","))
+        run = QualityRun(out, counts, sweep, size, seed, limit, resume)
+        if clean and degraded:
+            run.take_folders(clean, degraded)
+        elif images and not clean and not degraded:
+            run.take_photographs(images, tasks)
+        else:
+            raise ValueError("name --images DIR, or both --clean DIR and --degraded DIR")
+        run.load(reasoner, restorer, threads)
+        run.measure()
+        running.publish(run.tables(), out, run.settings, started, silent=["quality_baselines"])
+
+
+@app.command()
+def diagnosis(
+    images: Images,
+    out: Out,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="damaged regions per photograph")] = 8,
+    random_weights: Annotated[
+        int,
+        typer.Option("--random-weights", min=0, help="instead: how many of N outputs of untrained weights are valid"),
+    ] = 0,
+    reasoner: ReasonerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """The reasoner on synthetic mixtures of 0-3 kinds: presence, severity, factors, words, calibration, validity."""
+    from evaluation import diagnosis_run
+
+    started = time.monotonic()
+    with running.errors():
+        photographs = list(running.photographs(images, limit).values())
+        settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed}
+        if random_weights:
+            running.use_threads(threads)
+            tables = diagnosis_run.untrained(photographs, random_weights, seed)
+            settings |= {"random_weights": random_weights}
+        else:
+            model = running.load_reasoner(reasoner, threads)
+            tables = diagnosis_run.trained(model, photographs, mixtures, seed, out)
+            settings |= running.identity(model)
+        running.publish(tables, out, settings, started)
+
+
+@app.command()
+def decoding(
+    images: Images,
+    out: Out,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="damaged regions to diagnose both ways")] = 24,
+    reasoner: ReasonerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Skeleton decoding against grammar-constrained greedy generate: the same tokens, fewer passes, less time."""
+    from evaluation.decoding import compare, summary
+    from evaluation.samples import batches
+    from evaluation.tables import Table
+
+    started = time.monotonic()
+    with running.errors():
+        photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
+        damaged = [p for batch in batches(list(photographs.values()), pictures, seed) for p in batch.pictures()][
+            :pictures
+        ]
+        with running.progress("decoding twice", len(damaged)) as report:
+            rows = compare(model, damaged, report)
+        settings = running.identity(model) | {"images": images.name, "pictures": pictures, "seed": seed}
+        tables = {"decoding": summary(rows), "decoding_pictures": Table.of("Decoding by picture", rows)}
+        running.publish(tables, out, settings, started, silent=["decoding_pictures"])
+
+
+@app.command()
+def steering(
+    images: Images,
+    out: Out,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="steps of the restoration")] = 1,
+    size: Size = 192,
+    restorer: RestorerName = "built-in",
+    limit: Limit = 6,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """For each pair of kinds, name only one: how much of it goes, how much of the other stays."""
+    from evaluation import steering as module
+
+    started = time.monotonic()
+    with running.errors():
+        photographs, model = running.photographs(images, limit), running.load_restorer(restorer, threads)
+        with running.progress("restoring", len(photographs) * len(module.pairs())) as report:
+            rows = module.measure(model, photographs, size, seed, steps, report)
+        module.draw(rows, out)
+        settings = running.identity(restorer=model) | {
+            "images": images.name,
+            "limit": limit,
+            "size": size,
+            "steps": steps,
+        }
+        tables = {"steering": module.matrix_table(rows), "steering_pairs": module.pair_table(rows)}
+        running.publish(tables, out, settings | {"seed": seed}, started, silent=["steering_pairs"])
+
+
+@app.command()
+def twin(
+    images: Images,
+    val: Annotated[Path, typer.Option("--val", help="folder of other photographs, to compare on")],
+    out: Out,
+    samples: Annotated[
+        int, typer.Option("--samples", min=16, help="training samples of each twin, in 64 px crops")
+    ] = 100_000,
+    twins: Annotated[str | None, typer.Option("--twins", help="of: told, no scene, blind")] = None,
+    reasoner: Annotated[str | None, typer.Option("--reasoner", help="also told what this reasoner predicts")] = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = 1,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoints in --out")] = False,
+) -> None:
+    """The diagnosis matters: small restorers trained alike, with and without it, with and without scene labels."""
+    from evaluation import plots
+    from evaluation import twin as module
+
+    started = time.monotonic()
+    with running.errors():
+        names = running.chosen(twins, module.TWINS)
+        photographs, held = list(running.photographs(images, limit).values()), running.photographs(val, None)
+        running.use_threads(threads)
+        school, networks = module.Twins(out, samples, seed, threads or 1), {}
+        for name in names:
+            with running.progress(f"training: {name}", samples) as report:
+                networks[name] = school.train(name, photographs, resume, report)
+        model = running.load_reasoner(reasoner) if reasoner else None
+        rows = module.compare(networks, list(held.values()), model)
+        table = module.table(rows, samples)
+        curves: dict[str, Sequence[float]] = {
+            name: [float(str(row[name])) for row in table.rows]
+            for name in ("diagnosis", "scene")
+            if name in table.columns
+        }
+        if curves:
+            groups = [str(row["task"]) for row in table.rows]
+            plots.bars(groups, curves, "what being told gains", "dB PSNR", out / "twin.png")
+        settings = {
+            "images": images.name,
+            "val": val.name,
+            "samples": samples,
+            "twins": names,
+            "seed": seed,
+            "limit": limit,
+        }
+        running.publish({"twin": table}, out, settings, started)
+
+
+@app.command()
+def speed(
+    images: Images,
+    out: Out,
+    megapixels: Annotated[str, typer.Option("--megapixels", help="sizes, comma-separated")] = "1,10",
+    large: Annotated[bool, typer.Option("--large", help="100 megapixels, too")] = False,
+    steps: Annotated[str, typer.Option("--steps", help="numbers of steps")] = "1,4",
+    reasoner: ReasonerName = "built-in",
+    restorer: RestorerName = "built-in",
+    threads: Threads = None,
+) -> None:
+    """Seconds per megapixel for diagnosis and restoration; peak memory by size, each in a fresh process."""
+    from evaluation.speed import measure, table
+
+    started = time.monotonic()
+    with running.errors():
+        sizes = [float(size) for size in megapixels.split(",")] + ([100.0] if large else [])
+        arguments = ["--images", str(images), "--steps", steps, "--reasoner", reasoner, "--restorer", restorer]
+        arguments += ["--threads", str(threads)] if threads else []
+        running.use_threads(threads)
+        with running.progress("sizes", len(sizes)) as report:
+            rows = measure(arguments, sizes, report)
+        settings = {"steps": steps, "reasoner": reasoner, "restorer": restorer, "sizes": sizes, "threads": threads}
+        running.publish({"speed": table(rows)}, out, settings, started)

@@ -1,0 +1,96 @@
+"""The language of `reasoner.grammar.program` as an EBNF grammar for xgrammar: exactly the same texts, no more.
+
+A JSON schema cannot say that the plan follows from the findings, the word from the quality, the second colour from the
+first; then two ways of decoding would differ by grammar and not by decoding. Rules f{i}_{S} read "kind i comes next and
+the kinds in the bit set S were present".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from degradation.scene import COLOURS
+from reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run
+
+FINDINGS, QUALITY = '"findings":{', '},"quality":{'  # texts after which, and with which, a part of the diagnosis begins
+
+
+def grammar(names: Sequence[str]) -> str:
+    """EBNF of all diagnoses of these kinds, in this order."""
+    rules = {"root": f"{_sequence(_scene())} f0_0", "colours": _options(_pairs()), "quality": _quality()}
+    for i, name in enumerate(names):
+        comma = '"," ' if i else ""
+        for present in ("false", "true"):
+            rules[f"kind{i}_{present}"] = comma + _sequence(_finding(name, present))
+        for held in range(2**i):
+            rules[f"f{i}_{held}"] = f"kind{i}_false f{i + 1}_{held} | kind{i}_true f{i + 1}_{held | 1 << i}"
+    for held in range(2 ** len(names)):
+        plan = ",".join(f'"{name}"' for i, name in enumerate(names) if held >> i & 1)
+        rules[f"f{len(names)}_{held}"] = f"quality {_quote(plan + ']}')}"
+    return "\n".join(f"{name} ::= {body}" for name, body in rules.items())
+
+
+def _pieces(names: Sequence[str], **answers: str) -> list[Piece]:
+    """What the program writes with these answers (by the last part of the field's path), else the first option."""
+
+    def choose(choice: Choice) -> str:
+        wanted = answers.get(choice.path.rsplit(".", 1)[-1])
+        return wanted if wanted in choice.options else choice.options[0]
+
+    return list(run(program(names), choose))
+
+
+def _place(pieces: Sequence[Piece], text: str) -> int:
+    """Index of the skeleton that holds this text."""
+    return next(i for i, piece in enumerate(pieces) if isinstance(piece, Skeleton) and text in piece.text)
+
+
+def _scene() -> list[Piece]:
+    """Up to the findings; the second colour and what is between the two belong to the rule `colours`."""
+    pieces = _pieces([])
+    first = next(i for i, p in enumerate(pieces) if isinstance(p, Choice) and p.path == "scene.colours.0")
+    return pieces[: first + 1] + pieces[first + 3 : _place(pieces, FINDINGS) + 1]
+
+
+def _finding(name: str, present: str) -> list[Piece]:
+    pieces = _pieces([name], present=present)
+    written = pieces[_place(pieces, FINDINGS) + 1 : _place(pieces, QUALITY)]
+    return [Skeleton(present) if isinstance(p, Choice) and p.path.endswith(".present") else p for p in written]
+
+
+def _quality() -> str:
+    """Opening, then groups of numbers that share their word."""
+
+    def tail(technical: str) -> str:
+        pieces = _pieces([], technical=technical)
+        rest = pieces[_place(pieces, QUALITY) + 2 :]
+        return "".join(piece.text for piece in rest if isinstance(piece, Skeleton)).removesuffix("]}")
+
+    groups = [f"({_options(list(numbers))}) {_quote(rest)}" for rest, numbers in groupby(TECHNICAL, tail)]
+    pieces = _pieces([])
+    return f"{_sequence(pieces[_place(pieces, QUALITY) :][:1])} ({' | '.join(groups)})"
+
+
+def _pairs() -> list[str]:
+    return [f'{first}","{second}' for first in COLOURS for second in COLOURS if first != second]
+
+
+def _sequence(pieces: Sequence[Piece]) -> str:
+    """Skeleton as text, choices as alternatives."""
+    return " ".join(_element(piece) for piece in pieces)
+
+
+def _element(piece: Piece) -> str:
+    if isinstance(piece, Skeleton):
+        return _quote(piece.text)
+    return "colours" if piece.path == "scene.colours.0" else f"({_options(piece.options)})"
+
+
+def _options(texts: Sequence[str]) -> str:
+    return " | ".join(map(_quote, texts))
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

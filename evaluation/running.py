@@ -1,0 +1,118 @@
+"""What every bench command does around its measurement: load, show progress, print, save, say what went wrong."""
+
+from __future__ import annotations
+
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evaluation.tables import Table
+
+
+def photographs(folder: Path, limit: int | None) -> dict[str, np.ndarray]:
+    """The first `limit` photographs by name; uint8 HWC."""
+    from degradation.photographs import read_folder
+
+    return read_folder(folder, limit)
+
+
+def load_reasoner(name: str, threads: int | None = None) -> Any:
+    from reasoner import Reasoner
+
+    use_threads(threads)
+    return Reasoner.from_pretrained(name)
+
+
+def load_restorer(name: str, threads: int | None = None) -> Any:
+    from restorer import RestorePipeline
+
+    use_threads(threads)
+    return RestorePipeline.from_pretrained(name)
+
+
+def use_threads(threads: int | None) -> None:
+    if threads:
+        import cv2
+        import torch
+
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+
+
+def identity(reasoner: Any = None, restorer: Any = None) -> dict[str, Any]:
+    """Which weights were measured."""
+    about: dict[str, Any] = {}
+    if reasoner is not None:
+        about |= {"reasoner": reasoner.name, "reasoner_hash": reasoner.model_hash}
+    if restorer is not None:
+        about |= {"restorer": restorer.identity["model"], "restorer_hash": restorer.identity["model_hash"]}
+    return about
+
+
+def publish(
+    tables: dict[str, Table], out: Path, settings: dict[str, Any], started: float, silent: Sequence[str] = ()
+) -> None:
+    """Print the tables (but for the `silent` ones), save each as CSV and markdown, and beside them what was run."""
+    from importlib.metadata import version
+
+    from rich.console import Console
+
+    console = Console()
+    for name, table in tables.items():
+        table.save(out, name)
+        if name not in silent:
+            console.print(table.rich())
+    import torch
+
+    machine = {"machine": platform.machine(), "python": platform.python_version(), "threads": torch.get_num_threads()}
+    packages = {package: version(package) for package in ("torch", "transformers", "diffusers")}
+    run = {"settings": settings, "seconds": round(time.monotonic() - started, 1), "made": time.strftime("%Y-%m-%d")}
+    (out / "run.json").write_text(json.dumps(run | machine | packages, indent=1, default=str) + "\n")
+    typer.echo(f"tables and plots: {out}")
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """Mistakes of the user as one line and exit code 2; anything else is ours and keeps its traceback."""
+    from evaluation.extra import MissingExtra
+
+    try:
+        yield
+    except (ValueError, OSError, MissingExtra) as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; rows that were measured are kept, --resume (where there is one) goes on", err=True)
+        raise typer.Exit(130) from None
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Any]:
+    """A bar with time left on stderr; yields `report(done)`."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def chosen(names: str | None, known: Sequence[str]) -> list[str]:
+    """A comma-separated list from the command line; all by default. Raises ValueError that lists what there is."""
+    if not names:
+        return list(known)
+    wanted = [name.strip() for name in names.split(",")]
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise ValueError(f"there is no {', '.join(unknown)}; there are {', '.join(known)}")
+    return wanted

@@ -1,0 +1,119 @@
+"""Does the diagnosis matter? Small twins, trained alike for the same number of samples, that are told more or less.
+
+told: diagnosis and scene, as the built-in restorer is trained; no scene: the same without the scene's labels; blind: no
+diagnosis at all. They are compared on the same damaged photographs, told the true (and, with a reasoner, the predicted)
+diagnosis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from degradation.diagnosis import Diagnosis, DiagnosisRecord
+from degradation.measure import psnr
+from degradation.photographs import to_uint8
+from degradation.synthesize import truths
+from evaluation.tables import Row, Table, mean
+from restorer.condition import Condition, encode
+from restorer.data import Pairs
+from restorer.network import RestorerNetwork, thumbnail
+from restorer.train import Settings, Trainer, stack, validation_set
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WIDTHS, BLOCKS = (16, 32, 64), (1, 1, 2)
+TWINS = ("told", "no scene", "blind")
+Source = Diagnosis | DiagnosisRecord | None
+
+
+class Sceneless(Trainer):
+    """A trainer whose network never sees a label of the scene."""
+
+    def loss(self, pairs: Pairs, generator: torch.Generator) -> torch.Tensor:
+        return super().loss(replace(pairs, condition=without_scene(pairs.condition)), generator)
+
+
+def without_scene(condition: Condition) -> Condition:
+    return replace(condition, scene=torch.zeros_like(condition.scene))
+
+
+@dataclass
+class Twins:
+    """Where they are trained, for how many samples (in 64 px crops), from which seed."""
+
+    out: Path
+    samples: int
+    seed: int = 0
+    threads: int = 1
+
+    def trainer(self, name: str) -> Trainer:
+        settings = Settings(samples=self.samples, seed=self.seed, blind=name == "blind", threads=self.threads)
+        kind = Sceneless if name == "no scene" else Trainer
+        torch.manual_seed(self.seed)  # the same initial weights for each
+        return kind(settings, self.out / name.replace(" ", "_"), RestorerNetwork(widths=WIDTHS, blocks=BLOCKS))
+
+    def train(
+        self, name: str, photographs: list[np.ndarray], resume: bool, report: Callable[[int], None]
+    ) -> RestorerNetwork:
+        """The twin's averaged weights, after `samples` samples."""
+        trainer = self.trainer(name)
+        if resume and (trainer.out / "checkpoint.safetensors").exists():
+            trainer.resume()
+        trainer.run(photographs, lambda row: report(row["samples"]))
+        return trainer.smoothed()
+
+
+@torch.no_grad()
+def compare(networks: dict[str, RestorerNetwork], photographs: Sequence[np.ndarray], reasoner: Any = None) -> list[Row]:
+    """A row per task: input and PSNR in dB of each twin, one step."""
+    rows: list[Row] = []
+    for task, clean, degraded, mixture in validation_set(list(photographs)):
+        told: dict[str, Sequence[Source]] = {"": truths(clean, degraded, mixture)}
+        if reasoner is not None:
+            told[" predicted"] = reasoner.diagnose([to_uint8(image) for image in degraded])
+        row: Row = {"task": task, "n": len(clean), "input": _mean_psnr(degraded, clean)}
+        for name, network in networks.items():
+            for suffix, sources in told.items() if name != "blind" else [("", [None] * len(clean))]:
+                row[name + suffix] = _mean_psnr(_restore(network, degraded, sources, name), clean)
+        rows.append(row)
+    return rows
+
+
+def _restore(network: RestorerNetwork, degraded: torch.Tensor, sources: Sequence[Source], name: str) -> torch.Tensor:
+    condition = stack([encode(network.layout, source) for source in sources])
+    condition = without_scene(condition) if name == "no scene" else condition
+    steer = network.steer(condition, torch.ones(len(degraded)), thumbnail(degraded))
+    return network(degraded, degraded, steer).clamp(0, 1)
+
+
+def _mean_psnr(image: torch.Tensor, clean: torch.Tensor) -> float:
+    return float(psnr(image, clean).clamp(max=60).mean())
+
+
+def table(rows: Sequence[Row], samples: int) -> Table:
+    """Per task, and the means over the tasks that hold damage."""
+    rows = [_with_gains(row) for row in rows]
+    damaged = [row for row in rows if row["task"] != "clean"]
+    names = [name for name in rows[0] if name not in ("task", "n")] if rows else []
+    means: Row = {"task": "mean of damaged", "n": None}
+    note = (
+        f"PSNR in dB, one step; small twins ({WIDTHS}, {BLOCKS}) after {samples} samples each, the same seed. "
+        "diagnosis: told minus blind, by the true diagnosis (predicted: by the reasoner's); scene: told minus no scene."
+    )
+    lines = [*rows, means | {name: mean(row[name] for row in damaged) for name in names}]
+    return Table.of("The diagnosis matters", lines, note)
+
+
+def _with_gains(row: Row) -> Row:
+    def gain(a: str, b: str) -> float | None:
+        return float(str(row[a])) - float(str(row[b])) if a in row and b in row else None
+
+    gains: Row = {"diagnosis": gain("told", "blind"), "diagnosis predicted": gain("told predicted", "blind")}
+    gains |= {"scene": gain("told", "no scene")}
+    return row | {name: value for name, value in gains.items() if value is not None}

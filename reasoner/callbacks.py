@@ -1,0 +1,122 @@
+"""What happens during a training beside the steps: averaging, checkpoints by the clock, metrics, validation."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
+
+from reasoner.export import EMA_FILE
+
+COMPLETE = "complete"  # an empty file, written last: a checkpoint without it was cut off
+METRICS = "metrics.jsonl"
+
+
+class Averaging(TrainerCallback):
+    """Exponential moving average of the weights (decay ramps up with the steps); saved in every checkpoint."""
+
+    def __init__(self, model: torch.nn.Module, decay: float = 0.999):
+        self.decay = decay
+        self.live = {name: p for name, p in model.named_parameters()}
+        self.average = {name: p.detach().clone() for name, p in self.live.items()}
+
+    def on_step_end(self, args, state, control, **kwargs):
+        decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
+        with torch.no_grad():
+            average, live = list(self.average.values()), [p.detach() for p in self.live.values()]
+            torch._foreach_lerp_(average, live, 1 - decay)
+
+    def on_save(self, args, state, control, **kwargs):
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        save_file(self.average, str(folder / EMA_FILE))
+        (folder / COMPLETE).touch()
+
+    def load(self, checkpoint: Path) -> None:
+        for name, value in load_file(str(checkpoint / EMA_FILE)).items():
+            self.average[name].copy_(value)
+
+    def swap(self) -> None:
+        """Exchange the live weights and the average; call it twice."""
+        with torch.no_grad():
+            for name, p in self.live.items():
+                held = p.detach().clone()
+                p.copy_(self.average[name])
+                self.average[name].copy_(held)
+
+
+class SaveByClock(TrainerCallback):
+    """A checkpoint every so many seconds and at the end."""
+
+    def __init__(self, seconds: float = 120):
+        self.seconds, self.last = seconds, time.monotonic()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if time.monotonic() - self.last >= self.seconds or state.global_step >= state.max_steps:
+            control.should_save, self.last = True, time.monotonic()
+
+
+class Metrics(TrainerCallback):
+    """metrics.jsonl: loss, learning rate, samples a second, time left; `evaluate` every so many samples."""
+
+    def __init__(
+        self, folder: Path, batch: int, evaluate: Callable[[], dict[str, Any]] | None = None, every: int = 10000
+    ):
+        self.path, self.batch, self.evaluate, self.every = folder / METRICS, batch, evaluate, every
+        self.started: tuple[float, int] | None = None
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        self.started = self.started or (time.monotonic(), state.global_step)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if not logs or "loss" not in logs or self.started is None:
+            return
+        seconds, steps = time.monotonic() - self.started[0], state.global_step - self.started[1]
+        speed = steps * self.batch / max(seconds, 1e-9)
+        left = (state.max_steps - state.global_step) * self.batch / max(speed, 1e-9)
+        self.write(state, {"loss": logs["loss"], "lr": logs.get("learning_rate"), "grad_norm": logs.get("grad_norm"),
+                           "samples_per_s": round(speed, 2), "minutes_left": round(left / 60, 1)})  # fmt: skip
+
+    def on_step_end(self, args, state, control, **kwargs):
+        due = state.global_step * self.batch // self.every > (state.global_step - 1) * self.batch // self.every
+        if self.evaluate and (due or state.global_step >= state.max_steps):
+            self.write(state, {"validation": self.evaluate()})
+
+    def write(self, state, values: dict[str, Any]) -> None:
+        record = {"samples": state.global_step * self.batch, "time": round(time.time(), 1), **values}
+        with self.path.open("a") as file:
+            file.write(json.dumps(_rounded(record)) + "\n")
+        print(json.dumps(_rounded(record)), flush=True)
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    if isinstance(value, float):
+        return None if math.isnan(value) else round(value, 6)
+    return value
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint."""
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+    return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+
+
+def trim(metrics: Path, samples: int) -> None:
+    """Forget what was measured after this sample: a resumed training measures it again."""
+    if metrics.is_file():
+        lines = metrics.read_text().splitlines(keepends=True)
+        metrics.write_text("".join(line for line in lines if json.loads(line)["samples"] <= samples))
+
+
+def last_validation(metrics: Path) -> dict[str, Any]:
+    """What validation found last, {} if it never ran."""
+    records = [json.loads(line) for line in metrics.read_text().splitlines()]
+    return next((record["validation"] for record in reversed(records) if "validation" in record), {})

@@ -1,0 +1,95 @@
+"""Rows to tensors for training: the same tokens and pixels as the processor makes, without its per-picture work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from degradation._lazy import LazyModule
+from degradation.diagnosis import Diagnosis
+from reasoner.grammar import segments
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+else:
+    np, torch = LazyModule("numpy"), LazyModule("torch")
+
+IGNORED = -100
+SKELETON = 0.1  # weight of text that is not chosen: learned soon, and it must not drown the values
+WEIGHTS = {"severity": 2.0, "present": 2.0, "evidence": 1.0, "technical": 1.0}
+OTHER = 0.5  # scene and factors
+
+
+def weight_of(path: str | None) -> float:
+    """Weight of a token in the loss, by the field it writes."""
+    return SKELETON if path is None else WEIGHTS.get(path.rsplit(".", 1)[-1], OTHER)
+
+
+def messages(prompt: str, pictures: int) -> list[dict]:
+    """One user turn: the views, then the words."""
+    content = [{"type": "image"}] * pictures + [{"type": "text", "text": prompt}]
+    return [{"role": "user", "content": content}]
+
+
+def patchify(views_NCHW: torch.Tensor, patch: int = 16, merge: int = 2) -> torch.Tensor:
+    """Views in [-1, 1] to Qwen3-VL's rows of patches (N * patches, 3 * 2 * patch * patch), merge blocks together."""
+    count, channels, height, width = views_NCHW.shape
+    blocks = views_NCHW.view(
+        count, channels, height // patch // merge, merge, patch, width // patch // merge, merge, patch
+    )
+    blocks = blocks.permute(0, 2, 5, 3, 6, 1, 4, 7).unsqueeze(6).expand(-1, -1, -1, -1, -1, -1, 2, -1, -1)
+    return blocks.reshape(-1, channels * 2 * patch * patch)
+
+
+class Collator:
+    """Rows of `reasoner.data` to a batch: input_ids, labels (completion only), loss_weights, pixel_values, grids."""
+
+    def __init__(self, processor, patch: int = 16, merge: int = 2):
+        self.processor, self.tokenizer = processor, processor.tokenizer
+        self.patch, self.merge = patch, merge
+        self._pieces: dict[str, list[int]] = {}
+
+    def __call__(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
+        encoded = [self.encode(row) for row in rows]
+        longest = max(len(ids) for ids, _ in encoded)
+        shape = (len(rows), longest)
+        input_ids = torch.full(shape, self.tokenizer.pad_token_id)
+        labels, weights = torch.full(shape, IGNORED), torch.zeros(shape)
+        mask = torch.zeros(shape, dtype=torch.long)
+        for i, (ids, weight) in enumerate(encoded):
+            input_ids[i, : len(ids)] = torch.tensor(ids)
+            mask[i, : len(ids)] = 1
+            weights[i, : len(ids)] = torch.tensor(weight)
+        labels = torch.where(weights > 0, input_ids, labels)
+        kinds = (input_ids == self.processor.image_token_id).long()
+        batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "loss_weights": weights}
+        return batch | {"mm_token_type_ids": kinds} | self.pixels([row["images"] for row in rows])
+
+    def pixels(self, pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
+        """uint8 views (V, S, S, 3) of each picture to pixel_values and image_grid_thw."""
+        views = torch.from_numpy(np.concatenate([np.asarray(views) for views in pictures])).permute(0, 3, 1, 2)
+        grid = torch.tensor([[1, views.shape[2] // self.patch, views.shape[3] // self.patch]]).expand(len(views), 3)
+        return {"pixel_values": patchify(views.float() / 127.5 - 1, self.patch, self.merge), "image_grid_thw": grid}
+
+    def encode(self, row: dict) -> tuple[list[int], list[float]]:
+        """Token ids of prompt and completion, and the loss weight of each."""
+        ids = self.prompt_ids(row["prompt"], np.shape(row["images"])[:3])
+        weights = [0.0] * len(ids)
+        for segment in segments(Diagnosis.model_validate_json(row["completion"])):
+            piece = self._piece(segment.text)
+            ids = ids + piece
+            weights += [weight_of(segment.path)] * len(piece)
+        return ids + [self.tokenizer.eos_token_id], weights + [SKELETON]
+
+    def prompt_ids(self, prompt: str, shape: tuple[int, ...]) -> list[int]:
+        """The chat up to the answer, each view's placeholder repeated for its tokens."""
+        count, height, width = shape
+        text = self.processor.apply_chat_template(messages(prompt, count), add_generation_prompt=True)
+        pad, side = self.processor.image_token, self.patch * self.merge
+        return self._piece(text.replace(pad, pad * (height // side * (width // side))))
+
+    def _piece(self, text: str) -> list[int]:
+        if text not in self._pieces:
+            self._pieces[text] = self.tokenizer.encode(text, add_special_tokens=False)
+        return self._pieces[text]

@@ -1,0 +1,91 @@
+"""Training rows for the reasoner: an endless, seeded stream of damaged pictures with their true Diagnosis.
+
+A row is {images: uint8 (3, 128, 128, 3) views, prompt, completion}, what TRL's SFTTrainer takes. Rows are made a batch
+at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on exactly where it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from degradation._lazy import LazyModule
+from degradation.diagnosis import Diagnosis
+from degradation.photographs import random_crops
+from degradation.synthesize import Stage, degrade, draw_mixture, truths
+from reasoner.views import views_of_batch
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+else:
+    np, torch = LazyModule("numpy"), LazyModule("torch")
+
+Row = dict[str, Any]
+SIZES, SIZE_SHARE = (128, 160, 192, 256, 320), (0.08, 0.30, 0.37, 0.20, 0.05)  # px of the regions
+EASY = 0.04  # share of the stream that shows one kind at a time
+LATER = {"single": 0.2, "several": 0.5, "high_order": 0.3}
+
+
+def stage_at(progress: float, generator: torch.Generator) -> Stage:
+    """The curriculum: single kinds first, then half mixtures, then mostly; high order from 15% on."""
+    if progress < EASY:
+        return "single"
+    shares = {"single": 0.5, "several": 0.5} if progress < 0.15 else LATER
+    pick = torch.multinomial(torch.tensor(list(shares.values())), 1, generator=generator)
+    return list(shares)[int(pick)]  # type: ignore[return-value]
+
+
+def rows(
+    photographs: Sequence[np.ndarray],
+    prompt: str,
+    seed: int,
+    total: int,
+    start: int = 0,
+    batch: int = 16,
+    echo: int = 2,
+    block: int = 32,
+) -> Iterator[Row]:
+    """Rows from sample number `start` (a multiple of `batch`) on, for ever; `total` scales the curriculum.
+
+    Making a row costs half as much as learning from it, so each block of batches is shown `echo` times, shuffled anew
+    (data echoing, Choi et al. 2019).
+    """
+    first = start // batch
+    number = first // (block * echo)
+    while True:
+        begin, kept = number * block * echo, []
+        for place in range(begin, begin + block):
+            made = make_rows(*damaged_batch(photographs, seed, place, place * batch / total, batch), prompt)
+            kept += made
+            yield from made if place >= first else []
+        for round_ in range(1, echo):
+            shuffle = torch.Generator().manual_seed(seed * 1_000_003 + begin + round_)
+            order = torch.randperm(len(kept), generator=shuffle).tolist()
+            yield from (kept[i] for i in order[max(0, (first - begin - round_ * block) * batch) :])
+        number += 1
+
+
+def damaged_batch(
+    photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int
+) -> tuple[torch.Tensor, list[Diagnosis]]:
+    """Batch `number` of the stream: degraded regions (B, 3, H, W) and their true diagnoses."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+    side = SIZES[int(torch.multinomial(torch.tensor(SIZE_SHARE), 1, generator=generator))]
+    clean = random_crops(list(photographs), batch, (side, side), generator)
+    mixture = draw_mixture(batch, generator, stage_at(progress, generator))
+    degraded = degrade(clean, mixture)
+    return degraded, truths(clean, degraded, mixture)
+
+
+def make_rows(image_BCHW: torch.Tensor, diagnoses: Sequence[Diagnosis], prompt: str) -> list[Row]:
+    """Rows of any pictures (of one size, at least 128 px) whose diagnosis is known, restored ones too."""
+    views = (views_of_batch(image_BCHW) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
+    texts = [diagnosis.to_json() for diagnosis in diagnoses]
+    return [{"images": view, "prompt": prompt, "completion": text} for view, text in zip(views, texts)]
+
+
+def held_out(photographs: Sequence[np.ndarray], prompt: str, count: int, batch: int = 16, seed: int = 77) -> list[Row]:
+    """A fixed set of rows for validation: the late stages of the curriculum on other photographs."""
+    stream = rows(photographs, prompt, seed, total=1, start=0, batch=batch, echo=1)
+    return [next(stream) for _ in range(count)]

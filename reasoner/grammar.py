@@ -1,0 +1,193 @@
+"""The canonical JSON of a Diagnosis as a program: fixed text, and values chosen one after the other.
+
+`program(kinds)` is a generator. It yields `Skeleton(text)`, to be written as it is, and `Choice(path, options)`, to be
+answered by sending the chosen string back. What it writes is exactly `Diagnosis.to_json()`, so a finished run is valid
+whatever chose. Order of thought: scene; per kind evidence, present, severity, factors; then quality. The words of the
+quality and the plan follow from what was chosen. A choice that is followed by `,` or `}` is a number or a bare word:
+that delimiter is a piece of its own, because it is what ends a number.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+from degradation.diagnosis import SCHEMA_VERSION, Diagnosis, quality_words, reasoning_order
+from degradation.kind import Factor, Kind, kinds
+from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+
+SEVERITIES = tuple(str(n) for n in range(1, 101))
+TECHNICAL = tuple(str(n) for n in range(101))
+PRESENT = ("true", "false")
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Text that is not chosen."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A field of the Diagnosis (path with dots), its legal strings, and the text that ends it (for numbers)."""
+
+    path: str
+    options: tuple[str, ...]
+    end: str = ""
+
+
+Piece = Skeleton | Choice
+Program = Generator[Piece, str | None, None]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a written Diagnosis; `path` is None for skeleton. `start`, `end`: span in the text, characters."""
+
+    text: str
+    start: int
+    end: int
+    path: str | None = None
+    options: tuple[str, ...] = ()
+
+
+def program(names: Sequence[str] | None = None) -> Program:
+    """Write a Diagnosis of these kinds (all, in reasoning order, by default)."""
+    known = kinds()
+    order = list(names) if names is not None else reasoning_order(known)
+    yield from _scene()
+    present = []
+    for position, name in enumerate(order):
+        if position:
+            yield Skeleton(",")
+        if (yield from _finding(known[name])):
+            present.append(name)
+    yield from _quality()
+    for position, name in enumerate(present):
+        if position:
+            yield Skeleton(",")
+        yield Skeleton(f'"{name}"')
+    yield Skeleton("]}")
+
+
+def _scene() -> Program:
+    yield Skeleton(f'{{"schema_version":"{SCHEMA_VERSION}","scene":{{"summary":null,"lighting":"')
+    yield Choice("scene.lighting", LIGHTING)
+    yield Skeleton('","colours":["')
+    first = yield Choice("scene.colours.0", COLOURS)
+    yield Skeleton('","')
+    yield Choice("scene.colours.1", tuple(colour for colour in COLOURS if colour != first))
+    yield Skeleton('"],"texture":"')
+    yield Choice("scene.texture", TEXTURE)
+    yield Skeleton('","layout":"')
+    yield Choice("scene.layout", LAYOUT)
+    yield Skeleton('","objects":null},"findings":{')
+
+
+def _finding(kind: Kind) -> Generator[Piece, str | None, bool]:
+    """One kind; returns whether it was held present."""
+    path = f"findings.{kind.name}"
+    yield Skeleton(f'"{kind.name}":{{"evidence":"')
+    yield Choice(f"{path}.evidence", kind.measurement.texts)
+    yield Skeleton('","present":')
+    if (yield Choice(f"{path}.present", PRESENT)) == "false":
+        yield Skeleton(',"severity":0,"factors":{}}')
+        return False
+    yield Skeleton(severity_opening())
+    yield Choice(f"{path}.severity", SEVERITIES, ",")
+    for position, factor in enumerate(kind.factors):
+        opening = '"factors":{' if position == 0 else ""
+        yield Skeleton(",")
+        yield Skeleton(f'{opening}"{factor.name}":')
+        end = "," if position < len(kind.factors) - 1 else "}"
+        yield Choice(f"{path}.factors.{factor.name}", literals(factor), end)
+    yield Skeleton("}")
+    yield Skeleton("}")
+    return True
+
+
+def severity_opening() -> str:
+    """What stands between `true` and the severity."""
+    return ',"severity":'
+
+
+def literals(factor: Factor) -> tuple[str, ...]:
+    """The legal values of a factor as JSON writes them: numbers, or words in quotes."""
+    return tuple(f'"{word}"' for word in factor.choices) or factor.texts
+
+
+def _quality() -> Program:
+    yield Skeleton('},"quality":{"technical":')
+    technical = yield Choice("quality.technical", TECHNICAL, ",")
+    yield Skeleton(",")
+    words = quality_words(int(technical or 0))
+    yield Skeleton(f'"aesthetic":null,"words":"{words}","source":"model"}},"plan":[')
+
+
+def segments(diagnosis: Diagnosis) -> list[Segment]:
+    """The pieces of the diagnosis' canonical text. ValueError if it holds what the program cannot write."""
+    text, running, result = diagnosis.to_json(), program(list(diagnosis.findings)), []
+    answer: str | None = None
+    place = 0
+    while True:
+        try:
+            piece = running.send(answer)
+        except StopIteration:
+            break
+        path = None if isinstance(piece, Skeleton) else piece.path
+        answer = None if isinstance(piece, Skeleton) else _value(diagnosis, piece)
+        written = piece.text if isinstance(piece, Skeleton) else answer or ""
+        if not text.startswith(written, place):
+            raise ValueError(f"not canonical at character {place}: {text[place : place + 40]!r}, expected {written!r}")
+        options = () if isinstance(piece, Skeleton) else piece.options
+        result.append(Segment(written, place, place + len(written), path, options))
+        place += len(written)
+    if place != len(text):
+        raise ValueError(f"not canonical after character {place}: {text[place : place + 40]!r}")
+    return result
+
+
+def _value(diagnosis: Diagnosis, choice: Choice) -> str:
+    """The string that stands in the diagnosis at the path of a choice."""
+    data: object = diagnosis
+    for part in choice.path.split("."):
+        if isinstance(data, dict):
+            data = data[part]
+        else:
+            data = data[int(part)] if isinstance(data, list) else getattr(data, part)
+    written = data if isinstance(data, str) and data in choice.options else json.dumps(data)
+    if written not in choice.options:
+        raise ValueError(
+            f"{choice.path}: {written!r} is not a legal value; legal: {', '.join(choice.options[:12])} ..."
+        )
+    return written
+
+
+def run(running: Program, choose: Callable[[Choice], str]) -> Iterator[Piece]:
+    """Drive a program with `choose(choice) -> str`, yielding its pieces."""
+    answer: str | None = None
+    while True:
+        try:
+            piece = running.send(answer)
+        except StopIteration:
+            return
+        yield piece
+        answer = choose(piece) if isinstance(piece, Choice) else None
+
+
+def vocabulary(names: Sequence[str] | None = None) -> list[str]:
+    """All fixed texts and all worded values that a program of these kinds can write, sorted; numbers are left out."""
+    found: set[str] = set(COLOURS)
+    for technical in TECHNICAL:
+        for present in PRESENT:
+            for piece in run(program(names), answering(present, technical)):
+                found.update([piece.text] if isinstance(piece, Skeleton) else piece.options)
+    return sorted(text for text in found if not text.lstrip("-").replace(".", "", 1).isdigit())
+
+
+def answering(present: str, technical: str) -> Callable[[Choice], str]:
+    """A chooser that gives these answers, and the first legal string elsewhere."""
+    wanted = {"present": present, "technical": technical}
+    return lambda choice: wanted.get(choice.path.rsplit(".", 1)[-1], choice.options[0])

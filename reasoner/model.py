@@ -1,0 +1,148 @@
+"""The built-in reasoner: transformers' Qwen3-VL, unmodified, at 3 M parameters, and how its weights start.
+
+Vision 4 x 128, patch 16, merge 2: a view of 128 px becomes 16 tokens. Text 4 x 192, heads of 64. Noise and blur live in
+second-order statistics, which a random linear patch embedding hides; so the patch embedding starts as a whitened DCT.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from degradation._lazy import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from transformers import PreTrainedTokenizerFast, Qwen3VLConfig, Qwen3VLForConditionalGeneration
+else:
+    np, torch = LazyModule("numpy"), LazyModule("torch")
+
+PATCH = 16
+WHITENING_FLOOR = 0.08  # added to a coefficient's standard deviation on clean photographs, pixels in [-1, 1]
+LUMA, CHROMA = ((1, 1, 1),), ((1, -1, 0), (1, 1, -2))
+
+
+def tiny_config(
+    tokenizer: PreTrainedTokenizerFast, text: dict | None = None, vision: dict | None = None
+) -> Qwen3VLConfig:
+    """The built-in sizes; `text` and `vision` override single settings (tests use smaller ones)."""
+    from transformers import Qwen3VLConfig
+
+    configuration: Any = Qwen3VLConfig  # its generated signature leaves out the tokens
+    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [12, 10, 10], "mrope_interleaved": True}
+    text_config: dict[str, Any] = {
+        "vocab_size": len(tokenizer), "hidden_size": 192, "intermediate_size": 448, "num_hidden_layers": 4,
+        "num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 64, "rope_parameters": rope,
+        "max_position_embeddings": 4096, "pad_token_id": tokenizer.pad_token_id, "tie_word_embeddings": True,
+    }  # fmt: skip
+    text_config |= text or {}
+    vision_config = {
+        "depth": 4, "hidden_size": 128, "intermediate_size": 320, "num_heads": 2, "patch_size": PATCH,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "num_position_embeddings": 64,
+        "deepstack_visual_indexes": [1], "out_hidden_size": text_config["hidden_size"],
+    }  # fmt: skip
+    ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{pad}|>") for name, pad in _MARKS.items()}
+    return configuration(
+        text_config=text_config,
+        vision_config=vision_config | (vision or {}),
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **ids,
+    )
+
+
+_MARKS = {"image": "image_pad", "video": "video_pad", "vision_start": "vision_start", "vision_end": "vision_end"}
+
+
+def new_model(
+    config: Qwen3VLConfig, seed: int = 0, photographs: Sequence[np.ndarray] | None = None
+) -> Qwen3VLForConditionalGeneration:
+    """A model with fresh weights. Clean `photographs` (uint8 HWC) whiten the patch embedding; else a 1/f model does."""
+    from transformers import Qwen3VLForConditionalGeneration
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3VLForConditionalGeneration(config)
+        _scale_linears(model)
+    whiten_patches(model, photographs)
+    return model.eval()
+
+
+def _scale_linears(model: Qwen3VLForConditionalGeneration) -> None:
+    """Weights of standard deviation 1/sqrt(fan_in); those that write to a residual stream / sqrt(2 depth)."""
+    config: Any = model.config
+    depth = {"visual": config.vision_config.depth, "language_model": config.text_config.num_hidden_layers}
+    outputs = ("o_proj", "down_proj", "attn.proj", "linear_fc2")
+    for name, module in model.named_modules():
+        if not isinstance(module, torch.nn.Linear) or name.endswith("lm_head"):
+            continue
+        layers = depth["visual" if ".visual." in name else "language_model"]
+        residual = name.endswith(outputs) and ("blocks" in name or "layers" in name)
+        std = 1 / math.sqrt(module.in_features * (2 * layers if residual else 1))
+        torch.nn.init.normal_(module.weight, std=std)
+    embeddings: Any = model.get_input_embeddings()
+    torch.nn.init.normal_(embeddings.weight, std=1 / math.sqrt(config.text_config.hidden_size))
+
+
+def dct_filters(count: int, side: int = PATCH) -> tuple[torch.Tensor, torch.Tensor]:
+    """(count, 3, side, side) orthonormal DCT-II filters, and their frequency (count,) in half cycles per patch.
+
+    By share: 36/128 low luma, 12/128 low chroma, 56/128 mid and high luma, 24/128 high chroma.
+    """
+    grid = torch.arange(side) + 0.5
+    basis = torch.cos(math.pi / side * torch.arange(side)[:, None] * grid) * math.sqrt(2 / side)
+    basis[0] /= math.sqrt(2)
+    waves = sorted(((u, v) for u in range(side) for v in range(side)), key=lambda w: (w[0] + w[1], w))
+    low_luma, low_chroma, high_chroma = count * 36 // 128, count * 12 // 128 // 2, count * 24 // 128 // 2
+    high_luma = count - low_luma - 2 * low_chroma - 2 * high_chroma
+    picks = [(LUMA[0], wave) for wave in waves[:low_luma] + _spread(waves[low_luma:], high_luma)]
+    for colour in CHROMA:
+        picks += [(colour, wave) for wave in waves[:low_chroma] + _spread(waves[low_chroma:], high_chroma)]
+    filters = [
+        torch.tensor(c).float().view(3, 1, 1) / math.hypot(*c) * basis[u][:, None] * basis[v] for c, (u, v) in picks
+    ]
+    return torch.stack(filters), torch.tensor([math.hypot(u, v) for _, (u, v) in picks])
+
+
+def _spread(items: list, count: int) -> list:
+    return [items[int((i + 0.5) * len(items) / count)] for i in range(count)]
+
+
+def whiten_patches(model: Qwen3VLForConditionalGeneration, photographs: Sequence[np.ndarray] | None = None) -> None:
+    """Patch embedding = DCT coefficients, centred and divided by (standard deviation on clean pictures + floor)."""
+    projection = model.model.visual.patch_embed.proj  # Conv3d (out, 3, temporal, patch, patch)
+    filters, frequency = dct_filters(projection.out_channels, projection.kernel_size[-1])
+    mean, std = torch.zeros(len(filters)), 2.0 / (1 + frequency) ** 1.2
+    if photographs is not None:
+        coefficients = _patches(photographs, filters.shape[-1]) @ filters.flatten(1).T
+        mean, std = coefficients.mean(0), coefficients.std(0)
+    scale = 1 / (std + WHITENING_FLOOR)
+    frames = projection.kernel_size[0]
+    with torch.no_grad():
+        weight = (filters * scale.view(-1, 1, 1, 1) / frames)[:, :, None].expand(-1, -1, frames, -1, -1)
+        projection.weight.copy_(weight)
+        projection.bias.copy_(-mean * scale)
+
+
+def use_linear_patches(model: Qwen3VLForConditionalGeneration) -> None:
+    """The patch embedding as the matrix product that it is: Conv3d took a fifth of a CPU training."""
+    embed: Any = model.model.visual.patch_embed
+
+    def forward(hidden_states: torch.Tensor) -> torch.Tensor:
+        weight = embed.proj.weight
+        return torch.nn.functional.linear(hidden_states.to(weight.dtype), weight.flatten(1), embed.proj.bias)
+
+    embed.forward = forward
+
+
+def _patches(photographs: Sequence[np.ndarray], side: int, most: int = 40) -> torch.Tensor:
+    """(N, 3 * side * side) patches in [-1, 1] of up to `most` photographs."""
+    rows = []
+    for photograph in photographs[:most]:
+        pixels = torch.from_numpy(np.array(photograph)).permute(2, 0, 1).float() / 127.5 - 1
+        tiles = pixels.unfold(1, side, side).unfold(2, side, side)  # (3, rows, columns, side, side)
+        rows.append(tiles.permute(1, 2, 0, 3, 4).reshape(-1, 3 * side * side))
+    return torch.cat(rows)

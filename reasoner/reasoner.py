@@ -1,0 +1,180 @@
+"""The reasoner: pictures in, complete records of their diagnosis out. One code path for every Qwen3-VL checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import prompts
+from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, reasoning_order
+from degradation.kind import kinds
+from reasoner.collate import messages
+from reasoner.decode import Decoded, Lexicon, Session, decode, sampler
+from reasoner.export import CARD
+from reasoner.grammar import program
+from reasoner.processor import load_processor
+from reasoner.severity import belief
+from reasoner.views import CROPS, SIDE, as_uint8, views_of
+
+BUILT_IN = Path(__file__).parent / "weights"
+LARGE_SIDE = 448  # views of a checkpoint that has no card of its own, px
+WHOLE = 64 << 20  # weight files up to this size are hashed in full, larger ones by size and both ends
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a diagnosis is written. Temperature 0 is greedy; `beliefs` asks for expected severities, a pass per kind."""
+
+    temperature: float = 0.0
+    seed: int = 0
+    beliefs: bool = True
+
+
+class Reasoner:
+    """A Qwen3-VL with the kinds it knows and its prompt. Make one with `Reasoner.from_pretrained`."""
+
+    def __init__(self, model, processor, card: Mapping[str, Any], name: str, model_hash: str = ""):
+        self.model, self.processor, self.card = model.eval(), processor, dict(card)
+        self.name, self.model_hash = name, model_hash
+        self.kinds = _known(list(card.get("kinds") or reasoning_order()), name)
+        self.prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
+        self.prompt_text = self.prompt.fill(kinds=[kinds()[kind] for kind in self.kinds])
+        self.lexicon = Lexicon(processor.tokenizer)
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_name: str | Path = "built-in", device: str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> Reasoner:
+        """Load a folder or a hub name; "built-in" is the one that comes with the package.
+
+        Raises ValueError that says what is missing or broken, and what to do.
+        """
+        from transformers import Qwen3VLForConditionalGeneration
+
+        folder = BUILT_IN if str(path_or_name) == "built-in" else Path(path_or_name)
+        local = folder.exists() or str(path_or_name) == "built-in"
+        if local:
+            _check(folder)
+        source = str(folder) if local else str(path_or_name)
+        try:
+            model: Any = Qwen3VLForConditionalGeneration.from_pretrained(source, dtype=dtype)
+            model = model.to(torch.device(device))
+            processor = load_processor(source)
+        except Exception as error:  # safetensors, json and hub errors have no common base
+            raise ValueError(f"reasoner {source}: cannot be loaded ({type(error).__name__}: {error})") from error
+        return cls(
+            model, processor, _card(folder) if local else {}, str(path_or_name), hash_of(folder) if local else ""
+        )
+
+    def diagnose(
+        self,
+        images: Iterable[Any],
+        settings: Settings | None = None,
+        forced: Mapping[str, str] | None = None,
+    ) -> list[DiagnosisRecord]:
+        """A record per picture: PIL images or arrays (H, W[, 1, 3 or 4]) of uint8, uint16 or float in [0, 1].
+
+        `forced` {field: string} sets values, such as {"findings.noise.evidence": "fine residual 17-24 levels"}; what
+        follows is conditioned on them. A picture that fails has a record with `error`; the others go on.
+        """
+        return [self.diagnose_one(image, settings or Settings(), forced) for image in images]
+
+    def diagnose_one(self, image: Any, settings: Settings, forced: Mapping[str, str] | None = None) -> DiagnosisRecord:
+        """See `diagnose`."""
+        started = time.perf_counter()
+        record = DiagnosisRecord(diagnosis=None, **self._identity(settings, forced))
+        try:
+            picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))
+            record.picture_size = (picture.shape[1], picture.shape[0])
+            decoded, beliefs = self._write(picture, settings, forced)
+            record.text, record.trace, record.forward_passes = decoded.text, decoded.trace, decoded.passes
+            record.beliefs = beliefs
+            record.diagnosis = Diagnosis.from_json(decoded.text, "the reasoner's text")
+        except Exception as error:  # one bad picture must not cost the others their result
+            record.error = f"{type(error).__name__}: {error}"
+        record.seconds = time.perf_counter() - started
+        return record
+
+    def _write(self, picture: np.ndarray, settings: Settings, forced) -> tuple[Decoded, dict[str, Belief]]:
+        beliefs: dict[str, Belief] = {}
+        session = Session(self.model, self.inputs(picture))
+
+        def watch(choice, session, logits) -> None:
+            beliefs[choice.path.split(".")[1]] = belief(choice, session, logits, self.lexicon)
+
+        pick = sampler(settings.temperature, settings.seed)
+        decoded = decode(session, program(self.kinds), self.lexicon, pick, forced, watch if settings.beliefs else None)
+        return decoded, beliefs
+
+    def inputs(self, picture_HWC: np.ndarray) -> dict[str, torch.Tensor]:
+        """The model's inputs up to the answer: prompt tokens and the views' patches."""
+        views = self.views(picture_HWC)
+        chat = self.processor.apply_chat_template(messages(self.prompt_text, len(views)), add_generation_prompt=True)
+        batch = self.processor(text=[chat], images=list(views), return_tensors="pt")
+        names = ("input_ids", "mm_token_type_ids", "pixel_values", "image_grid_thw")
+        return {name: batch[name].to(self.model.device) for name in names}
+
+    def views(self, picture_HWC: np.ndarray) -> np.ndarray:
+        """uint8 (views, side, side, 3), in the size that the weights were trained on."""
+        if "views" in self.card:
+            return views_of(picture_HWC, self.card["views"]["side"])
+        shorter = min(picture_HWC.shape[:2]) // 32 * 32
+        return views_of(picture_HWC, min(LARGE_SIDE, max(SIDE, shorter)))
+
+    def _identity(self, settings: Settings, forced: Mapping[str, str] | None) -> dict[str, Any]:
+        used = asdict(settings) | ({"forced": dict(forced)} if forced else {})
+        prompt = {"prompt": self.prompt.name, "prompt_version": self.prompt.version}
+        return {"model": self.name, "model_hash": self.model_hash, "settings": used, **prompt}
+
+
+def _known(names: list[str], origin: str) -> list[str]:
+    strange = [name for name in names if name not in kinds()]
+    if strange:
+        raise ValueError(f"reasoner {origin} diagnoses {', '.join(strange)}, which this installation does not know")
+    return names
+
+
+def _check(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"reasoner {folder}: no weights here; train them with `rnr train reasoner`, or name another folder"
+        )
+    if (folder / CARD).is_file():
+        card = _card(folder)
+        crops = card.get("views", {}).get("crops", CROPS)
+        if crops != CROPS:
+            raise ValueError(f"reasoner {folder}: trained on {crops} crops a picture, this release makes {CROPS}")
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    path = folder / CARD
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON ({error}); copy the weights folder again") from None
+
+
+def hash_of(folder: Path) -> str:
+    """sha256 over the weight files, first 16 digits."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            if size <= WHOLE:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(1 << 20))
+                file.seek(-(1 << 20), 2)
+                digest.update(file.read())
+    return digest.hexdigest()[:16]

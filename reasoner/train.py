@@ -1,0 +1,189 @@
+"""Train the built-in reasoner on pictures that are damaged as it goes: TRL's SFTTrainer, one thread, seeded, resumable.
+
+    python -m reasoner.train --data PHOTOGRAPHS --val OTHER_PHOTOGRAPHS -o runs/reasoner --samples 130000
+
+What differs from plain SFT: rows come from an endless stream; tokens that carry a value weigh more than the skeleton;
+the schedule is by samples; the exported weights are an average over the last steps. `--resume` goes on after a kill
+(with the same result as an unbroken run), also with another `--samples`; `--init DIR` starts from weights alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import torch
+from datasets import IterableDataset
+from trl import SFTConfig, SFTTrainer
+
+import prompts
+from degradation.photographs import read_folder
+from reasoner.callbacks import METRICS, Averaging, Metrics, SaveByClock, last_checkpoint, last_validation, trim
+from reasoner.collate import Collator
+from reasoner.curves import curves
+from reasoner.data import Row, held_out, rows
+from reasoner.export import export
+from reasoner.model import new_model, tiny_config, use_linear_patches
+from reasoner.processor import build_processor, load_processor
+from reasoner.tokenizer import build_tokenizer
+from reasoner.validate import teacher_forced
+
+PROMPT = "diagnose_tuned"
+Source = Callable[[int], Iterator[Row]]
+
+
+class DiagnosisTrainer(SFTTrainer):
+    """SFT with a weight for each token (`loss_weights`). Prompts have one length: only the answer's logits are made."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        inputs = dict(inputs)
+        labels, weights = inputs.pop("labels"), inputs.pop("loss_weights")
+        inputs.pop("attention_mask", None)  # padding is on the right of a causal model: nothing sees it
+        prompt = int((labels != -100).any(0).long().argmax())
+        logits = model(**inputs, use_cache=False, logits_to_keep=labels.shape[1] - prompt + 1).logits[:, :-1]
+        labels, weights = labels[:, prompt:], weights[:, prompt:]
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+        return (loss * weights.flatten()).sum() / weights.sum()
+
+
+def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up, then half a cosine to zero, by steps (that is, by samples)."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def adamw(model: torch.nn.Module, lr: float) -> torch.optim.AdamW:
+    """No decay on norms, biases and embeddings; frozen weights left out."""
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    decay = [p for name, p in trained if p.ndim >= 2 and "embed" not in name]
+    plain = [p for name, p in trained if p.ndim < 2 or "embed" in name]
+    groups = [{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), foreach=True)
+
+
+def settings(args: argparse.Namespace) -> SFTConfig:
+    return SFTConfig(
+        output_dir=str(args.output), use_cpu=not torch.cuda.is_available(), bf16=False, gradient_checkpointing=False,
+        max_length=None, max_steps=args.samples // args.batch, per_device_train_batch_size=args.batch,
+        max_grad_norm=1.0, logging_steps=args.log_every, save_strategy="no", save_total_limit=2, report_to="none",
+        ignore_data_skip=True, remove_unused_columns=False, dataset_kwargs={"skip_prepare_dataset": True},
+        accelerator_config={"dispatch_batches": False}, disable_tqdm=True, seed=args.seed, dataloader_num_workers=0,
+    )  # fmt: skip
+
+
+def trainer_of(
+    args: argparse.Namespace, checkpoint: Path | None, source: Source | None = None
+) -> tuple[DiagnosisTrainer, Averaging]:
+    """Trainer and averaged weights, ready at the checkpoint's place in the stream.
+
+    `source(start)` gives other rows from that sample on, such as restored pictures with what is truly left in them.
+    """
+    prompt = prompts.load(PROMPT).text
+    photographs = list(read_folder(args.data, args.limit).values())
+    model, processor = build(args, photographs, prompt)
+    optimizer, average = adamw(model, args.lr), Averaging(model)
+    start = _step(checkpoint) * args.batch if checkpoint else 0
+    if checkpoint:
+        average.load(checkpoint)
+
+    def stream() -> Iterator[Row]:
+        yield from source(start) if source else rows(photographs, prompt, args.seed, args.samples, start, args.batch)
+
+    collator, schedule = Collator(processor), cosine(optimizer, args.samples // args.batch, args.warmup)
+    trainer = DiagnosisTrainer(
+        model=model, args=settings(args), train_dataset=IterableDataset.from_generator(stream), data_collator=collator,
+        processing_class=processor, optimizers=(optimizer, schedule),
+    )  # fmt: skip
+    evaluate = _validation(args, model, collator, prompt, average)
+    metrics = Metrics(args.output, args.batch, evaluate, args.eval_every)
+    for callback in (average, SaveByClock(args.save_seconds), metrics):
+        trainer.add_callback(callback)
+    return trainer, average
+
+
+def _step(checkpoint: Path) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def build(args: argparse.Namespace, photographs: list, prompt: str):
+    """Model and processor: fresh, or from `--init`. The whitened DCT of the patch embedding stays as it is."""
+    if args.init:
+        from transformers import Qwen3VLForConditionalGeneration
+
+        model = Qwen3VLForConditionalGeneration.from_pretrained(args.init, dtype=torch.float32)
+        processor = load_processor(str(args.init))
+    else:
+        tokenizer = build_tokenizer(extra=[prompt])
+        model, processor = new_model(tiny_config(tokenizer), args.seed, photographs), build_processor(tokenizer)
+    model.model.visual.patch_embed.requires_grad_(False)
+    use_linear_patches(model)
+    return model, processor
+
+
+def _validation(args, model, collator, prompt: str, average: Averaging):
+    if not args.val:
+        return None
+    held = held_out(list(read_folder(args.val).values()), prompt, args.val_rows)
+
+    def evaluate() -> dict:
+        average.swap()
+        try:
+            return teacher_forced(model, collator, held)
+        finally:
+            average.swap()
+
+    return evaluate
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="reasoner.train", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", required=True, type=Path, help="folder of clean photographs")
+    parser.add_argument("--val", type=Path, help="folder of other photographs, for validation")
+    parser.add_argument("-o", "--output", type=Path, default=Path("runs/reasoner"))
+    parser.add_argument("--samples", type=int, default=130_000, help="length of the schedule")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--warmup", type=int, default=200, help="steps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
+    parser.add_argument("--init", type=Path, help="start from these weights, with a new schedule")
+    parser.add_argument("--limit", type=int, help="read at most so many photographs")
+    parser.add_argument("--save-seconds", type=float, default=120)
+    parser.add_argument("--log-every", type=int, default=20, help="steps")
+    parser.add_argument("--eval-every", type=int, default=10_000, help="samples")
+    parser.add_argument("--val-rows", type=int, default=192)
+    parser.add_argument("--threads", type=int, default=1)
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None, source: Source | None = None) -> Path:
+    """Train and export; returns the folder of the weights."""
+    args = parse(argv)
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
+    args.output.mkdir(parents=True, exist_ok=True)
+    checkpoint = last_checkpoint(args.output) if args.resume else None
+    trim(args.output / METRICS, _step(checkpoint) * args.batch if checkpoint else 0)
+    (args.output / "settings.json").write_text(json.dumps(vars(args), default=str, indent=1))
+    trainer, average = trainer_of(args, checkpoint, source)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    average.swap()
+    curves(args.output / METRICS, args.output / "curves.png")
+    record = {"samples": args.samples, "seed": args.seed, "photographs": args.data.name}
+    record |= {"validation": last_validation(args.output / METRICS)}
+    return export(trainer.model, trainer.processing_class, args.output / "weights", prompts.load(PROMPT), record)
+
+
+if __name__ == "__main__":
+    main()

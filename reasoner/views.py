@@ -1,0 +1,138 @@
+"""A picture of any size as a few square views: what the built-in reasoner sees.
+
+One overview (the whole picture, resized with antialiasing) and two native crops, chosen by gradient energy: the
+richest in edges and the smoothest. Blur shows at edges, noise on smooth ground, haze and darkness in the whole.
+Crops start at multiples of 8 px, so that the block grid of a compressed file stays where it was.
+Shapes: image_BCHW float in [0, 1]; views are (B, V, 3, side, side) with V = 3, or uint8 (V, side, side, 3).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from degradation._lazy import LazyModule
+from degradation.kind import luma
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+else:
+    np, torch = LazyModule("numpy"), LazyModule("torch")
+
+SIDE = 128
+CROPS = 2  # a third, of median energy, cost a quarter of the training speed
+STRIDE = 32  # px between candidate windows, more in large pictures
+PER_AXIS = 16  # at most so many candidates along an axis: bounded work
+LARGE = 4_000_000  # pixels above which the overview goes through a box reduction first
+
+
+def views_of(picture_HWC: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """uint8 (3, side, side, 3) from uint8, uint16 or float [0, 1] pixels (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
+
+    Smaller pictures are mirrored up. Raises ValueError for an empty picture or another shape.
+    """
+    picture = as_uint8(picture_HWC)
+    height, width = picture.shape[:2]
+    if min(height, width) < side:
+        picture = np.pad(picture, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)), mode="symmetric")
+    places = _places(_energies_of_array(picture, side), picture.shape[:2], side)[0].tolist()
+    crops = [picture[top : top + side, left : left + side] for top, left in places]
+    return np.stack([_overview(picture, side), *crops])
+
+
+def as_uint8(picture_HWC: np.ndarray) -> np.ndarray:
+    """Any supported picture as uint8 (H, W, 3); alpha is dropped, grey is repeated."""
+    picture = np.asarray(picture_HWC)
+    picture = picture[..., None] if picture.ndim == 2 else picture
+    if picture.ndim != 3 or picture.shape[2] not in (1, 3, 4) or picture.size == 0:
+        raise ValueError(f"a picture has shape (height, width, 1, 3 or 4) and at least one pixel, not {picture.shape}")
+    picture = picture[..., :1].repeat(3, 2) if picture.shape[2] == 1 else picture[..., :3]
+    if picture.dtype == np.uint8:
+        return picture
+    if picture.dtype == np.uint16:
+        return ((picture.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    if not np.issubdtype(picture.dtype, np.floating):
+        raise ValueError(f"pixels are uint8, uint16 or float in [0, 1], not {picture.dtype}")
+    return (np.clip(np.nan_to_num(picture), 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def views_of_batch(image_BCHW: torch.Tensor, side: int = SIDE) -> torch.Tensor:
+    """The same for a batch of one size at least `side`: (B, 3, 3, side, side), rounded to 8 bits, in [0, 1]."""
+    batch, _, height, width = image_BCHW.shape
+    places = _places(_energies(image_BCHW, side), (height, width), side)
+    overview = image_BCHW if height == width == side else _resize(image_BCHW, side)
+    views = [overview]
+    for place in places.unbind(1):
+        corners = enumerate(place.tolist())
+        crops = [image_BCHW[i, :, top : top + side, left : left + side] for i, (top, left) in corners]
+        views.append(torch.stack(crops))
+    return (torch.stack(views, 1).clamp(0, 1) * 255).round() / 255
+
+
+def _resize(image_BCHW: torch.Tensor, side: int) -> torch.Tensor:
+    return torch.nn.functional.interpolate(image_BCHW, (side, side), mode="bilinear", antialias=True)
+
+
+def _overview(picture_HWC: np.ndarray, side: int) -> np.ndarray:
+    from PIL import Image
+
+    factor = math.isqrt(max(1, picture_HWC.shape[0] * picture_HWC.shape[1] // LARGE))
+    factor = max(1, min(factor, min(picture_HWC.shape[:2]) // side))
+    if factor > 1:
+        picture_HWC = np.asarray(Image.fromarray(picture_HWC).reduce(factor))
+    if picture_HWC.shape[:2] == (side, side):
+        return picture_HWC
+    image = torch.from_numpy(np.ascontiguousarray(picture_HWC)).permute(2, 0, 1)[None].float() / 255
+    resized = (_resize(image, side).clamp(0, 1) * 255).round().byte()
+    return resized[0].permute(1, 2, 0).numpy()
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where candidate windows begin along an axis."""
+    extent = length - side
+    stride = max(STRIDE, math.ceil(extent / (PER_AXIS - 1) / 8) * 8)
+    return list(range(0, extent + 1, stride))
+
+
+def _energies(image_BCHW: torch.Tensor, side: int) -> torch.Tensor:
+    """Mean absolute luma step of each candidate window, (B, rows, columns)."""
+    rows = [_strip_energy(image_BCHW[:, :, top : top + side], side) for top in _starts(image_BCHW.shape[2], side)]
+    return torch.stack(rows, 1)
+
+
+def _energies_of_array(picture_HWC: np.ndarray, side: int) -> torch.Tensor:
+    """The same for a uint8 picture, a strip at a time: (1, rows, columns)."""
+    rows = []
+    for top in _starts(picture_HWC.shape[0], side):
+        strip = torch.from_numpy(np.ascontiguousarray(picture_HWC[top : top + side]))
+        rows.append(_strip_energy(strip.permute(2, 0, 1)[None].float() / 255, side))
+    return torch.stack(rows, 1)
+
+
+def _strip_energy(strip_BCSW: torch.Tensor, side: int) -> torch.Tensor:
+    """Energy of the windows along one strip of height `side`, (B, columns)."""
+    y = luma(strip_BCSW)[:, 0]
+    vertical = y.diff(dim=1).abs().sum(1)
+    horizontal = torch.nn.functional.pad(y.diff(dim=2).abs().sum(1), (0, 1))
+    columns = (vertical + horizontal).double()
+    windows = [columns[:, left : left + side].sum(1) for left in _starts(y.shape[2], side)]
+    return (torch.stack(windows, 1) / (2 * side * side)).float()
+
+
+def _places(energy_BRC: torch.Tensor, size: tuple[int, int], side: int) -> torch.Tensor:
+    """Top left corners (B, 2, 2) of the richest and the smoothest window; apart where that is possible."""
+    tops, lefts = _starts(size[0], side), _starts(size[1], side)
+    corners_N2 = torch.tensor([(top, left) for top in tops for left in lefts])
+    energy_BN = energy_BRC.flatten(1)
+    apart_NN = ((corners_N2[:, None] - corners_N2[None]).abs() >= side).any(-1)
+    free = torch.ones_like(energy_BN, dtype=torch.bool)
+    unused = free.clone()
+    picks = []
+    for score in (energy_BN, -energy_BN):
+        allowed = torch.where(free.any(1, keepdim=True), free, torch.where(unused.any(1, keepdim=True), unused, True))
+        pick = score.masked_fill(~allowed, -math.inf).argmax(1)
+        picks.append(pick)
+        free = free & apart_NN[pick]
+        unused = unused & ~torch.nn.functional.one_hot(pick, len(corners_N2)).bool()
+    return corners_N2[torch.stack(picks, 1)]

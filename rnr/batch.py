@@ -1,0 +1,205 @@
+"""`rnr restore`: many pictures, one after the other; whatever happens to one, the others get their result.
+
+Each picture is complete or absent: its record and its picture are written together, and an interrupt waits for both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from rnr.console import Meter, complain, err
+from rnr.core import Models, Outcome, Request, SetupError, restore_picture, versions
+from rnr.outputs import REPORT, Job, Mode, Shelf, digest, printable, record_beside, write_text
+from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, copy_picture, read_picture, write_picture
+from rnr.report import Entry, render
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the batch is run, beside how each picture is restored."""
+
+    mode: Mode = "refuse"
+    max_megapixels: float = MAX_MEGAPIXELS
+    with_report: bool = True
+    with_traceback: bool = False
+
+
+@dataclass
+class Batch:
+    """The work and what came of it. `run` fills `entries`, in the order of the jobs."""
+
+    jobs: Sequence[Job]
+    out: Path
+    models: Models
+    request: Request
+    options: Options
+    entries: list[Entry] = field(default_factory=list)
+    skipped: int = 0
+    interrupted: bool = False
+
+    def count(self, status: str) -> int:
+        return sum(entry.status == status for entry in self.entries)
+
+    def run(self) -> None:
+        """All jobs. Stops early, with what is done complete, on Ctrl-C. Raises SetupError where no model can be had."""
+        shelf = Shelf(self.out, self.jobs)
+        with Meter(len(self.jobs), "loading the models") as meter, _terminable():
+            try:
+                for job in self.jobs:
+                    self.entries.append(self._entry(job, shelf, meter))
+            except KeyboardInterrupt:
+                self.interrupted = True
+
+    def _entry(self, job: Job, shelf: Shelf, meter: Meter) -> Entry:
+        name = printable(job.source.name)
+        try:
+            data = shelf.finished(job, self.options.mode, self._asked())
+            entry = self._again(job, data) if data else self._restore(job, lambda stage: meter.tell(f"{name}: {stage}"))
+            meter.done(_line(name, entry, "done before" if data else f"{entry.seconds:.1f} s"))
+            return entry
+        except SetupError:
+            raise
+        except Exception as error:
+            problem = self._problem(job, error)
+            complain(problem)
+            meter.done()
+            return Entry(printable(job.source), "failed", problem=problem.problem, remedy=problem.remedy)
+
+    def _problem(self, job: Job, error: Exception) -> PictureError:
+        if isinstance(error, PictureError):
+            return error
+        if self.options.with_traceback:
+            err.print("".join(traceback.format_exception(error)), markup=False)
+        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+            return PictureError(job.source, "not enough memory to restore it", "make it smaller, close other programs")
+        problem = f"unexpected {type(error).__name__}: {error}"
+        return PictureError(job.source, problem, "run again with --traceback and report what it shows")
+
+    def _restore(self, job: Job, tell: Callable[[str], None]) -> Entry:
+        tell("reading")
+        picture = read_picture(job.source, self.options.max_megapixels)
+        tell("loading the models")
+        self.models.load()
+        outcome = restore_picture(self.models, picture, self.request, str(job.source), tell)
+        tell("writing")
+        data = self._write(job, picture, outcome)
+        return self._with_previews(job, data, picture, None if outcome.untouched else outcome.pixels_HWC3)
+
+    def _write(self, job: Job, picture: Picture, outcome: Outcome) -> dict[str, Any]:
+        target = job.picture(self.out, picture, copied=outcome.untouched)
+        replace = self.options.mode == "overwrite"
+        data = self._data(job, picture, outcome, target)
+        with _uninterrupted(), record_beside(job.record(self.out), data):
+            if outcome.untouched:
+                copy_picture(job.source, target, replace)
+            else:
+                write_picture(picture, outcome.pixels_HWC3, target, replace)
+        if data["notes"] != picture.note:  # what the format could not hold is known only now
+            data["notes"] = [printable(note) for note in picture.note]
+            with record_beside(job.record(self.out), data):
+                pass
+        return data
+
+    def _asked(self) -> dict[str, Any]:
+        """The settings by which a result is known again. A given diagnosis counts by its content."""
+        given = self.request.diagnosis
+        names = dict(zip(("reasoner", "restorer"), self.models.names))
+        asked = {"steps": self.request.steps, "seed": self.request.seed, "only": list(self.request.only), **names}
+        return asked | {"diagnosis": given.model_dump() if given else None}
+
+    def _data(self, job: Job, picture: Picture, outcome: Outcome, target: Path) -> dict[str, Any]:
+        width, height = picture.size
+        about = {"width": width, "height": height, "format": picture.format, "bit_depth": picture.bit_depth}
+        return {
+            "source": {"file": printable(job.source.name), "sha256": digest(job.source), **about},
+            "output": printable(target.name),
+            "untouched": outcome.untouched,
+            "explanation": self._explanation() if outcome.untouched else "",
+            "notes": [printable(note) for note in picture.note],
+            "before": outcome.before.model_dump(mode="json"),
+            "after": outcome.after.model_dump(mode="json"),
+            "restoration": {**outcome.settings, "seconds": outcome.seconds},
+            "request": self._asked(),
+            "versions": versions(),
+        }
+
+    def _explanation(self) -> str:
+        if self.request.only:
+            return "nothing of what was to be removed was found, left as it is"
+        who = "nothing in the given diagnosis" if self.request.diagnosis else "nothing found"
+        return f"{who}, left as it is"
+
+    def _again(self, job: Job, data: dict[str, Any]) -> Entry:
+        """The entry of a picture that an earlier run finished."""
+        self.skipped += 1
+        picture = read_picture(job.source, self.options.max_megapixels)
+        output = None if data["untouched"] else read_picture(job.written(self.out, data), self.options.max_megapixels)
+        return self._with_previews(job, data, picture, output.pixels_HWC3 if output else None)
+
+    def _with_previews(self, job: Job, data: dict[str, Any], picture: Picture, after: Any) -> Entry:
+        entry = Entry(printable(job.source), "untouched" if data["untouched"] else "restored", data)
+        if self.options.with_report:
+            from rnr.previews import limit_for, previews
+
+            entry.previews = previews(picture, after, limit_for(len(self.jobs)))
+        return entry
+
+    def write_report(self, problems: Sequence[PictureError] = ()) -> Path:
+        """One page for all pictures, those that could not even be found last. Raises PictureError."""
+        failed = [Entry(printable(e.file), "failed", problem=e.problem, remedy=e.remedy) for e in problems]
+        path, count = self.out / REPORT, 1
+        while self.options.mode == "refuse" and path.exists():
+            count += 1
+            path = self.out / f"report-{count}.html"
+        write_text(path, render([*self.entries, *failed], self.interrupted))
+        return path
+
+
+def _line(name: str, entry: Entry, how_long: str) -> Text:
+    """photo.jpg  haze 62 → 8, noise 40 → 3  2.1 s"""
+    changes = [f"{title} {a.number or a.words} → {b.number or b.words}" for title, a, b in entry.changes]
+    story = ", ".join(changes) if entry.status == "restored" else ""
+    story = story or entry.explanation or entry.words
+    return Text.assemble((name, "bold"), f"  {story}  ", (how_long, "dim"))
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """A polite kill (SIGTERM) ends the batch as Ctrl-C does."""
+    with _handler(signal.SIGTERM, signal.default_int_handler):
+        yield
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the block is through."""
+    caught: list[int] = []
+
+    def wait(number: int, frame: object) -> None:
+        caught.append(number)
+
+    with _handler(signal.SIGINT, wait), _handler(signal.SIGTERM, wait):
+        yield
+    if caught:
+        raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _handler(number: signal.Signals, handler: Callable[..., Any]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)

@@ -1,0 +1,274 @@
+"""The `rnr` command. Everything heavy is imported inside the commands, so that `rnr --help` answers at once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from evaluation.cli import app as bench_app
+from rnr.console import stop
+from rnr.core import BUILT_IN, SetupError, release
+from rnr.pictures import MAX_MEGAPIXELS, PictureError
+
+if TYPE_CHECKING:
+    from rnr.batch import Batch
+    from rnr.core import Models, Request
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models on a folder of clean photographs.")
+app.add_typer(train_app, name="train")
+app.add_typer(bench_app, name="bench")
+
+Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
+Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
+Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
+ReasonerName = Annotated[str, typer.Option("--reasoner", help="built-in, a weights folder or a hub name.")]
+RestorerName = Annotated[str, typer.Option("--restorer", help="built-in, or a weights folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Traceback = Annotated[bool, typer.Option("--traceback", help="Show where unexpected errors come from.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+
+SkipExisting = Annotated[bool, typer.Option("--skip-existing", "--resume", help="Go on with a batch that was cut off.")]
+Sets = Annotated[list[str], typer.Option("--set", metavar="KIND=SEVERITY", help="Such as haze=40; may be repeated.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"rnr {release()}")
+        raise typer.Exit
+
+
+@app.callback()
+def rnr(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    """Reason and Restore: say what happened to a picture, then undo it.
+
+    Exit codes: 0 done, 1 some pictures failed and the rest is done, 2 wrong usage, 130 interrupted.
+    """
+
+
+@app.command()
+def restore(
+    pictures: Pictures,
+    out: Out,
+    steps: Annotated[int, typer.Option(min=1, max=8, help="1 is nearest to the truth, more give more texture.")] = 1,
+    seed: Seed = 0,
+    diagnosis: Annotated[Path | None, typer.Option(help="Restore by this diagnosis, possibly edited.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
+    overwrite: Overwrite = False,
+    skip_existing: SkipExisting = False,
+    max_megapixels: Megapixels = MAX_MEGAPIXELS,
+    recursive: Recursive = False,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    device: Device = "auto",
+    no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
+    traceback: Traceback = False,
+) -> None:
+    """Diagnose and restore pictures: the picture, its diagnosis before and after, and one report for all.
+
+    OUT gets NAME.ext (same format, depth, profile, transparency and EXIF), NAME.diagnosis.json and report.html.
+    """
+    from rnr.batch import Options
+
+    if overwrite and skip_existing:
+        stop("--overwrite and --skip-existing exclude each other")
+    mode = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
+    options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
+    try:
+        request = _request(steps, seed, only or [], diagnosis)
+        _run(pictures, recursive, out, _models(reasoner, restorer, device), request, options)
+    except SetupError as error:
+        stop(str(error))
+
+
+def _models(reasoner: str, restorer: str, device: str) -> Models:
+    from rnr.core import Models
+
+    _hush()
+    return Models(reasoner, restorer, device)
+
+
+def _hush() -> None:
+    """Libraries' notices to developers."""
+    import warnings
+
+    warnings.simplefilter("ignore")
+
+
+def _request(steps: int, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
+    from rnr.core import Request, read_diagnosis
+    from rnr.outputs import printable
+
+    given = read_diagnosis(diagnosis) if diagnosis else None
+    return Request(steps, seed, tuple(only), given, printable(diagnosis.name) if diagnosis else "").check()
+
+
+def _run(pictures: Sequence[str], recursive: bool, out: Path, models: Models, request: Request, options: Any) -> None:
+    from rnr.batch import Batch
+    from rnr.console import complain, remark
+    from rnr.outputs import leave_out, plan, prepare_folder, printable
+    from rnr.pictures import find_pictures
+
+    started = time.monotonic()
+    found, problems = find_pictures(pictures, recursive)
+    for problem in problems:
+        complain(problem)
+    sources = leave_out(found, pictures, out)
+    prepare_folder(out, sources)
+    if len(sources) < len(found):
+        remark(f"{len(found) - len(sources)} pictures in the output folder itself are left out")
+    if found and not sources:
+        raise SetupError(f"{printable(out)}: all pictures lie in the output folder; choose another one")
+    batch = Batch(plan(sources), out, models, request, options)
+    batch.run()
+    _finish(batch, problems, time.monotonic() - started)
+
+
+def _finish(batch: Batch, problems: Sequence[PictureError], seconds: float) -> None:
+    """Report, summary line, exit code."""
+    from rnr.console import complain, out
+    from rnr.outputs import printable
+
+    where = ""
+    failed = batch.count("failed") + len(problems)
+    if batch.options.with_report and (batch.entries or problems):
+        try:
+            where = f" Report: {printable(batch.write_report(problems))}"
+        except PictureError as error:
+            complain(error)
+            failed += 1
+    parts = [(batch.count("restored"), "restored"), (batch.count("untouched"), "left as found"), (failed, "failed")]
+    done = ", ".join(f"{count} {words}" for count, words in parts if count) or "no pictures"
+    done += f" ({batch.skipped} of them before)" if batch.skipped else ""
+    stopped = "Interrupted: " if batch.interrupted else ""
+    out.print(f"{stopped}{done} in {seconds:.1f} s.{where}", markup=False)
+    if batch.interrupted:
+        raise typer.Exit(130)
+    if failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def diagnose(
+    pictures: Pictures,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
+    as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, as they come.")] = False,
+    max_megapixels: Megapixels = MAX_MEGAPIXELS,
+    recursive: Recursive = False,
+    reasoner: ReasonerName = BUILT_IN,
+    device: Device = "auto",
+    traceback: Traceback = False,
+) -> None:
+    """Say what happened to pictures: severity, probability, evidence and physical factors of each kind of damage."""
+    from rnr.diagnosing import diagnose_all, print_for_people
+
+    if as_json and as_jsonl:
+        stop("--json and --jsonl exclude each other")
+    rows = diagnose_all(pictures, recursive, max_megapixels, _models(reasoner, BUILT_IN, device), traceback, as_jsonl)
+    try:
+        results = list(rows)
+    except SetupError as error:
+        stop(str(error))
+    if as_json:
+        from rnr.console import plain_stdout
+
+        plain_stdout(json.dumps([row.as_json() for row in results], indent=1, ensure_ascii=False))
+    elif not as_jsonl:
+        print_for_people(results)
+    if any(row.record.diagnosis is None for row in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def degrade(
+    picture: Annotated[Path, typer.Argument(help="A clean picture.", show_default=False)],
+    out: Out,
+    settings: Sets,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    max_megapixels: Megapixels = MAX_MEGAPIXELS,
+) -> None:
+    """Damage a clean picture in known ways: what the models learn from. Writes NAME.png and its true diagnosis."""
+    from rnr.console import complain, plain_stdout
+    from rnr.degrading import degrade_file, parse_settings
+    from rnr.outputs import prepare_folder, printable
+
+    try:
+        requests = parse_settings(settings)
+        prepare_folder(out, [picture])
+        path, truth = degrade_file(picture, requests, out, seed, overwrite, max_megapixels)
+    except SetupError as error:
+        stop(str(error))
+    except PictureError as error:
+        complain(error)
+        raise typer.Exit(1) from None
+    done = ", ".join(f"{name.replace('_', ' ')} {truth.findings[name].severity}" for name in truth.present)
+    plain_stdout(f"{printable(path)}: {done or 'nothing that could be seen'}")
+
+
+Images = Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")]
+TrainOut = Annotated[Path, typer.Option("-o", "--out", help="Folder for checkpoints, curves and weights.")]
+Val = Annotated[Path | None, typer.Option(help="Folder of other photographs, for validation.")]
+Samples = Annotated[int | None, typer.Option(min=1, help="Length of the schedule.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
+Init = Annotated[Path | None, typer.Option(help="Start from these weights, with a new schedule.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+
+
+@train_app.command("reasoner")
+def train_reasoner(
+    images: Images, out: TrainOut, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    init: Init = None, threads: Threads = None,
+) -> None:  # fmt: skip
+    """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
+    given = dict(images=images, out=out, val=val, samples=samples, seed=seed, resume=resume, init=init, threads=threads)
+    _train("reasoner", **given)
+
+
+@train_app.command("restorer")
+def train_restorer(
+    images: Images, out: TrainOut, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    init: Init = None, threads: Threads = None, device: Device = "auto",
+) -> None:  # fmt: skip
+    """Picture + Diagnosis -> picture: a diffusion bridge, told diagnoses that are right, wrong and missing."""
+    given = dict(images=images, out=out, val=val, samples=samples, seed=seed, resume=resume, init=init, threads=threads)
+    _train("restorer", device=device, **given)
+
+
+def _train(which: str, **settings: Any) -> None:
+    from rnr import training
+    from rnr.console import plain_stdout
+
+    _hush()
+    run = training.train_reasoner if which == "reasoner" else training.train_restorer
+    try:
+        weights = run(training.Training(**settings), training.Lines())
+    except SetupError as error:
+        stop(str(error))
+    except KeyboardInterrupt:
+        stop(f"interrupted; go on with --resume --out {settings['out']}", 130)
+    plain_stdout(f"weights: {weights}")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of a Diagnosis."""
+    from degradation.diagnosis import diagnosis_schema
+    from rnr.console import plain_stdout
+
+    plain_stdout(json.dumps(diagnosis_schema(), indent=2))
+
+
+def main() -> None:
+    app(prog_name="rnr")
+
+
+if __name__ == "__main__":
+    main()

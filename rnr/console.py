@@ -1,0 +1,136 @@
+"""What people see in the terminal: errors and progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console
+from rich.text import Text
+
+from rnr.outputs import printable
+from rnr.pictures import PictureError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from degradation.diagnosis import DiagnosisRecord
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def stop(message: str, code: int = 2) -> NoReturn:
+    """Print an error and leave."""
+    import typer
+
+    err.print(Text.assemble(("error: ", "bold red"), message))
+    raise typer.Exit(code)
+
+
+def complain(error: PictureError) -> None:
+    """One picture failed: which, why, what to do."""
+    err.print(Text.assemble(("error: ", "bold red"), f"{printable(error.file)}: {error.problem}; {error.remedy}"))
+
+
+def remark(text: str) -> None:
+    err.print(Text(text, "yellow"))
+
+
+class Meter:
+    """Progress over pictures: a bar on a terminal, a line for each picture otherwise."""
+
+    def __init__(self, total: int, title: str) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        label = TextColumn("{task.description}", markup=False)
+        columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeRemainingColumn(compact=True), label)
+        self.progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+        self.task = self.progress.add_task(title, total=total)
+
+    def __enter__(self) -> Meter:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.stop()
+
+    def tell(self, what: str) -> None:
+        self.progress.update(self.task, description=what)
+
+    def done(self, line: Text | None = None) -> None:
+        if line is not None:
+            err.print(line)
+        self.progress.advance(self.task)
+
+
+def plain_stdout(text: str) -> None:
+    """For programs: no colours, no wrapping, flushed, so that a reader sees each line at once."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def detail_table(name: str, record: DiagnosisRecord) -> Table:
+    """One picture: a row per kind, in the order of the reasoning."""
+    from rich import box
+    from rich.table import Table
+
+    from rnr.thoughts import reading, thoughts
+
+    title, caption = Text(name, "bold"), _caption(record)
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
+    for column, side in (("Kind", "left"), ("State", "left"), ("Probability", "right"), ("Severity", "right")):
+        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    table.add_column("Evidence and factors", overflow="fold")
+    for thought in thoughts(record):
+        factors = "\n".join(f"{f.name} {f.value} {f.unit}".rstrip() for f in thought.factors)
+        expected = reading(record, thought.kind).number or "–"
+        severity = f"{thought.severity} ({thought.interval})" if thought.severity and thought.interval else expected
+        because = "\n".join(part for part in (thought.evidence, factors) if part)
+        style = "bold" if thought.state == "present" else "dim"
+        cells = (thought.title, thought.words, thought.probability or "–", severity)
+        table.add_row(*(Text(cell, style) for cell in cells), Text(because, "" if style == "bold" else "dim"))
+    return table
+
+
+def _caption(record: DiagnosisRecord) -> Text:
+    from rnr.thoughts import scene_words
+
+    diagnosis = record.diagnosis
+    if diagnosis is None:
+        return Text("")
+    quality = diagnosis.quality
+    scene = ", ".join(f"{label} {words}".strip() for label, words in scene_words(diagnosis.scene))
+    lines = [f"scene: {scene}" if scene else ""]
+    if quality.technical is not None:
+        lines.append(f"quality: {quality.technical} of 100, {quality.words or ''}".rstrip(", "))
+    lines += [f"plan: {' → '.join(diagnosis.plan) or 'nothing to undo'}"]
+    lines += [f"model: {record.model} {record.model_hash}, {record.seconds:.2f} s"]
+    return Text("\n".join(line for line in lines if line), "dim")
+
+
+def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
+    """Several pictures: one row each, expected severity per kind; found kinds stand out."""
+    from rich import box
+    from rich.table import Table
+
+    from degradation.kind import kinds
+    from rnr.thoughts import percent, reading
+
+    caption = "expected severity 0-100 (probability); bold: held present"
+    table = Table(caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("Picture", overflow="fold", min_width=12)
+    table.add_column("Quality", justify="right")
+    for kind in kinds().values():
+        table.add_column(kind.words.title.capitalize(), justify="right")
+    for name, record in rows:
+        quality = record.diagnosis.quality.technical if record.diagnosis else None
+        cells = [Text(name), Text("–" if quality is None else str(quality))]
+        for kind_name in kinds():
+            seen, belief = reading(record, kind_name), record.beliefs.get(kind_name)
+            sure = f" ({percent(belief.probability)})" if belief and seen.severity is not None else ""
+            text = seen.words if seen.severity is None else seen.number + sure
+            cells.append(Text(text, "bold" if seen.state == "present" else "dim"))
+        table.add_row(*cells)
+    return table

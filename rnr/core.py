@@ -1,0 +1,193 @@
+"""One picture through the two models: diagnose, restore, diagnose again. Command line and Python API stand on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnr.pictures import Picture, PictureError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from degradation.diagnosis import Diagnosis, DiagnosisRecord
+    from reasoner import Reasoner
+    from restorer import RestorePipeline
+
+BUILT_IN = "built-in"
+STEPS = range(1, 9)
+
+
+class SetupError(ValueError):
+    """Nothing could be started: missing or broken weights, no such device, a diagnosis that makes no sense."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to restore. `only` limits the removal to some kinds; `diagnosis` replaces the reasoner's own."""
+
+    steps: int = 1
+    seed: int = 0
+    only: tuple[str, ...] = ()
+    diagnosis: Diagnosis | None = None
+    origin: str = ""  # where that diagnosis came from, for the record
+
+    def check(self) -> Request:
+        """Itself. Raises SetupError for a setting that cannot be."""
+        from degradation.kind import kind_named
+
+        if self.steps not in STEPS:
+            raise SetupError(f"steps must lie in {STEPS[0]}..{STEPS[-1]}, not {self.steps}")
+        if not 0 <= self.seed < 2**63:
+            raise SetupError(f"the seed must be 0 or more, not {self.seed}")
+        try:
+            return replace(self, only=tuple(dict.fromkeys(kind_named(name).name for name in self.only)))
+        except ValueError as error:
+            raise SetupError(str(error)) from None
+
+
+@dataclass
+class Outcome:
+    """What came of one picture. `after` is `before` where it was left untouched, and has an `error` where it failed."""
+
+    pixels_HWC3: NDArray[np.float32]  # in [0, 1]
+    untouched: bool
+    before: DiagnosisRecord
+    after: DiagnosisRecord
+    settings: dict[str, Any]  # of the restorer: model, model_hash, steps, seed, ...
+    seconds: float  # of the restoration alone
+
+
+class Models:
+    """The reasoner and the restorer, each loaded when first used. Raises SetupError where one cannot be."""
+
+    def __init__(self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto") -> None:
+        self.names, self.device_wanted = (reasoner, restorer), device
+
+    def load(self) -> None:
+        """Both, now rather than when they are used."""
+        _ = self.reasoner, self.pipeline
+
+    @cached_property
+    def device(self) -> str:
+        import torch
+
+        if self.device_wanted == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            torch.zeros(1, device=self.device_wanted)
+        except Exception as error:  # AssertionError, RuntimeError, NotImplementedError: by the build of torch
+            problem = str(error).splitlines()[0]
+            raise SetupError(f"device {self.device_wanted!r} cannot be used here ({problem}); try cpu") from None
+        return self.device_wanted
+
+    @cached_property
+    def reasoner(self) -> Reasoner:
+        quiet()
+        from reasoner import Reasoner
+
+        device = self.device
+        try:
+            return Reasoner.from_pretrained(self.names[0], device=device)
+        except (ValueError, OSError) as error:
+            raise SetupError(f"{error}") from error
+
+    @cached_property
+    def pipeline(self) -> RestorePipeline:
+        quiet()
+        from restorer import RestorePipeline
+
+        device = self.device
+        try:
+            return RestorePipeline.from_pretrained(self.names[1]).to(device)
+        except (ValueError, OSError) as error:
+            raise SetupError(f"{error}") from error
+
+
+def quiet() -> None:
+    """The libraries' own progress bars and notices would tear ours."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+
+def diagnose_pixels(models: Models, pixels_HWC3: NDArray[Any], name: str) -> DiagnosisRecord:
+    """The record of one picture (uint8, uint16 or float in [0, 1]). Raises PictureError if none can be made."""
+    record = models.reasoner.diagnose([pixels_HWC3])[0]
+    if record.diagnosis is None:
+        raise PictureError(name, f"could not be diagnosed ({record.error})", "give a diagnosis yourself (--diagnosis)")
+    return record
+
+
+def restore_picture(
+    models: Models, picture: Picture, request: Request, name: str, tell: Callable[[str], None] = lambda stage: None
+) -> Outcome:
+    """Diagnose, restore and diagnose again. `tell` hears of each stage."""
+    from restorer import Intent
+
+    tell("diagnosing")
+    given = request.diagnosis is not None
+    before = _given(request, picture) if given else diagnose_pixels(models, picture.pixels_HWC3, name)
+    tell("restoring")
+    result = models.pipeline.restore(
+        picture.as_float(),
+        before,
+        intent=Intent(kinds=list(request.only)) if request.only else None,
+        num_inference_steps=request.steps,
+        seed=request.seed,
+        callback_on_step_end=lambda pipe, step, time, tensors: tell(f"restoring, step {step + 1} of {request.steps}"),
+    )
+    tell("diagnosing again")
+    after = before if result.untouched else models.reasoner.diagnose([result.pixels_HWC3])[0]
+    return Outcome(result.pixels_HWC3, result.untouched, before, after, result.settings, result.seconds)
+
+
+def _given(request: Request, picture: Picture) -> DiagnosisRecord:
+    from degradation.diagnosis import DiagnosisRecord
+
+    model = f"given by {request.origin or 'the caller'}"
+    return DiagnosisRecord(diagnosis=request.diagnosis, picture_size=picture.size, model=model)
+
+
+def read_diagnosis(path: Path) -> Diagnosis:
+    """A diagnosis, possibly edited, from any file that `rnr` writes. Raises SetupError that names each mistake."""
+    from degradation.diagnosis import Diagnosis
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if text.lstrip().startswith("[") else None  # what `rnr diagnose --json` prints
+        if data is not None and len(data) != 1:
+            raise SetupError(f"{path}: holds {len(data)} diagnoses; keep the one to restore by")
+        return Diagnosis.from_json(json.dumps(data[0]) if data else text, str(path))
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # not text, not JSON, or not a diagnosis; the last one names the file itself
+        problem = str(error) if str(error).startswith(str(path)) else f"{path}: not JSON text ({error})"
+        raise SetupError(problem) from error
+
+
+def versions() -> dict[str, str]:
+    """What made a result: this release, the Diagnosis schema, torch, Python."""
+    from degradation.diagnosis import SCHEMA_VERSION
+
+    ours = {"reason-and-restore": release(), "diagnosis_schema": SCHEMA_VERSION}
+    return {**ours, "torch": metadata.version("torch"), "python": platform.python_version()}
+
+
+def release() -> str:
+    try:
+        return metadata.version("reason-and-restore")
+    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+        return "unknown"

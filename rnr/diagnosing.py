@@ -1,0 +1,81 @@
+"""`rnr diagnose`: records of many pictures, as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from degradation.diagnosis import DiagnosisRecord
+from rnr.console import Meter, complain, detail_table, err, out, overview_table, plain_stdout
+from rnr.core import Models, SetupError, diagnose_pixels
+from rnr.outputs import printable
+from rnr.pictures import PictureError, find_pictures, read_picture
+
+IN_DETAIL = 3  # pictures up to which each gets a table of its own
+
+
+@dataclass(frozen=True)
+class Row:
+    """A file and its record; one that failed has `error` and no diagnosis."""
+
+    file: str
+    record: DiagnosisRecord
+
+    def as_json(self) -> dict[str, Any]:
+        return {"file": self.file, **self.record.model_dump(mode="json")}
+
+
+def diagnose_all(
+    pictures: Sequence[str], recursive: bool, max_megapixels: float, models: Models, with_traceback: bool, stream: bool
+) -> Iterator[Row]:
+    """Every picture once, errors told on stderr; `stream` prints each row as a line of JSON. Raises SetupError."""
+    found, problems = find_pictures(pictures, recursive)
+    with Meter(len(found), "loading the model") as meter:
+        for path in found:
+            meter.tell(printable(path.name))
+            try:
+                pixels = read_picture(path, max_megapixels).pixels_HWC3
+                row = Row(printable(path), diagnose_pixels(models, pixels, str(path)))
+            except SetupError:
+                raise
+            except Exception as error:
+                if with_traceback and not isinstance(error, PictureError):
+                    err.print("".join(traceback.format_exception(error)), markup=False)
+                row = _failed(_problem(str(path), error))
+            meter.done()
+            if stream:
+                plain_stdout(json.dumps(row.as_json(), ensure_ascii=False))
+            yield row
+    for problem in problems:
+        row = _failed(problem)
+        if stream:
+            plain_stdout(json.dumps(row.as_json(), ensure_ascii=False))
+        yield row
+
+
+def _problem(file: str, error: Exception) -> PictureError:
+    if isinstance(error, PictureError):
+        return error
+    return PictureError(file, f"unexpected {type(error).__name__}: {error}", "run again with --traceback and report it")
+
+
+def _failed(problem: PictureError) -> Row:
+    complain(problem)
+    record = DiagnosisRecord(diagnosis=None, error=f"{problem.problem}; {problem.remedy}")
+    return Row(printable(problem.file), record)
+
+
+def print_for_people(rows: Sequence[Row]) -> None:
+    """A table in detail for each of a few pictures, one table with a row each for many."""
+    good = [(row.file, row.record) for row in rows if row.record.diagnosis]
+    if len(good) <= IN_DETAIL:
+        for name, record in good:
+            out.print(detail_table(name, record), soft_wrap=False)
+    elif good:
+        short = [Path(name).name for name, _ in good]
+        unique = len(set(short)) == len(short)
+        out.print(overview_table([(Path(n).name if unique else n, r) for n, r in good]), soft_wrap=False)

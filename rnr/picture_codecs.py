@@ -1,0 +1,315 @@
+"""What lies between a picture file and its samples: decoding, orientation, EXIF and 16-bit encoding.
+
+Pillow reads everything but one thing: 16-bit colour it silently cuts to 8 bits. Those files are read with OpenCV and
+written by small encoders at the end, so that ICC profile, EXIF and alpha survive at full depth as well. (TIFF of any
+depth is written here: Pillow cannot put EXIF into a compressed one.)
+`rnr.pictures` is the front of this module; here nothing knows file names.
+
+Shapes: H rows, W columns, C samples per pixel (1 grey, 2 grey + alpha, 3 RGB, 4 RGBA).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL import Image
+
+    Samples = NDArray[np.uint8] | NDArray[np.uint16]
+
+PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
+GREY_MODES = {"1", "L", "LA", "La", "I;16", "LA;16"}
+EIGHT_BIT_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
+DEEP_MODES = {"I;16", "LA;16", "RGB;16", "RGBA;16", "RGBX;16"}
+_KNOWN = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"WEBP": "WebP"}
+_KNOWN |= {b"GIF8": "GIF"}
+_FOREIGN = {b"<svg": "SVG", b"%PDF": "PDF", b"8BPS": "PSD", b"ftyp": "HEIC or AVIF", b"JXL ": "JPEG XL"}
+_ORIENTATION, _EXIF_TABLE, _GPS_TABLE = 0x0112, 0x8769, 0x8825
+# TIFF keeps its layout (strips, bits, ...) in the same table as its EXIF; only these describe the picture itself:
+# description, make, model, resolution, software, date, artist, host, copyright and the two tables.
+_DESCRIPTIVE = {0x010E, 0x010F, 0x0110, 0x011A, 0x011B, 0x0128, 0x0131, 0x0132, 0x013B, 0x013C, 0x8298}
+_DESCRIPTIVE |= {_EXIF_TABLE, _GPS_TABLE}
+_REMARKS = {
+    "P": "palette picture, written as RGB",
+    "PA": "palette picture, written as RGB",
+    "1": "1-bit picture, written as 8-bit grey",
+    "CMYK": "CMYK converted to sRGB",
+}
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True, "exact": True},  # lossy WebP always halves the colour resolution
+}
+_lock = threading.Lock()
+
+
+class Refused(Exception):
+    """What is wrong with a picture and what to do about it; the caller knows which file it is."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem, self.remedy = problem, remedy
+
+
+@contextlib.contextmanager
+def decoding(head: bytes = b"") -> Iterator[None]:
+    """Pillow with its global switches where we need them (our own size limit, cut files are not filled with grey),
+    and whatever it throws at a bad file (there is no closed list) as Refused. `head`: the first bytes of the file."""
+    from PIL import Image, ImageFile, UnidentifiedImageError
+
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = None, False
+        try:
+            yield
+        except Refused:
+            raise
+        except MemoryError as error:
+            raise Refused("not enough memory to open it", "close other programs or make it smaller") from error
+        except UnidentifiedImageError as error:
+            raise _unidentified(head) from error
+        except Exception as error:
+            raise Refused(f"damaged or cut short ({error})", "copy it again from its source") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _unidentified(head: bytes) -> Refused:
+    for magic, kind in _KNOWN.items():
+        if magic in head[:16]:
+            return Refused(f"damaged, or a rare kind of {kind}", "open it in an editor and save it as PNG")
+    for magic, kind in _FOREIGN.items():
+        if magic in head:
+            return Refused(f"{kind} is not supported", "convert it to PNG, TIFF or JPEG first")
+    return Refused("not a picture of a known format", "leave it out, or convert it to PNG, TIFF or JPEG first")
+
+
+def decode(image: Image.Image, file: BinaryIO | None, max_megapixels: float) -> dict[str, Any]:
+    """An opened Pillow image (and its file, for 16-bit colour) to the fields of a Picture."""
+    _check_size(image, max_megapixels)
+    deep = _deep_mode(image)  # known only before loading
+    note = _frames_remark(image)
+    image.load()  # raises if the file is cut short, which OpenCV would not
+    mode = deep or image.mode
+    if mode not in EIGHT_BIT_MODES | DEEP_MODES:
+        raise Refused(f"pixels of kind {mode} are not supported", "save it with 8 or 16 bits per channel")
+    if deep == "I;16":
+        pixels, alpha = _grey_16(image)
+    elif deep and file:
+        pixels, alpha = _colour_16(image, file)
+    else:
+        pixels, alpha = _eight_bits(image)
+        if deep:
+            note.append("PIL has cut this 16-bit picture to 8 bits: pass its path to keep them")
+            mode = image.mode
+    if mode in _REMARKS:
+        note.append(_REMARKS[mode])
+    orientation, exif = _exif_of(image, note)
+    return {
+        "pixels_HWC3": _upright(pixels, orientation),
+        "alpha_HW": None if alpha is None else _upright(alpha, orientation),
+        "icc_profile": None if mode == "CMYK" else image.info.get("icc_profile") or None,
+        "exif": exif,
+        "format": "JPEG" if image.format == "MPO" else image.format or "PNG",
+        "mode": mode,
+        "note": note,
+    }
+
+
+def _check_size(image: Image.Image, max_megapixels: float) -> None:
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        size = f"{image.width} x {image.height} = {megapixels:.1f} megapixels"
+        remedy = f"allow it with --max-megapixels {int(megapixels) + 1}"
+        raise Refused(f"{size}, more than the {max_megapixels:g} allowed", remedy)
+
+
+def _deep_mode(image: Image.Image) -> str | None:
+    """'RGB;16' and the like if the file holds 16 bits per sample; refuses the TIFF layouts that would be misread."""
+    tags = getattr(image, "tag_v2", {})
+    bits = set(tags.get(258, ()))
+    if not bits <= {1, 2, 4, 8, 16} or len(bits) > 1 or (16 in bits and (tags.get(284) == 2 or 1 in tags.get(338, ()))):
+        raise Refused("a rare layout of TIFF", "save it as interleaved 8- or 16-bit with straight alpha")
+    if image.mode.startswith("I;16"):
+        return "I;16"
+    if 16 in bits and image.mode != "I":  # I: signed
+        return f"{image.mode};16"
+    tiles = getattr(image, "tile", ())
+    rawmode = tiles[0].args if image.format == "PNG" and tiles else ""
+    return str(rawmode)[:-1] if str(rawmode).endswith(";16B") else None
+
+
+def _frames_remark(image: Image.Image) -> list[str]:
+    if not getattr(image, "is_animated", False):
+        return []
+    several = {"TIFF": "several pages: only the first", "MPO": "several pictures in one file: only the first"}
+    return [several.get(image.format or "", "animated: only the first frame") + " is used"]
+
+
+def _eight_bits(image: Image.Image) -> tuple[Samples, Samples | None]:
+    import numpy as np
+
+    if image.mode == "CMYK":
+        return np.array(_cmyk_to_srgb(image)), None
+    if not image.has_transparency_data:
+        return np.array(image.convert("RGB")), None
+    rgba = np.array(image.convert("RGBA"))
+    return np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
+
+
+def _cmyk_to_srgb(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    with contextlib.suppress(KeyError, OSError, ValueError, ImageCms.PyCMSError):
+        source = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        if converted is not None:
+            return converted
+    return image.convert("RGB")  # no usable profile: the textbook formula
+
+
+def _grey_16(image: Image.Image) -> tuple[Samples, Samples | None]:
+    """The one 16-bit kind that Pillow keeps."""
+    import numpy as np
+
+    grey = np.asarray(image).astype(np.uint16)
+    clear = image.info.get("transparency")
+    alpha = None if clear is None else np.where(grey == clear, 0, 65535).astype(np.uint16)
+    if getattr(image, "tag_v2", {}).get(262) == 0:  # TIFF's WhiteIsZero, which Pillow heeds at 8 bits only
+        grey = 65535 - grey
+    return np.repeat(grey[..., None], 3, axis=2), alpha
+
+
+def _colour_16(image: Image.Image, file: BinaryIO) -> tuple[Samples, Samples | None]:
+    import cv2
+    import numpy as np
+
+    file.seek(0)
+    level = cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # it prints each TIFF tag it does not know
+    bgr = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    cv2.utils.logging.setLogLevel(level)
+    if bgr is None or bgr.dtype != np.uint16 or bgr.shape[:2] != (image.height, image.width):
+        raise Refused(f"a rare kind of 16-bit {image.format}", "save it as plain 16-bit RGB")
+    transparent = image.has_transparency_data and bgr.shape[2] == 4
+    alpha = np.ascontiguousarray(bgr[..., 3], np.uint16) if transparent else None
+    return np.ascontiguousarray(bgr[..., 2::-1], np.uint16), alpha
+
+
+def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Undoes EXIF orientation 2-8 (EXIF 2.32, tag 0x0112) on HW or HWC; any other value means upright."""
+    import numpy as np
+
+    if orientation in (5, 6, 7, 8):
+        array = array.swapaxes(0, 1)
+    rows = -1 if orientation in (3, 4, 7, 8) else 1
+    columns = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(array[::rows, ::columns])
+
+
+def _exif_of(image: Image.Image, note: list[str]) -> tuple[int, bytes | None]:
+    """(orientation still to be undone, EXIF without it). Untouched bytes where possible: maker notes are fragile."""
+    from PIL import Image as pillow
+
+    orientation, raw = 1, image.info.get("exif")
+    try:
+        exif = image.getexif()  # asks XMP for the orientation as well
+        orientation = int(exif.get(_ORIENTATION, 1))
+        pillow.Exif().load(raw or b"")  # raises if damaged, which getexif may have swallowed on opening
+        if image.format == "TIFF":  # Pillow and OpenCV have turned it upright by themselves
+            return 1, _described(exif)
+        if orientation != 1 or (raw is None and len(exif)):
+            copy = pillow.Exif()  # the image is the caller's: its tag must stay
+            copy.load(exif.tobytes())
+            copy[_ORIENTATION] = 1
+            raw = copy.tobytes()
+    except Exception:  # Pillow's parser has no closed list of errors for damaged EXIF
+        note.append("its EXIF is damaged and left out")
+        raw = None
+    if orientation in range(2, 9):
+        note.append(f"turned upright by its orientation tag ({orientation})")
+    return orientation, b"Exif\0\0" + raw.removeprefix(b"Exif\0\0") if raw else None
+
+
+def _described(exif: Image.Exif) -> bytes | None:
+    from PIL import Image
+
+    described = Image.Exif()
+    for tag, value in _descriptive_tags(exif):
+        described[tag] = value
+    return described.tobytes() if len(described) else None
+
+
+def _descriptive_tags(exif: Image.Exif) -> list[tuple[int, Any]]:
+    tables = (_EXIF_TABLE, _GPS_TABLE)
+    return [(tag, exif.get_ifd(tag) if tag in tables else exif[tag]) for tag in sorted(_DESCRIPTIVE & set(exif))]
+
+
+def encode(samples_HWC: Samples, format: str, metadata: dict[str, bytes]) -> bytes:
+    """Samples to a file's bytes; `metadata` may hold icc_profile and exif."""
+    from PIL import Image
+
+    if format == "TIFF":
+        return _tiff(samples_HWC, **metadata)
+    if samples_HWC.dtype.itemsize == 2:
+        return _png_16(samples_HWC, **metadata)
+    buffer = io.BytesIO()
+    image = Image.fromarray(samples_HWC[..., 0] if samples_HWC.shape[2] == 1 else samples_HWC)
+    image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata)
+    return buffer.getvalue()
+
+
+def _png_16(samples_HWC: Samples, icc_profile: bytes = b"", exif: bytes = b"") -> bytes:
+    """W3C PNG, third edition; every row with filter 2 ("up")."""
+    import numpy as np
+
+    height, width, channels = samples_HWC.shape
+    rows = samples_HWC.astype(">u2").reshape(height, -1).view(np.uint8)
+    filtered = np.diff(rows, axis=0, prepend=np.zeros_like(rows[:1]))
+    scanlines = np.hstack([np.full((height, 1), 2, np.uint8), filtered])
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0))]
+    if icc_profile:
+        chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile)))
+    if exif:
+        chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
+    chunks += [(b"IDAT", zlib.compress(scanlines.tobytes(), 4)), (b"IEND", b"")]
+    packed = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def _tiff(samples_HWC: Samples, icc_profile: bytes = b"", exif: bytes = b"") -> bytes:
+    """TIFF 6.0: one strip, deflate, differencing. 16-bit grey + alpha goes as RGBA: Pillow cannot read the former."""
+    import numpy as np
+    from PIL import Image, TiffImagePlugin
+
+    bits, channels = 8 * samples_HWC.dtype.itemsize, samples_HWC.shape[2]
+    samples = samples_HWC[..., [0, 0, 0, 1]] if (bits, channels) == (16, 2) else samples_HWC
+    height, width, channels = samples.shape
+    difference = np.diff(samples, axis=1, prepend=np.zeros_like(samples[:, :1]))
+    strip = zlib.compress(difference.astype(f"<u{bits // 8}").tobytes(), 4)
+    described = Image.Exif()
+    described.load(exif)
+    table = TiffImagePlugin.ImageFileDirectory_v2()
+    table.update(_descriptive_tags(described))
+    # width, height, bits, deflate, RGB or black-is-zero, strip offset (Pillow adds the table's end), samples per pixel,
+    # rows per strip, strip length, interleaved, differencing
+    table.update({256: width, 257: height, 258: (bits,) * channels, 259: 8, 262: 2 if channels > 2 else 1, 273: 0})
+    table.update({277: channels, 278: height, 279: len(strip), 284: 1, 317: 2})
+    if channels in (2, 4):
+        table[338] = 2  # straight alpha
+    if icc_profile:
+        table[34675] = icc_profile
+    buffer = io.BytesIO()
+    table.save(buffer)
+    return buffer.getvalue() + strip

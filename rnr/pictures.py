@@ -1,0 +1,304 @@
+"""Pictures from people's folders, in and out, without losing what they carry.
+
+A picture keeps its depth, colour profile, EXIF and transparency on the way through; what a format cannot hold is said
+in `Picture.note`. Every error is a PictureError that names the file, the problem and the remedy.
+Everything heavy is imported inside functions: the command line must answer `--help` at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import glob
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from rnr import picture_codecs as codecs
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FilePath = str | os.PathLike[str]
+
+SUFFIXES = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG"}
+SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF"}
+MAX_MEGAPIXELS = 200.0
+
+_RAW = {".dng", ".nef", ".cr2", ".arw", ".orf", ".rw2", ".pef", ".srw"}  # TIFF inside: Pillow would take the thumbnail
+_FREE_SPACE = "free some space or choose another output folder"
+_OS_PROBLEMS = {
+    errno.ENOENT: ("no such file", "check the spelling of the path"),
+    errno.EISDIR: ("is a folder, not a picture", "name a file"),
+    errno.ENOTDIR: ("part of its path is a file, not a folder", "check the path"),
+    errno.EACCES: ("permission denied", "change the permissions or choose another folder"),
+    errno.EPERM: ("the system does not permit it", "choose another folder"),
+    errno.EROFS: ("the disk is read-only", "choose another output folder"),
+    errno.ENOSPC: ("the disk is full, nothing was written", _FREE_SPACE),
+    errno.EDQUOT: ("the disk quota is used up, nothing was written", _FREE_SPACE),
+    errno.EFBIG: ("larger than files may be here, nothing was written", "choose another output folder"),
+}
+
+
+class PictureError(Exception):
+    """A picture that cannot be read or written: which file, what is wrong, what to do."""
+
+    def __init__(self, file: FilePath, problem: str, remedy: str) -> None:
+        super().__init__(os.fspath(file), problem, remedy)  # all three, so that it pickles
+        self.file, self.problem, self.remedy = os.fspath(file), problem, remedy
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.problem}; {self.remedy}"
+
+
+@dataclass(eq=False)
+class Picture:
+    """Pixels in RGB, upright, at the depth of the file, with all that must survive the way back to a file."""
+
+    pixels_HWC3: NDArray[Any]  # uint8 or uint16; a grey picture has three equal channels
+    alpha_HW: NDArray[Any] | None = None  # same dtype
+    icc_profile: bytes | None = None
+    exif: bytes | None = None  # begins with b"Exif\0\0"; its orientation, if any, is 1
+    format: str = "PNG"  # by content: PNG, JPEG, TIFF, WEBP, BMP, GIF
+    mode: str = "RGB"  # as stored: 1, L, LA, P, RGB, RGBA, CMYK, I;16, LA;16, RGB;16, RGBA;16
+    note: list[str] = field(default_factory=list)  # remarks for a person
+
+    @property
+    def bit_depth(self) -> int:
+        return 8 * int(self.pixels_HWC3.dtype.itemsize)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height), as in PIL."""
+        return int(self.pixels_HWC3.shape[1]), int(self.pixels_HWC3.shape[0])
+
+    @property
+    def is_grey(self) -> bool:
+        return self.mode in codecs.GREY_MODES
+
+    @property
+    def suffix(self) -> str:
+        """The suffix to write it with so that nothing is lost: its own format's, or .png for a GIF."""
+        return {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}.get(self.format, ".png")
+
+    def as_float(self) -> NDArray[np.float32]:
+        """float32 HWC3 in [0, 1]; `write_picture` turns it back into exactly these pixels."""
+        import numpy as np
+
+        pixels: NDArray[np.float32] = self.pixels_HWC3.astype(np.float32)
+        pixels /= 2**self.bit_depth - 1
+        return pixels
+
+
+def find_pictures(arguments: Iterable[str], recursive: bool = False) -> tuple[list[Path], list[PictureError]]:
+    """Files, folders (their pictures, sorted, hidden ones skipped) and globs to paths, each once, and what failed.
+
+    A file named outright is taken whatever its suffix; `read_picture` judges it by content.
+    """
+    found: dict[Path, None] = {}
+    errors: list[PictureError] = []
+    for argument in arguments:
+        try:
+            found.update(dict.fromkeys(_expand(argument, recursive, errors)))
+        except PictureError as error:
+            errors.append(error)
+        except (OSError, ValueError) as error:
+            errors.append(_os_problem(argument, error))
+    return list(found), errors
+
+
+def _expand(argument: str, recursive: bool, errors: list[PictureError]) -> list[Path]:
+    path = Path(argument)
+    if path.is_dir():
+        inside = _walk(path, errors) if recursive else path.iterdir()
+    elif os.path.lexists(path):  # before globs: a file may be called "a[1].png"
+        return [path]
+    elif glob.has_magic(argument):
+        inside = map(Path, glob.iglob(argument, recursive=True))
+    else:
+        raise PictureError(argument, *_OS_PROBLEMS[errno.ENOENT])
+    pictures = sorted(p for p in inside if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+    if not pictures:
+        raise PictureError(argument, "no pictures here", f"it should hold or match files with {' '.join(SUFFIXES)}")
+    return pictures
+
+
+def _walk(folder: Path, errors: list[PictureError]) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder, onerror=lambda e: errors.append(_os_problem(e.filename, e))):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(root) / name for name in files)
+
+
+def from_any(source: object, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
+    """A path, a PIL image, a uint8/uint16 array (HW, or HWC with C 1 to 4; RGB order) or a Picture to a Picture.
+
+    Raises TypeError for anything else, PictureError for one of these that cannot be used.
+    """
+    import numpy as np
+    from PIL import Image
+
+    if isinstance(source, Picture):
+        return source
+    if isinstance(source, str | os.PathLike):
+        return read_picture(os.fspath(source), max_megapixels)
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        with _naming(getattr(source, "filename", "") or "the PIL image"), codecs.decoding():
+            return Picture(**codecs.decode(source, None, max_megapixels))
+    raise TypeError(f"a picture is a path, a PIL image or a uint8/uint16 array, not {type(source).__name__}")
+
+
+def _from_array(array: NDArray[Any]) -> Picture:
+    import numpy as np
+
+    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
+        raise TypeError(f"an array picture is uint8 or uint16, not {array.dtype}: scale and round it first")
+    samples = array[..., None] if array.ndim == 2 else array
+    if samples.ndim != 3 or not 1 <= samples.shape[2] <= 4 or samples.size == 0:
+        raise PictureError("the array", f"shape {array.shape} is no picture", "pass (H, W) or (H, W, C) with C 1 to 4")
+    samples = samples.astype(samples.dtype.newbyteorder("="))
+    channels = samples.shape[2]
+    pixels = samples[..., :3] if channels > 2 else np.repeat(samples[..., :1], 3, axis=2)
+    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
+    names = ("L", "LA", "RGB", "RGBA") if samples.dtype.itemsize == 1 else ("I;16", "LA;16", "RGB;16", "RGBA;16")
+    return Picture(np.ascontiguousarray(pixels), alpha, mode=names[channels - 1])
+
+
+def read_picture(path: FilePath, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
+    """The first frame of a picture file, upright and at its own depth. Raises PictureError for all that goes wrong."""
+    from PIL import Image
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix in _RAW:
+        raise PictureError(path, "camera raw files are not supported", "convert it to a 16-bit TIFF or PNG first")
+    with _open(path) as file, _naming(path):
+        head = file.read(512)
+        if not head:
+            raise PictureError(path, "the file is empty", "copy it again from its source")
+        file.seek(0)
+        with codecs.decoding(head), Image.open(file, formats=codecs.PILLOW_FORMATS) as image:
+            picture = Picture(**codecs.decode(image, file, max_megapixels))
+    if SUFFIXES.get(suffix, picture.format) != picture.format:
+        picture.note.append(f"named {suffix} but is a {picture.format} picture")
+    return picture
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+            # a pipe would block for ever
+            raise PictureError(path, "is not a regular file", "save the picture to a file first")
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        raise _os_problem(path, error) from error
+
+
+def _os_problem(path: FilePath, error: Exception) -> PictureError:
+    unknown = (f"the system says: {getattr(error, 'strerror', None) or error}", "check the file and its folder")
+    number = error.errno if isinstance(error, OSError) else None
+    return PictureError(path, *_OS_PROBLEMS.get(number or 0, unknown))
+
+
+@contextlib.contextmanager
+def _naming(name: FilePath) -> Iterator[None]:
+    try:
+        yield
+    except codecs.Refused as error:
+        raise PictureError(name, error.problem, error.remedy) from error
+
+
+def write_picture(picture: Picture, pixels_float_HWC3: NDArray[Any], path: FilePath, overwrite: bool = False) -> Path:
+    """Writes new pixels (in [0, 1], shape of `picture`) in the format of the suffix, with all that `picture` carries.
+
+    Depth, grey and alpha stay as they were. What the format cannot hold is said in `picture.note`.
+    Raises PictureError, and leaves nothing behind, if it fails.
+    """
+    path = Path(path)
+    format = SUFFIXES.get(path.suffix.lower())
+    if format is None or format == "GIF":
+        problem = "a GIF holds 256 colours only" if format else "no format is known for this suffix"
+        raise PictureError(path, problem, "name the output .png, .jpg, .tif, .webp or .bmp")
+    _refuse_existing(path, overwrite)
+    samples = _samples(picture, pixels_float_HWC3, format, path)
+    metadata = {"icc_profile": _profile_for(picture, format), "exif": picture.exif}
+    try:
+        data = codecs.encode(samples, format, {key: value for key, value in metadata.items() if value})
+    except Exception as error:  # size limits of the format, EXIF too long for it, ...
+        raise PictureError(path, f"{format} cannot hold it ({error})", "name the output .png") from error
+    return _put(path, data)
+
+
+def copy_picture(source: FilePath, path: FilePath, overwrite: bool = False) -> Path:
+    """The same bytes at another place, all or nothing: for a picture in which nothing was found."""
+    path = Path(path)
+    _refuse_existing(path, overwrite)
+    with _open(Path(source)) as file:
+        data = file.read()
+    return _put(path, data)
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if not overwrite and os.path.lexists(path):
+        raise PictureError(path, "already exists", "choose another output folder or allow overwriting")
+
+
+def _samples(picture: Picture, pixels: NDArray[Any], format: str, path: Path) -> NDArray[Any]:
+    """The HWC samples to store: rounded to the depth of the file, grey if the picture was, alpha if the format can."""
+    import numpy as np
+
+    if pixels.shape != picture.pixels_HWC3.shape:
+        raise ValueError(f"pixels have shape {pixels.shape}, the picture {picture.pixels_HWC3.shape}")
+    if not np.isfinite(pixels).all():
+        raise PictureError(path, "the restored picture holds NaN or infinity", "restore it again on the CPU")
+    planes = pixels.clip(0, 1)
+    if picture.is_grey:  # Rec. 601 luma, as Pillow's L
+        planes = (planes @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
+    deep = picture.bit_depth == 16 and format in ("PNG", "TIFF")
+    alpha = picture.alpha_HW if format not in ("JPEG", "BMP") else None
+    _remark_losses(picture, format, deep, alpha is not None)
+    samples: NDArray[Any] = np.rint(planes * (65535 if deep else 255)).astype(np.uint16 if deep else np.uint8)
+    if alpha is None:
+        return samples
+    return np.dstack([samples, alpha if deep or picture.bit_depth == 8 else np.rint(alpha / 257).astype(np.uint8)])
+
+
+def _remark_losses(picture: Picture, format: str, deep: bool, transparent: bool) -> None:
+    lost = {
+        "transparency": picture.alpha_HW is not None and not transparent,
+        "16-bit depth": picture.bit_depth == 16 and not deep,
+        "colour profile": picture.icc_profile is not None and format == "BMP",
+        "EXIF": picture.exif is not None and format == "BMP",
+    }
+    remarks = [f"{what} is lost: {format} cannot hold it" for what, is_lost in lost.items() if is_lost]
+    picture.note += [remark for remark in remarks if remark not in picture.note]
+
+
+def _profile_for(picture: Picture, format: str) -> bytes | None:
+    """No grey profile on a colour file (WebP has no grey): programs reject or misuse it."""
+    icc = picture.icc_profile
+    colour = not picture.is_grey or format == "WEBP"
+    return None if icc and colour and icc[16:20] == b"GRAY" else icc
+
+
+def _put(path: Path, data: bytes) -> Path:
+    """All or nothing: a temporary file beside it, then a rename."""
+    temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise _os_problem(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return path

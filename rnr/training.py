@@ -1,0 +1,106 @@
+"""`rnr train`: the two trainings behind one progress line (loss, speed, time left)."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from rnr.console import err
+from rnr.core import Models, SetupError, quiet
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Training:
+    """What both trainings take. None leaves a setting to the training itself."""
+
+    images: Path
+    out: Path
+    val: Path | None = None
+    samples: int | None = None
+    seed: int = 0
+    resume: bool = False
+    init: Path | None = None
+    threads: int | None = None
+    device: str = "auto"
+
+
+class Lines:
+    """Rows of metrics as lines for people on stderr: `12,800 samples  loss 1.234  98.1 samples/s  1:02:03 left`."""
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        count = f"{row.get('samples', 0):,} samples"
+        if "validation" in row:
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in row["validation"].items() if _is_number(value))
+            err.print(Text(f"{count}  validation: {figures}", "bold"))
+        elif "loss" in row:
+            speed = row.get("per_second", row.get("samples_per_s", 0.0))
+            seconds = row.get("seconds_left", 60 * row.get("minutes_left", 0.0))
+            left = datetime.timedelta(seconds=round(seconds))
+            err.print(Text(f"{count}  loss {row['loss']:.4f}  {speed:.1f} samples/s  {left} left"))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+class _Rows(io.TextIOBase):
+    """The reasoner's training prints each row of metrics as JSON; other lines of its libraries are passed over."""
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.rest = report, ""
+
+    def write(self, text: str) -> int:
+        *lines, self.rest = (self.rest + text).split("\n")
+        for line in lines:
+            with contextlib.suppress(json.JSONDecodeError):
+                row = json.loads(line)
+                if isinstance(row, dict):
+                    self.report(row)
+        return len(text)
+
+
+def train_reasoner(training: Training, report: Report) -> Path:
+    """Train and export; returns the weights folder. Raises SetupError for photographs or weights that are not there."""
+    argv = ["--data", str(training.images), "--output", str(training.out), "--seed", str(training.seed)]
+    for name in ("val", "samples", "init", "threads"):
+        if (value := getattr(training, name)) is not None:
+            argv += [f"--{name}", str(value)]
+    with _explained(), contextlib.redirect_stdout(_Rows(report)):
+        quiet()
+        from reasoner.train import main
+
+        return Path(main(argv + ["--resume"] * training.resume))
+
+
+def train_restorer(training: Training, report: Report) -> Path:
+    """See `train_reasoner`."""
+    given: dict[str, Any] = {"seed": training.seed, "samples": training.samples, "threads": training.threads}
+    paths = {"init": training.init, "val": training.val}
+    with _explained():
+        quiet()
+        from restorer.train import Settings, train
+
+        settings = Settings(**{name: value for name, value in given.items() if value is not None})
+        device = Models(device=training.device).device
+        return train(training.images, training.out, settings, training.resume, device=device, report=report, **paths)
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        remedy = "install what training needs: pip install 'reason-and-restore[train]'"
+        raise SetupError(f"{error.name} is not installed; {remedy}") from error
+    except (ValueError, OSError) as error:
+        raise SetupError(str(error)) from error

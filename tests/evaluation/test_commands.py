@@ -1,0 +1,59 @@
+"""The commands as a user meets them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from evaluation.cli import app
+from evaluation.extra import MissingExtra, need
+from evaluation.running import chosen
+from evaluation.speed import measure_here, picture, table
+
+COMMANDS = ("confusion", "quality", "diagnosis", "decoding", "steering", "twin", "speed")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str):
+    result = CliRunner().invoke(app, [command, "--help"])
+    assert result.exit_code == 0 and "--out" in result.output
+
+
+def test_the_commands_are_listed_without_loading_torch():
+    code = "import sys, evaluation.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_an_empty_folder_is_a_message_and_not_a_traceback(tmp_path: Path):
+    result = CliRunner().invoke(app, ["confusion", "--images", str(tmp_path), "--out", str(tmp_path / "x.json")])
+    assert result.exit_code == 2 and "no photographs here" in result.output and "Traceback" not in result.output
+
+
+def test_quality_wants_photographs_or_pairs(tmp_path: Path):
+    result = CliRunner().invoke(app, ["quality", "--out", str(tmp_path), "--clean", str(tmp_path)])
+    assert result.exit_code == 2 and "both --clean DIR and --degraded DIR" in result.output
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    with pytest.raises(MissingExtra, match=r"needs nowhere.*pip install 'reason-and-restore\[bench\]'"):
+        need("nowhere.to.be.found")
+
+
+def test_names_are_checked():
+    assert chosen("haze, rain", ["rain", "haze"]) == ["haze", "rain"]
+    with pytest.raises(ValueError, match="there is no fog; there are rain, haze"):
+        chosen("fog", ["rain", "haze"])
+
+
+def test_speed_of_a_small_picture(photographs: dict[str, np.ndarray], believer, idle_restorer):
+    shown = picture(photographs["coffee"], 0.3)
+    assert shown.dtype == np.uint8 and shown.shape[0] * shown.shape[1] == pytest.approx(0.3e6, rel=0.02)
+    row = measure_here(believer, idle_restorer, photographs["coffee"], 0.05, [1, 2])
+    assert row["megapixels"] == pytest.approx(0.05, rel=0.05)
+    assert float(str(row["1 step s/MP"])) > 0 and float(str(row["2 step s/MP"])) > 0
+    assert "beyond MB" in table([row]).markdown()

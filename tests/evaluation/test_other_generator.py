@@ -1,0 +1,105 @@
+"""The shipped models on damage by a generator that they were not trained on.
+
+Figures are printed (`pytest -s`); what is asserted is what any release must do: know more than chance about what was
+done, and make pictures better on average.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from degradation.diagnosis import DiagnosisRecord
+from evaluation.metrics import presence
+from tests.evaluation.other_generator import KINDS, damage, salt_noise, to_bytes
+
+Seen = tuple[list[str], np.ndarray, np.ndarray, DiagnosisRecord]
+SINGLE = [[name] for name in KINDS]
+MIXED = [["haze", "noise"], ["rain", "haze"], ["low_light", "noise"], ["noise", "blur"]]  # the last one out of order
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    return float(-10 * np.log10(np.mean((a - b) ** 2) + 1e-10))
+
+
+@pytest.fixture(scope="module")
+def clean(photographs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Two crops of 160 px."""
+    return [photographs["coffee"][120:280, 200:360], photographs["chelsea"][60:220, 120:280]]
+
+
+@pytest.fixture(scope="module")
+def reasoner():
+    from reasoner.reasoner import BUILT_IN, Reasoner
+
+    if not (BUILT_IN / "config.json").exists():
+        pytest.skip("the built-in reasoner's weights are not here yet")
+    return Reasoner.from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def diagnosed(reasoner, clean: list[np.ndarray]) -> list[Seen]:
+    """Every damage on every picture: kinds, clean, damaged, record."""
+    seen = []
+    for seed, names in enumerate(SINGLE + MIXED):
+        for picture in clean:
+            damaged = damage(picture, names, seed)
+            seen.append((names, picture, damaged, reasoner.diagnose([to_bytes(damaged)])[0]))
+    return seen
+
+
+@pytest.fixture(scope="module")
+def restorer():
+    from restorer.pipeline import BUILT_IN, RestorePipeline
+
+    if not (BUILT_IN / "model_index.json").exists():
+        pytest.skip("the built-in restorer's weights are not here yet")
+    return RestorePipeline.from_pretrained("built-in")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_damage_is_seen_and_repeats(name: str, clean: list[np.ndarray]):
+    once, again = (damage(clean[0], [name], seed=4) for _ in range(2))
+    assert np.array_equal(once, again)
+    assert once.shape == clean[0].shape and 8 < psnr(once, clean[0] / 255) < 35
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_our_own_measurements_see_it(name: str, clean: list[np.ndarray]):
+    """The evidence of a kind moves the right way, so that the label means the same in both generators."""
+    import torch
+
+    from degradation.kind import kind_named
+
+    def measured(picture: np.ndarray) -> float:
+        return float(kind_named(name).measure(torch.from_numpy(picture).permute(2, 0, 1)[None].float())[0])
+
+    before, after = measured(clean[0] / 255), measured(damage(clean[0], [name], seed=4))
+    assert after < before if name == "low_light" else after > before
+
+
+def test_salt_is_a_noise_of_few_pixels(clean: list[np.ndarray]):
+    salted = salt_noise(clean[0].astype(np.float32) / 255, np.random.default_rng(0))
+    assert 0.02 < np.mean((salted != clean[0].astype(np.float32) / 255).any(2)) < 0.04
+
+
+def test_the_reasoner_finds_what_others_did(diagnosed: list[Seen]):
+    truth, said = [], []
+    for names, _, _, record in diagnosed:
+        assert record.diagnosis is not None, record.error
+        truth += [kind in names for kind in KINDS]
+        said += [record.diagnosis.state(kind) == "present" for kind in KINDS]
+    score = presence(truth, said)
+    print(f"other generator: precision {score.precision:.2f}, recall {score.recall:.2f}, F1 {score.f1:.2f}")
+    chance = 2 * np.mean(truth) / (1 + np.mean(truth))  # F1 of calling everything present
+    assert score.f1 > chance
+
+
+def test_restored_is_better_than_damaged(diagnosed: list[Seen], restorer):
+    gains: dict[str, list[float]] = {}
+    for names, picture, damaged, record in diagnosed:
+        restored = restorer.restore(damaged, record).pixels_HWC3
+        gain = psnr(restored, picture / 255) - psnr(damaged, picture / 255)
+        gains.setdefault("+".join(names), []).append(gain)
+    print("other generator, gain in dB:", {name: round(float(np.mean(values)), 2) for name, values in gains.items()})
+    assert np.mean([np.mean(values) for values in gains.values()]) > 0

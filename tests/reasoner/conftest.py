@@ -1,0 +1,75 @@
+"""A Qwen3-VL of 0.2 M parameters with random weights, and diagnoses that a random chooser wrote."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+import prompts
+from degradation.diagnosis import Diagnosis
+from reasoner.grammar import Choice, Skeleton, program, run
+from reasoner.model import new_model, tiny_config
+from reasoner.processor import build_processor
+from reasoner.reasoner import Reasoner
+from reasoner.tokenizer import build_tokenizer
+
+SMALL_TEXT = {
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 1,
+    "head_dim": 64,
+}
+SMALL_VISION = {"depth": 2, "hidden_size": 64, "intermediate_size": 64, "num_heads": 1, "deepstack_visual_indexes": [0]}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return build_tokenizer(extra=[prompts.load("diagnose_tuned").text])
+
+
+@pytest.fixture(scope="session")
+def processor(tokenizer):
+    return build_processor(tokenizer)
+
+
+@pytest.fixture
+def small_model(tokenizer):
+    return new_model(tiny_config(tokenizer, SMALL_TEXT, SMALL_VISION), seed=1)
+
+
+@pytest.fixture
+def reasoner(small_model, processor):
+    card = {"prompt": "diagnose_tuned", "views": {"side": 128, "crops": 2}}
+    return Reasoner(small_model, processor, card, "random")
+
+
+def picture(height: int = 160, width: int = 192, seed: int = 0) -> np.ndarray:
+    """uint8 noise on a ramp."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(40, 200, width)[None, :, None] * np.ones((height, 1, 3))
+    return np.clip(ramp + rng.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def random_diagnosis(seed: int) -> Diagnosis:
+    """Any Diagnosis that the grammar can write."""
+    rng = random.Random(seed)
+    text: list[str | None] = []
+    answers: list[str] = []
+
+    def choose(choice: Choice) -> str:
+        answers.append(rng.choice(choice.options))
+        return answers[-1]
+
+    for piece in run(program(), choose):
+        text.append(piece.text if isinstance(piece, Skeleton) else None)
+    written = iter(answers)
+    return Diagnosis.from_json("".join(next(written) if part is None else part for part in text))

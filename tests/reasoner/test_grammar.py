@@ -1,0 +1,81 @@
+"""The program writes exactly the canonical JSON, whatever is chosen, and reads it back into pieces."""
+
+from __future__ import annotations
+
+import pytest
+
+from degradation.diagnosis import Diagnosis, Finding, reasoning_order
+from reasoner.ebnf import ebnf
+from reasoner.grammar import Choice, program, run, segments, vocabulary
+from tests.reasoner.conftest import random_diagnosis
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_it_writes_is_canonical_and_is_read_back(seed: int) -> None:
+    diagnosis = random_diagnosis(seed)
+    pieces = segments(diagnosis)
+    text = diagnosis.to_json()
+    assert "".join(piece.text for piece in pieces) == text
+    assert all(text[piece.start : piece.end] == piece.text for piece in pieces)
+    assert all(piece.text in piece.options for piece in pieces if piece.path)
+
+
+def test_values_come_in_the_order_of_thought() -> None:
+    paths = [p.path for p in run(program(["noise"]), lambda choice: choice.options[0]) if isinstance(p, Choice)]
+    assert paths == [
+        "scene.lighting", "scene.colours.0", "scene.colours.1", "scene.texture", "scene.layout",
+        "findings.noise.evidence", "findings.noise.present", "findings.noise.severity", "findings.noise.factors.type",
+        "findings.noise.factors.sigma", "findings.noise.factors.colour", "quality.technical",
+    ]  # fmt: skip
+
+
+def test_the_two_colours_differ() -> None:
+    def choose(choice: Choice) -> str:
+        return "blue" if "blue" in choice.options else choice.options[0]
+
+    colours = [p.options for p in run(program([]), choose) if isinstance(p, Choice) and ".colours." in p.path]
+    assert "blue" in colours[0] and "blue" not in colours[1]
+
+
+def test_kinds_left_out_are_not_asked() -> None:
+    pieces = run(program(["haze"]), lambda choice: choice.options[-1])
+    paths = [piece.path for piece in pieces if isinstance(piece, Choice)]
+    assert {path.split(".")[1] for path in paths if path.startswith("findings")} == {"haze"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"evidence": "it looks noisy"},  # not in the vocabulary
+        {"evidence": "fine residual 1-2 levels", "present": None, "severity": None},  # could not say
+        {"evidence": "fine residual 1-2 levels", "present": True, "severity": 9, "factors": {"sigma": 3}},  # incomplete
+    ],
+)
+def test_what_it_cannot_write_is_an_error(changed: dict) -> None:
+    good = random_diagnosis(0)
+    finding = Finding(**({"present": False, "severity": 0} | changed))
+    broken = Diagnosis.model_construct(scene=good.scene, findings={"noise": finding}, quality=good.quality, plan=[])
+    with pytest.raises((ValueError, KeyError)):
+        segments(broken)
+
+
+def test_vocabulary_holds_every_kind_and_no_number() -> None:
+    words = vocabulary()
+    assert all(f'"{name}":{{"evidence":"' in words for name in reasoning_order())
+    assert "42" not in words and "0.5" not in words and "-20" not in words and "," in words and "}" in words
+
+
+def test_the_context_free_form_accepts_what_the_program_writes(tokenizer) -> None:
+    xgrammar = pytest.importorskip("xgrammar", reason="xgrammar is not installed")
+    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=len(tokenizer))
+    compiler = xgrammar.GrammarCompiler(info, max_threads=1)
+
+    def accepts(grammar, text: str) -> bool:
+        matcher = xgrammar.GrammarMatcher(grammar)
+        return matcher.accept_string(text) and matcher.accept_token(tokenizer.eos_token_id)
+
+    everything = compiler.compile_grammar(ebnf())
+    texts = [random_diagnosis(seed).to_json() for seed in range(40)]
+    assert all(accepts(everything, text) for text in texts)
+    assert not accepts(everything, texts[0].replace('"severity":', '"severity": ', 1))
+    assert not accepts(compiler.compile_grammar(ebnf(["noise"])), texts[0])

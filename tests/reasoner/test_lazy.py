@@ -1,0 +1,54 @@
+"""Importing the package is cheap, and loading wrong weights says what is wrong."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from reasoner.export import export
+from reasoner.reasoner import Reasoner
+
+
+def test_importing_loads_no_torch() -> None:
+    heavy = "any(name in sys.modules for name in ('torch', 'transformers', 'numpy'))"
+    code = f"import sys, reasoner, prompts, reasoner.grammar, reasoner.views; sys.exit({heavy})"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_unknown_names_are_attribute_errors() -> None:
+    import reasoner
+
+    assert "Reasoner" in reasoner.__all__
+    with pytest.raises(AttributeError):
+        _ = reasoner.no_such_thing
+
+
+def test_weights_survive_export(reasoner, tmp_path) -> None:
+    import prompts
+    from tests.reasoner.conftest import picture
+
+    folder = export(reasoner.model, reasoner.processor, tmp_path / "weights", prompts.load("diagnose_tuned"))
+    loaded = Reasoner.from_pretrained(folder)
+    record = loaded.diagnose([picture()])[0]
+    assert record.error is None and record.model_hash and record.prompt == "diagnose_tuned"
+    assert loaded.kinds == reasoner.kinds
+
+
+def test_missing_and_broken_weights(tmp_path, reasoner) -> None:
+    import prompts
+
+    tmp_path.joinpath("empty").mkdir()
+    with pytest.raises(ValueError, match="no weights here"):
+        Reasoner.from_pretrained(tmp_path / "empty")
+    folder = export(reasoner.model, reasoner.processor, tmp_path / "weights", prompts.load("diagnose_tuned"))
+    card = (folder / "reasoner.json").read_text()
+    (folder / "reasoner.json").write_text(card.replace('"blur"', '"scratches"'))
+    with pytest.raises(ValueError, match="scratches"):
+        Reasoner.from_pretrained(folder)
+    (folder / "reasoner.json").write_text(card)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        Reasoner.from_pretrained(folder)

@@ -1,0 +1,74 @@
+"""Sizes and starting weights of the built-in model; the processor beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from reasoner.collate import Collator
+from reasoner.model import dct_filters, new_model, tiny_config, use_linear_patches
+from reasoner.processor import PictureProcessor, load_processor
+from tests.reasoner.conftest import picture
+
+
+def test_stored_in_half_precision_it_is_small(tokenizer) -> None:
+    model = new_model(tiny_config(tokenizer))
+    count = sum(p.numel() for p in model.parameters())
+    assert 3_000_000 < count < 5_000_000 and 2 * count < 12_000_000
+
+
+def test_dct_filters_are_orthonormal() -> None:
+    filters, frequency = dct_filters(128)
+    assert torch.allclose(filters.flatten(1) @ filters.flatten(1).T, torch.eye(128), atol=1e-5)
+    assert frequency[0] == 0 and frequency.max() > 15
+
+
+def test_patches_as_a_matrix_product_are_the_same(small_model) -> None:
+    pixels = torch.randn(8, 1536, generator=torch.Generator().manual_seed(0))
+    before = small_model.model.visual.patch_embed(pixels)
+    use_linear_patches(small_model)
+    assert torch.allclose(small_model.model.visual.patch_embed(pixels), before, atol=1e-4)
+
+
+def test_the_patch_embedding_starts_white(tokenizer) -> None:
+    photographs = [picture(160, 160, seed) for seed in range(4)]
+    model = new_model(tiny_config(tokenizer), 0, photographs)
+    pixels = np.stack([photo[:128, :128] for photo in photographs])
+    rows = torch.cat([torch.from_numpy(pixels)]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    from reasoner.collate import patchify
+
+    with torch.no_grad():
+        coefficients = model.model.visual.patch_embed(patchify(rows))
+    assert coefficients.mean(0).abs().max() < 0.6 and coefficients.std(0).max() < 1.3
+
+
+def test_weights_depend_on_the_seed_alone(tokenizer) -> None:
+    torch.manual_seed(5)
+    first = new_model(tiny_config(tokenizer), seed=3)
+    torch.manual_seed(6)
+    second = new_model(tiny_config(tokenizer), seed=3)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters()))
+
+
+def test_processor_survives_saving(processor, small_model, tmp_path) -> None:
+    processor.save_pretrained(tmp_path)
+    small_model.save_pretrained(tmp_path)
+    loaded = load_processor(str(tmp_path))
+    assert isinstance(loaded, PictureProcessor)
+    views = list(np.stack([picture(128, 128, seed) for seed in range(3)]))
+    text = "<|vision_start|><|image_pad|><|vision_end|>" * 3
+    ours, theirs = (p(text=[text], images=views, return_tensors="pt") for p in (processor, loaded))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_the_collator_makes_what_the_processor_makes(processor) -> None:
+    collator = Collator(processor)
+    views = np.stack([picture(128, 128, seed) for seed in range(3)])
+    from reasoner.collate import messages
+
+    chat = processor.apply_chat_template(messages("diagnose", 3), add_generation_prompt=True)
+    slow = processor(text=[chat], images=list(views), return_tensors="pt")
+    fast = collator.pixels([views])
+    assert torch.allclose(slow["pixel_values"], fast["pixel_values"], atol=1e-6)
+    assert torch.equal(slow["image_grid_thw"], fast["image_grid_thw"])
+    assert slow["input_ids"][0].tolist() == collator.prompt_ids("diagnose", views.shape[:3])

@@ -1,0 +1,96 @@
+"""The stream, the loss weights, and a training that goes on after a break as if there had been none."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from degradation.diagnosis import Diagnosis
+from reasoner.collate import IGNORED, SKELETON, Collator
+from reasoner.data import EASY, damaged_batch, held_out, rows, stage_at
+from reasoner.validate import agreement, f1, summary
+from tests.reasoner.conftest import picture, random_diagnosis
+
+trl = pytest.importorskip("trl", reason="the `train` extra is not installed")
+PHOTOGRAPHS = [picture(330, 330, seed) for seed in range(3)]
+
+
+def test_the_stream_goes_on_anywhere() -> None:
+    def stream(start: int):
+        return rows(PHOTOGRAPHS, "diagnose", 0, 1000, start, batch=2, block=2)
+
+    whole = list(itertools.islice(stream(0), 16))
+    for start in (2, 4, 6, 10):
+        later = list(itertools.islice(stream(start), 16 - start))
+        assert all(a["completion"] == b["completion"] for a, b in zip(later, whole[start:]))
+        assert all(np.array_equal(a["images"], b["images"]) for a, b in zip(later, whole[start:]))
+    assert sorted(r["completion"] for r in whole[:4]) == sorted(r["completion"] for r in whole[4:8])
+
+
+def test_rows_are_valid_and_some_are_clean() -> None:
+    made = held_out(PHOTOGRAPHS, "diagnose", 64)
+    diagnoses = [Diagnosis.from_json(row["completion"]) for row in made]
+    assert all(row["images"].shape == (3, 128, 128, 3) for row in made)
+    assert any(not d.present for d in diagnoses) and any(len(d.present) >= 2 for d in diagnoses)
+
+
+def test_the_curriculum_begins_with_single_kinds_and_is_mostly_mixtures() -> None:
+    generator = torch.Generator().manual_seed(0)
+    assert stage_at(EASY / 2, generator) == "single"
+    late = [stage_at(0.5, generator) for _ in range(200)]
+    assert late.count("single") < 70 and "high_order" in late
+    _, diagnoses = damaged_batch(PHOTOGRAPHS, 0, 0, 0.0, 8)
+    assert all(len(d.present) <= 1 for d in diagnoses)
+
+
+def test_only_the_answer_is_learned_and_values_weigh_more(processor) -> None:
+    text = random_diagnosis(1).to_json()
+    row = {"images": np.zeros((3, 128, 128, 3), np.uint8), "prompt": "diagnose", "completion": text}
+    batch = Collator(processor)([row])
+    labels, weights = batch["labels"][0], batch["loss_weights"][0]
+    answer = labels != IGNORED
+    assert processor.tokenizer.decode(labels[answer]) == text + "<|im_end|>"
+    assert (weights[answer] >= SKELETON).all() and (weights[~answer] == 0).all()
+    assert set(weights.tolist()) >= {0.0, 1.0, 2.0}
+
+
+def arguments(folder, data, *more: str) -> list[str]:
+    common = ["--samples", "10", "--batch", "2", "--log-every", "1", "--warmup", "2", "--save-seconds", "0"]
+    return ["--data", str(data), "-o", str(folder), *common, *more]
+
+
+def test_a_broken_training_ends_like_an_unbroken_one(tmp_path) -> None:
+    from transformers import TrainerCallback
+
+    from reasoner import train
+
+    class Break(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            control.should_training_stop = state.global_step == 3
+
+    data = tmp_path / "photographs"
+    data.mkdir()
+    for i, photograph in enumerate(PHOTOGRAPHS):
+        Image.fromarray(photograph).save(data / f"{i}.png")
+    whole = train.main(arguments(tmp_path / "whole", data))
+    (tmp_path / "broken").mkdir()
+    trainer, _ = train.trainer_of(train.parse(arguments(tmp_path / "broken", data)), None)
+    trainer.add_callback(Break())
+    trainer.train()
+    (tmp_path / "broken" / "checkpoint-9").mkdir()  # cut off while it was written: no `complete` in it
+    broken = train.main(arguments(tmp_path / "broken", data, "--resume"))
+    assert (broken / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    records = [json.loads(line) for line in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["samples"] for record in records if "loss" in record] == [2, 4, 6, 8, 10]
+
+
+def test_scores() -> None:
+    assert f1([("true", "true"), ("true", "false"), ("false", "false"), ("false", "true")]) == 0.5
+    assert agreement([(1, 2), (2, 3), (3, 4)]) == pytest.approx({"r": 1.0, "mae": 1.0})
+    pairs = {"findings.noise.present": [("true", "true")], "findings.noise.evidence": [("a", "a"), ("a", "b")]}
+    assert summary(pairs) == {"noise": {"f1": 1.0, "evidence": 0.5}}

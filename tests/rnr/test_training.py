@@ -1,0 +1,56 @@
+"""`rnr train`: thin glue over the two trainings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rnr.training import Lines, _Rows
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory, photographs: dict[str, np.ndarray]) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    for name, photograph in photographs.items():
+        Image.fromarray(photograph[:256, :256]).save(folder / f"{name}.png")
+    return folder
+
+
+def test_rows_become_lines(capsys: pytest.CaptureFixture[str]):
+    Lines()({"samples": 12800, "loss": 1.23456, "per_second": 98.1, "seconds_left": 3723.4})
+    Lines()({"samples": 12800, "validation": {"noise": 28.51, "name": "x"}})
+    loss, validation = capsys.readouterr().err.splitlines()
+    assert loss == "12,800 samples  loss 1.2346  98.1 samples/s  1:02:03 left"
+    assert validation == "12,800 samples  validation: noise 28.51"
+
+
+def test_other_output_of_the_libraries_is_passed_over():
+    rows: list[dict] = []
+    stream = _Rows(rows.append)
+    print("a warning", json.dumps({"loss": 1}), 7, "", sep="\n", file=stream)
+    print('{"samples"', end="", file=stream)
+    print(": 2}", file=stream)
+    assert rows == [{"loss": 1}, {"samples": 2}]
+
+
+def test_a_restorer_is_trained_resumed_and_used(cli, images: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    code, stdout, stderr = cli("train", "restorer", "--images", images, "-o", out, "--samples", 8, "--device", "cpu")
+    assert code == 0 and stdout == f"weights: {out / 'weights'}\n", stderr
+    assert (out / "weights" / "model_index.json").is_file() and (out / "metrics.jsonl").is_file()
+    code, _, stderr = cli("train", "restorer", "--images", images, "-o", out, "--samples", 16, "--resume")
+    assert code == 0, stderr
+    arguments = ("restore", images / "chelsea.png", "-o", tmp_path / "out", "--restorer", out / "weights")
+    assert cli(*arguments, "--max-megapixels", 0.07, "--no-report")[0] == 0
+
+
+@pytest.mark.slow
+def test_a_reasoner_is_trained_and_used(cli, images: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    code, stdout, stderr = cli("train", "reasoner", "--images", images, "-o", out, "--samples", 320)
+    assert code == 0 and (out / "weights" / "config.json").is_file(), stderr
+    assert cli("diagnose", images / "chelsea.png", "--reasoner", out / "weights", "--jsonl")[0] == 0

@@ -1,0 +1,109 @@
+"""The house itself: which room imports which, what that costs, what is declared, where the documents point."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# A room may import those named beside it, and nothing above it.
+BELOW = {
+    "degradation": set(),
+    "prompts": {"degradation"},
+    "reasoner": {"degradation", "prompts"},
+    "restorer": {"degradation", "prompts"},
+    "evaluation": {"degradation", "prompts", "reasoner", "restorer"},
+    "rnr": {"degradation", "prompts", "reasoner", "restorer", "evaluation"},
+}
+ROOMS = list(BELOW)
+
+
+def imports(room: str) -> Iterator[tuple[Path, str]]:
+    """(file, top-level module) of every import statement of a room, also those inside functions."""
+    for path in sorted((ROOT / room).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((path, alias.name.split(".")[0]) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                yield path, node.module.split(".")[0]
+
+
+def declared() -> dict[str, Requirement]:
+    """All requirements of the project and its extras, by canonical name."""
+    texts = [*PROJECT["dependencies"], *(text for extra in PROJECT["optional-dependencies"].values() for text in extra)]
+    return {canonicalize_name(r.name): r for r in map(Requirement, texts) if r.name != PROJECT["name"]}
+
+
+def pinned() -> dict[str, str]:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def test_every_package_is_a_room_of_the_house() -> None:
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    assert packages == set(ROOMS) == set(setuptools["packages"])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_point_downwards(room: str) -> None:
+    above = set(ROOMS) - BELOW[room] - {room}
+    assert {f"{path.relative_to(ROOT)}: {name}" for path, name in imports(room) if name in above} == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_module_hides_a_public_name(room: str) -> None:
+    # `import room.name` would put the module where the function stood.
+    modules = {path.stem for path in (ROOT / room).glob("*.py")}
+    assert modules & set(getattr(importlib.import_module(room), "__all__", ())) == set()
+
+
+def test_importing_all_rooms_loads_nothing_heavy() -> None:
+    program = (
+        f"import sys, {', '.join(ROOMS)}\nprint(sorted({{'torch', 'transformers', 'diffusers'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
+
+
+def test_what_is_imported_is_declared() -> None:
+    owners, names = metadata.packages_distributions(), declared()
+    missing = set()
+    for path, module in ((path, module) for room in ROOMS for path, module in imports(room)):
+        distributions = {canonicalize_name(name) for name in owners.get(module, [module])}
+        if module not in sys.stdlib_module_names and module not in ROOMS and not distributions & set(names):
+            missing.add(f"{path.relative_to(ROOT)}: {module}")
+    assert missing == set()
+
+
+def test_the_constraints_pin_every_requirement_within_its_range() -> None:
+    versions = pinned()
+    for name, requirement in declared().items():
+        if requirement not in map(Requirement, PROJECT["optional-dependencies"]["qwen"]):  # pins torch by itself
+            assert requirement.specifier.contains(versions[name]), f"{requirement} against {versions[name]}"
+
+
+def test_the_changelog_knows_the_version() -> None:
+    assert f"## {PROJECT['version']} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "document", sorted(p.relative_to(ROOT).as_posix() for p in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
+)
+def test_the_documents_point_to_files_that_exist(document: str) -> None:
+    path = ROOT / document
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    assert [link for link in links if not re.match(r"\w+:", link) and not (path.parent / link).exists()] == []
