@@ -30,6 +30,17 @@ class Written:
     text: str
     passes: int
     seconds: float
+    cpu: float  # seconds of the processor: what a busy machine does not change
+
+
+class Clock:
+    """Wall and processor time since it was made."""
+
+    def __init__(self) -> None:
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def spent(self) -> tuple[float, float]:
+        return time.perf_counter() - self.wall, time.process_time() - self.cpu
 
 
 class Constrained:
@@ -51,29 +62,29 @@ class Constrained:
         self.passes += 1
 
     def write(self, picture_HWC: np.ndarray) -> Written:
-        self.passes, started = 0, time.perf_counter()
+        self.passes, started = 0, Clock()
         inputs = self.reasoner.inputs(picture_HWC)
         tokenizer = self.reasoner.processor.tokenizer
         output = self.model.generate(
             **inputs, do_sample=False, max_new_tokens=MOST_TOKENS, logits_processor=[self.processor(self.grammar)],
             eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
         )  # fmt: skip
-        seconds = time.perf_counter() - started
+        spent = started.spent()
         ids = [token for token in output[0, inputs["input_ids"].shape[1] :].tolist() if token != tokenizer.eos_token_id]
-        return Written(ids, tokenizer.decode(ids), self.passes, seconds)
+        return Written(ids, tokenizer.decode(ids), self.passes, *spent)
 
 
 def skeleton(reasoner: Any, picture_HWC: np.ndarray) -> Written:
     """Our own way, without the passes that beliefs cost."""
     from reasoner import Settings
 
-    started = time.perf_counter()
+    started = Clock()
     record = reasoner.diagnose([picture_HWC], Settings(beliefs=False))[0]
-    seconds = time.perf_counter() - started
+    spent = started.spent()
     if record.error:
         raise ValueError(f"the reasoner failed: {record.error}")
     ids = reasoner.processor.tokenizer.encode(record.text, add_special_tokens=False)
-    return Written(ids, record.text, record.forward_passes, seconds)
+    return Written(ids, record.text, record.forward_passes, *spent)
 
 
 def compare(
@@ -91,7 +102,8 @@ def compare(
         row: Row = {"picture": number, "tokens": len(ours.token_ids), "same": same, "of": longest}
         row |= {"identical": ours.token_ids == theirs.token_ids, "valid": _valid(theirs.text)}
         row |= {"passes": ours.passes, "passes generate": theirs.passes}
-        rows.append(row | {"seconds": ours.seconds, "seconds generate": theirs.seconds})
+        row |= {"seconds": ours.seconds, "seconds generate": theirs.seconds}
+        rows.append(row | {"cpu": ours.cpu, "cpu generate": theirs.cpu})
         report(number)
     return rows
 
@@ -105,30 +117,26 @@ def _valid(text: str) -> bool:
 
 
 def summary(rows: Sequence[Row]) -> Table:
+    """Means per diagnosis, and the ratios of the sums."""
+
     def total(name: str) -> float:
         return sum(float(str(row[name])) for row in rows)
 
+    def means(figure: str, ours: str, theirs: str) -> Row:
+        return {"figure": figure, "skeleton": total(ours) / len(rows), "generate": total(theirs) / len(rows)}
+
+    identical, valid = ([float(bool(row[name])) for row in rows] for name in ("identical", "valid"))
     lines: list[Row] = [
         {"figure": "pictures", "skeleton": len(rows), "generate": len(rows)},
-        {"figure": "identical tokens, %", "skeleton": 100 * sum(int(str(r["same"])) for r in rows) / total("of")},
-        {"figure": "identical diagnoses, %", "skeleton": 100 * average([float(bool(r["identical"])) for r in rows])},
-        {"figure": "valid, %", "skeleton": 100.0, "generate": 100 * average([float(bool(r["valid"])) for r in rows])},
-        {
-            "figure": "tokens per diagnosis",
-            "skeleton": total("tokens") / len(rows),
-            "generate": total("of") / len(rows),
-        },
-        {
-            "figure": "forward passes",
-            "skeleton": total("passes") / len(rows),
-            "generate": total("passes generate") / len(rows),
-        },
-        {
-            "figure": "seconds",
-            "skeleton": total("seconds") / len(rows),
-            "generate": total("seconds generate") / len(rows),
-        },
+        {"figure": "identical tokens, %", "skeleton": 100 * total("same") / total("of")},
+        {"figure": "identical diagnoses, %", "skeleton": 100 * average(identical)},
+        {"figure": "valid, %", "skeleton": 100.0, "generate": 100 * average(valid)},
+        means("tokens per diagnosis", "tokens", "of"),
+        means("forward passes", "passes", "passes generate"),
+        means("seconds", "seconds", "seconds generate"),
+        means("CPU seconds", "cpu", "cpu generate"),
         {"figure": "times faster", "skeleton": total("seconds generate") / total("seconds")},
+        {"figure": "times less CPU", "skeleton": total("cpu generate") / total("cpu")},
     ]
     note = "generate: transformers' greedy generate under xgrammar. The same weights, pictures and threads."
     return Table("Decoding", ["figure", "skeleton", "generate"], lines, note)

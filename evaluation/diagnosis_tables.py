@@ -43,8 +43,8 @@ def findings_table(cases: Sequence[Case], title: str = "Findings") -> Table:
     note = (
         f"n: pictures with the kind. precision, recall, F1 at severities >= {WEAK:g}; weak: at 5-{WEAK:g}. "
         "MAE over pictures with the kind: expected severity if present | greedy, 0 where it says absent | greedy on "
-        "single kinds. rho: Spearman of expected against true severity, with the kind | over all pictures. "
-        "ECE: calibration error of presence. 80%: share of true severities inside the 80% interval."
+        "single kinds; weak MAE: the first, at 5-20. rho: Spearman of expected against true severity, with the kind | "
+        "over all pictures. ECE: calibration error of presence. 80%: share of true severities inside the 80% interval."
     )
     digits = {
         name: 3 for name in ("precision", "recall", "F1", "weak recall", "weak F1", "rho", "rho all", "ECE", "80%")
@@ -61,6 +61,7 @@ def _finding(cases: Sequence[Case], kind: str) -> Row:
     row: Row = {"kind": kind, "n": len(there), "precision": clear.precision, "recall": clear.recall, "F1": clear.f1}
     row |= {"weak recall": faint.recall, "weak F1": faint.f1}
     row |= _severity(there, kind)
+    row["weak MAE"] = _severity([case for case in there if case.severity[kind] < WEAK], kind)["MAE"]
     row["rho"], row["rho all"] = (spearman(*_expected(group, kind)) for group in (there, asked))
     believed = [(case, belief) for case in asked if (belief := case.belief(kind))]
     row["ECE"] = calibration_error(

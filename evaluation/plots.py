@@ -78,7 +78,9 @@ def matrix(
         for r, line in enumerate(cells_RC):
             for c, value in enumerate(line):
                 if value == value:
-                    axis.text(c, r, f"{value:.0f}", ha="center", va="center", color="white" if value > 60 else "black")
+                    axis.text(
+                        c, r, str(round(value)), ha="center", va="center", color="white" if value > 60 else "black"
+                    )
         axis.set(title=title, ylabel=labels[0], xlabel=labels[1])
         axis.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
         axis.set_yticks(range(len(rows)), rows)
@@ -115,8 +117,11 @@ def _gains(rows: Sequence[Row], method: str) -> list[tuple[float, float]]:
 
 def fidelity_and_texture(rows: Sequence[Row], path: Path) -> None:
     """The lines of `quality_tables.steps_rows`: PSNR, and distance of the spectrum, against the number of steps."""
+    tasks = list(dict.fromkeys(str(row["task"]) for row in rows))
     with canvas(path, 2, side=4.2) as (left, right):
-        for task in dict.fromkeys(str(row["task"]) for row in rows):
+        for axis in (left, right):
+            axis.set_prop_cycle(color=need("matplotlib").colormaps["tab20"].colors)
+        for task in tasks:
             curve = [row for row in rows if row["task"] == task]
             steps = [row["steps"] for row in curve]
             first = float(str(curve[0]["psnr"]))
@@ -124,7 +129,7 @@ def fidelity_and_texture(rows: Sequence[Row], path: Path) -> None:
             right.plot(steps, [row["spectrum"] for row in curve], "o-", label=task, markersize=4)
         left.set(title="fidelity", xlabel="steps", ylabel="PSNR against 1 step, dB")
         right.set(title="texture", xlabel="steps", ylabel="distance of log spectra, dB")
-        right.legend(fontsize=6)
+        right.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
 def bars(groups: Sequence[str], series: Mapping[str, Sequence[float]], title: str, ylabel: str, path: Path) -> None:

@@ -66,6 +66,7 @@ class Twins:
         if resume and (trainer.out / "checkpoint.safetensors").exists():
             trainer.resume()
         trainer.run(photographs, lambda row: report(row["samples"]))
+        report(self.samples)
         return trainer.smoothed()
 
 

@@ -140,6 +140,7 @@ class Decoded:
 
 
 Picker = Callable[[list[int], torch.Tensor], int]
+_Chosen = tuple[str, list[int], list[float]]
 Watcher = Callable[[Choice, Session, torch.Tensor], None]
 
 
@@ -190,7 +191,10 @@ def decode(
         else:
             if watch and piece.path.endswith(".present"):
                 watch(piece, session, session.logits())
-            answer = value = _choose(piece, session, lexicon, pick, forced.pop(piece.path, None), trace, len(text))
+            value, ids, logprobs = _choose(piece, session, lexicon, pick, forced.pop(piece.path, None))
+            span = {"start": len(text), "end": len(text) + len(value)}
+            trace.append(TokenTrace(field=piece.path, token_ids=ids, logprobs=logprobs, **span))
+            answer = value
         token_ids += lexicon.ids(value)
         text += value
     if forced:
@@ -205,26 +209,23 @@ def _next_piece(running: Program, answer: str | None):
         return None
 
 
-def _choose(
-    choice: Choice,
-    session: Session,
-    lexicon: Lexicon,
-    pick: Picker,
-    force: str | None,
-    trace: list[TokenTrace],
-    start: int,
-) -> str:
-    """Walk the trie of one choice, feed its tokens, note the trace; returns the string."""
+def _choose(choice: Choice, session: Session, lexicon: Lexicon, pick: Picker, force: str | None) -> _Chosen:
+    """Make one choice and feed its tokens: (string, token ids, log-probabilities)."""
     if force is not None and force not in choice.options:
         raise ValueError(f"{choice.path}: {force!r} is not legal; legal: {', '.join(choice.options[:12])} ...")
     wanted = lexicon.path(force, choice) if force is not None else None
-    node = lexicon.trie(choice)
+    ids, logprobs = _walk(lexicon.trie(choice), session, pick, wanted)
+    value = next(option for option in choice.options if lexicon.path(option, choice) == tuple(ids))
+    return value, ids, logprobs
+
+
+def _walk(node: Node, session: Session, pick: Picker, wanted: Sequence[int] | None) -> tuple[list[int], list[float]]:
+    """From the root of a trie to a leaf, along `wanted` if given. Where one token is legal nothing is asked."""
     ids: list[int] = []
     logprobs: list[float] = []
     while node.children:
-        if len(node.children) == 1:
-            token, logprob = next(iter(node.children)), 0.0
-        else:
+        token, logprob = next(iter(node.children)), 0.0
+        if len(node.children) > 1:
             tokens, among = legal(node, session.logits())
             token = wanted[len(ids)] if wanted else pick(tokens, among)
             logprob = float(among[tokens.index(token)])
@@ -233,7 +234,4 @@ def _choose(
         logprobs.append(logprob)
         if not node.closing:
             session.feed([token])
-    path = tuple(ids)
-    value = next(option for option in choice.options if lexicon.path(option, choice) == path)
-    trace.append(TokenTrace(field=choice.path, start=start, end=start + len(value), token_ids=ids, logprobs=logprobs))
-    return value
+    return ids, logprobs

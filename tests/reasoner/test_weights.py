@@ -1,0 +1,51 @@
+"""The weights that come with the package: they load, they see, and their words matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from degradation.diagnosis import reasoning_order
+from degradation.synthesize import degrade, prescribe
+from reasoner.reasoner import BUILT_IN, Reasoner
+
+pytestmark = pytest.mark.skipif(not (BUILT_IN / "config.json").is_file(), reason="no built-in weights in this checkout")
+
+
+@pytest.fixture(scope="module")
+def built_in() -> Reasoner:
+    return Reasoner.from_pretrained("built-in")
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    data = pytest.importorskip("skimage.data", reason="scikit-image, which brings photographs, is not installed")
+    return data.astronaut()[:320, 100:420]
+
+
+def damaged(photograph: np.ndarray, **severities: float) -> np.ndarray:
+    clean = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None].float() / 255
+    image = degrade(clean, prescribe(severities, seed=1))
+    return (image[0].permute(1, 2, 0) * 255).round().byte().numpy()
+
+
+def test_they_know_these_kinds_and_are_small(built_in) -> None:
+    assert set(built_in.kinds) <= set(reasoning_order())
+    assert sum(path.stat().st_size for path in BUILT_IN.iterdir()) < 12_000_000
+
+
+@pytest.mark.parametrize("kind", ["noise", "haze", "rain", "low_light"])
+def test_more_damage_is_more_severe(built_in, photograph, kind: str) -> None:
+    pictures = [photograph, damaged(photograph, **{kind: 30}), damaged(photograph, **{kind: 60})]
+    records = built_in.diagnose(pictures)
+    none, some, much = (record.expected_severity(kind) for record in records)
+    assert none < 15 and none + 5 < some < much
+
+
+def test_the_evidence_causes_the_severity(built_in, photograph) -> None:
+    """A wrong word about the noise, and the belief in noise follows it: a chain of thought, not a decoration."""
+    words = ["fine residual below 1 levels", "fine residual 17-24 levels"]
+    forced = [built_in.diagnose([photograph], forced={"findings.noise.evidence": word})[0] for word in words]
+    low, high = (record.expected_severity("noise") for record in forced)
+    assert low + 10 < high
