@@ -144,17 +144,16 @@ def _factor_errors(kind: str, factor: Factor, pairs: Sequence[tuple[float, float
 
 def words_table(cases: Sequence[Case]) -> Table:
     """Evidence and scene: how often the word is the measured one."""
+    scenes = [(case.record.diagnosis.scene, case.truth.scene) for case in cases if case.record.diagnosis]
+    right: dict[str, list[bool]] = {}
+    for said, true in scenes:
+        for label in ("lighting", "texture", "layout"):
+            right.setdefault(label, []).append(getattr(said, label) == getattr(true, label))
+        right.setdefault("first colour", []).append((said.colours or [""])[0] == (true.colours or [""])[0])
+        right.setdefault("both colours", []).append(set(said.colours or []) == set(true.colours or []))
     rows = [_evidence(cases, kind) for kind in kinds_of(cases)]
-    said = [case for case in cases if case.record.diagnosis]
-    for label in ("lighting", "texture", "layout"):
-        right = [getattr(c.record.diagnosis.scene, label) == getattr(c.truth.scene, label) for c in said]  # type: ignore
-        rows.append({"field": f"scene {label}", "n": len(said), "right %": 100 * average(right)})
-    colours = [(c.record.diagnosis.scene.colours or [None], c.truth.scene.colours or [None]) for c in said]  # type: ignore
-    rows.append(
-        {"field": "scene first colour", "n": len(said), "right %": 100 * average([a[0] == b[0] for a, b in colours])}
-    )
-    both = 100 * average([set(a) == set(b) for a, b in colours])
-    rows.append({"field": "scene both colours", "n": len(said), "right %": both})
+    for label, hits in right.items():
+        rows.append({"field": f"scene {label}", "n": len(hits), "right %": 100 * average(hits)})
     return Table.of("Words", rows, "next: the right bin or one beside it.", {"right %": 1, "or next %": 1})
 
 

@@ -78,9 +78,8 @@ def matrix(
         for r, line in enumerate(cells_RC):
             for c, value in enumerate(line):
                 if value == value:
-                    axis.text(
-                        c, r, str(round(value)), ha="center", va="center", color="white" if value > 60 else "black"
-                    )
+                    ink = "white" if value > 60 else "black"
+                    axis.text(c, r, str(round(value)), ha="center", va="center", color=ink)
         axis.set(title=title, ylabel=labels[0], xlabel=labels[1])
         axis.set_xticks(range(len(columns)), columns, rotation=35, ha="right")
         axis.set_yticks(range(len(rows)), rows)

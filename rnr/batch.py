@@ -56,6 +56,8 @@ class Batch:
             try:
                 for job in self.jobs:
                     self.entries.append(self._entry(job, shelf, meter))
+                    if self.interrupted:  # while it was written
+                        break
             except KeyboardInterrupt:
                 self.interrupted = True
 
@@ -91,14 +93,25 @@ class Batch:
         self.models.load()
         outcome = restore_picture(self.models, picture, self.request, str(job.source), tell)
         tell("writing")
-        data = self._write(job, picture, outcome)
-        return self._with_previews(job, data, picture, None if outcome.untouched else outcome.pixels_HWC3)
+        with self._uninterrupted():
+            data = self._write(job, picture, outcome)
+            return self._with_previews(job, data, picture, None if outcome.untouched else outcome.pixels_HWC3)
+
+    @contextlib.contextmanager
+    def _uninterrupted(self) -> Iterator[None]:
+        """Ctrl-C and a kill wait until the block is through: the batch ends after this picture."""
+
+        def wait(number: int, frame: object) -> None:
+            self.interrupted = True
+
+        with _handler(signal.SIGINT, wait), _handler(signal.SIGTERM, wait):
+            yield
 
     def _write(self, job: Job, picture: Picture, outcome: Outcome) -> dict[str, Any]:
         target = job.picture(self.out, picture, copied=outcome.untouched)
         replace = self.options.mode == "overwrite"
         data = self._data(job, picture, outcome, target)
-        with _uninterrupted(), record_beside(job.record(self.out), data):
+        with record_beside(job.record(self.out), data):
             if outcome.untouched:
                 copy_picture(job.source, target, replace)
             else:
@@ -177,20 +190,6 @@ def _terminable() -> Iterator[None]:
     """A polite kill (SIGTERM) ends the batch as Ctrl-C does."""
     with _handler(signal.SIGTERM, signal.default_int_handler):
         yield
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the block is through."""
-    caught: list[int] = []
-
-    def wait(number: int, frame: object) -> None:
-        caught.append(number)
-
-    with _handler(signal.SIGINT, wait), _handler(signal.SIGTERM, wait):
-        yield
-    if caught:
-        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
