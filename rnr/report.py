@@ -68,7 +68,7 @@ class Entry:
 
     @property
     def quality(self) -> list[tuple[str, Quality]]:
-        records = [("before", self.before), ("after", self.after)]
+        records = [("before" if self.after else "as found", self.before), ("after", self.after)]
         return [(when, record.diagnosis.quality) for when, record in records if record and record.diagnosis]
 
     @property
