@@ -1,6 +1,6 @@
 """Skeleton decoding against grammar-constrained greedy `generate` (xgrammar) on the same weights and pictures.
 
-Both write the Diagnosis greedily, in exactly the same language (`evaluation.ebnf`): what differs is the decoding.
+Both write the Diagnosis greedily, in exactly the same language (`reasoner.ebnf`): what differs is the decoding.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from degradation.diagnosis import Diagnosis
-from evaluation.ebnf import grammar
 from evaluation.extra import need
 from evaluation.metrics import average
 from evaluation.tables import Row, Table
+from reasoner.ebnf import ebnf
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +53,7 @@ class Constrained:
         info = xgrammar.TokenizerInfo.from_huggingface(
             tokenizer, vocab_size=size, stop_token_ids=[tokenizer.eos_token_id]
         )
-        self.grammar = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(grammar(reasoner.kinds))
+        self.grammar = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(ebnf(reasoner.kinds))
         self.processor = need("xgrammar.contrib.hf").LogitsProcessor
         self.passes = 0
         self.model.register_forward_pre_hook(self._count)

@@ -2,8 +2,8 @@
 
 The program of `grammar.py` says what comes next. Skeleton text is only queued; it rides along in the next pass. A
 choice walks the trie of its legal strings, in the model's own tokens: logits are renormalised over the legal next
-tokens, and where only one is left nothing is asked. A number is ended by its delimiter, which is the next skeleton's
-first token.
+tokens, and where only one is left nothing is asked. A small trie (all digits of a number) is asked in one pass, as side
+branches of the text. A number is ended by its delimiter, which is the next skeleton's first token.
 One picture at a time, so a result never depends on what else is in a batch.
 """
 
@@ -11,12 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from degradation.diagnosis import TokenTrace
-from reasoner.grammar import Choice, Program, Skeleton
+from reasoner.grammar import Choice, Program, Skeleton, successors
+
+MOST_AHEAD = 64  # tokens that a pass may look ahead
+
+Path = tuple[int, ...]
 
 
 @dataclass
@@ -26,14 +31,29 @@ class Node:
     children: dict[int, Node] = field(default_factory=dict)
     closing: bool = False
 
+    @cached_property
+    def branches(self) -> list[Path]:
+        """Token paths to all places below where there is still something to choose."""
+        below = [(token, child) for token, child in self.children.items() if child.children]
+        here = [(token,) for token, child in below if len(child.children) > 1]
+        return here + [(token, *path) for token, child in below for path in child.branches]
+
 
 class Lexicon:
-    """Texts in a checkpoint's own tokens, piece by piece, and tries of choices; remembers both."""
+    """Texts in a checkpoint's own tokens, piece by piece, and tries of choices; remembers both.
 
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
+    `names`: the kinds of the program that will be written (all by default).
+    """
+
+    def __init__(self, tokenizer, names: Sequence[str] | None = None):
+        self.tokenizer, self.names = tokenizer, names
         self._ids: dict[str, tuple[int, ...]] = {}
         self._tries: dict[tuple[tuple[str, ...], str], Node] = {}
+        self._ahead: dict[Choice, list[Path]] = {}
+
+    @cached_property
+    def successors(self) -> dict[tuple[str, str], tuple[str, Choice]]:
+        return successors(self.names)
 
     def ids(self, text: str) -> tuple[int, ...]:
         if text not in self._ids:
@@ -50,6 +70,22 @@ class Lexicon:
             self._tries[key] = self._build(choice)
         return self._tries[key]
 
+    def ahead(self, choice: Choice) -> list[Path]:
+        """Token paths to look along when this choice is asked: its own digits, and where few strings are legal, the
+        text after each of them and the digits of the next choice. Fewer where these are too many tokens."""
+        if choice not in self._ahead:
+            own = self.trie(choice).branches
+            beyond = [path for value in choice.options for path in self._beyond(choice, value)]
+            self._ahead[choice] = next((p for p in (own + beyond, own) if _tokens(p) <= MOST_AHEAD), [])
+        return self._ahead[choice]
+
+    def _beyond(self, choice: Choice, value: str) -> list[Path]:
+        if (choice.path, value) not in self.successors:
+            return []
+        text, following = self.successors[choice.path, value]
+        start = (*self.ids(value), *self.ids(text))
+        return [start, *((*start, *path) for path in self.trie(following).branches)]
+
     def _build(self, choice: Choice) -> Node:
         root, paths = Node(), [self.path(value, choice) for value in choice.options]
         for path in paths:
@@ -62,15 +98,25 @@ class Lexicon:
         return root
 
 
+def _tokens(paths: Sequence[Path]) -> int:
+    """How many tokens these paths have, common beginnings counted once."""
+    return len({path[:end] for path in paths for end in range(1, len(path) + 1)})
+
+
 class Session:
-    """A text that grows inside the model's cache. `passes` counts forward passes."""
+    """A text that grows inside the model's cache. `passes` counts forward passes.
+
+    A pass may look ahead: side branches hang on the text (each token sees the text and its own branch), and what would
+    follow them is known without another pass if the text goes on that way.
+    """
 
     def __init__(self, model, inputs: Mapping[str, torch.Tensor]):
         self.model, self.inputs = model, inputs
-        self.pending: list[int] = []
+        self.device, self.dtype = model.device, model.dtype  # looked up once: it takes a walk over all modules
+        self.pending: list[int] = []  # fed, not yet in the cache
+        self.known: dict[Path, torch.Tensor] = {}  # logits by the tokens that follow the cached text
         self.passes = 0
         self.cache: Any = None
-        self._last: torch.Tensor | None = None
         vision = {k: v for k, v in inputs.items() if k in ("mm_token_type_ids", "image_grid_thw")}
         self._positions = model.model.get_rope_index(inputs["input_ids"], **vision)[0]  # (3, 1, prompt)
         self._next = int(self._positions.max()) + 1  # position of the next token
@@ -79,22 +125,51 @@ class Session:
         """Queue tokens; nothing runs yet."""
         self.pending.extend(ids)
 
-    def logits(self) -> torch.Tensor:
-        """Logits (vocabulary,) of what follows all that was fed, float32."""
-        if self.pending or self._last is None:
-            self._last = self._forward(self.pending, None, 1)[-1]
-            self._next += len(self.pending)
-            self.pending = []
-        return self._last
+    def logits(self, then: Path = (), ahead: Sequence[Path] = ()) -> torch.Tensor:
+        """Logits (vocabulary,), float32, of what follows all that was fed and `then`; a pass only if not known yet.
 
-    def explore(self, ids: Sequence[int], parents: Sequence[int]) -> torch.Tensor:
-        """Logits (len(ids), vocabulary) after each token of a tree that hangs on the text; the text stays as it was.
-
-        `parents[i]` < i is the token that i follows, -1 the text itself. One pass, whatever the tree.
+        A pass also looks along the paths of `ahead` (the first one, with the pictures, does not).
         """
-        self.logits()
-        depth: list[int] = []
+        while (key := (*self.pending, *then)) not in self.known:
+            self._run([*ahead, then] if then else ahead)
+        return self.known[key]
+
+    @torch.inference_mode()
+    def _run(self, ahead: Sequence[Path]) -> None:
+        """What was fed goes into the cache; `known` is then about what follows it."""
+        fed, self.pending = self.pending, []
+        if self.cache is None:
+            self.known = {(): self._prompt(fed)}
+            return
+        branches = dict.fromkeys(path[:end] for path in ahead for end in range(1, len(path) + 1))
+        index = {path: place for place, path in enumerate(branches, len(fed))}
+        parents = [*range(-1, len(fed) - 1), *(index.get(path[:-1], len(fed) - 1) for path in branches)]
+        rows = self._layers([*fed, *(path[-1] for path in branches)], parents, len(branches) + bool(fed))
+        if branches:
+            self.cache.crop(-len(branches))
+        if fed:
+            self.known[()], rows, self._next = rows[0], rows[1:], self._next + len(fed)
+        self.known = {(): self.known[()], **dict(zip(branches, rows))}
+
+    def _prompt(self, fed: list[int]) -> torch.Tensor:
+        """The first pass: pictures, words and what was fed; logits (vocabulary,)."""
+        more = torch.tensor([fed], dtype=torch.long, device=self.device)
+        positions = torch.arange(len(fed), device=self.device).expand(3, 1, -1) + self._next
+        rest = {k: v for k, v in self.inputs.items() if k not in ("input_ids", "attention_mask")}
+        output = self.model(
+            input_ids=torch.cat([self.inputs["input_ids"], more], 1),
+            position_ids=torch.cat([self._positions, positions], 2), use_cache=True, logits_to_keep=1, **rest,
+        )  # fmt: skip
+        self.cache, self.passes, self._next = output.past_key_values, self.passes + 1, self._next + len(fed)
+        return output.logits[0, -1].float()
+
+    def _layers(self, ids: list[int], parents: list[int], keep: int) -> torch.Tensor:
+        """A tree of tokens through the text layers: logits (keep, vocabulary) of the last ones.
+
+        The layers alone, because the wrappers of the whole model take as long as a small model's arithmetic.
+        """
         past = self.cache.get_seq_length()
+        depth: list[int] = []
         sees = torch.zeros(len(ids), past + len(ids), dtype=torch.bool)
         sees[:, :past] = True
         for i, parent in enumerate(parents):
@@ -102,31 +177,15 @@ class Session:
             if parent >= 0:
                 sees[i, past:] = sees[parent, past:]
             sees[i, past + i] = True
-        result = self._forward(list(ids), (depth, sees), len(ids))
-        self.cache.crop(-len(ids))
-        return result
-
-    @torch.no_grad()
-    def _forward(self, ids: list[int], tree: tuple[list[int], torch.Tensor] | None, keep: int) -> torch.Tensor:
-        device = self.model.device
-        offsets = tree[0] if tree else list(range(len(ids)))
-        positions = torch.tensor([self._next + offset for offset in offsets], device=device).expand(3, 1, -1)
-        tokens, arguments = torch.tensor([ids], dtype=torch.long, device=device), {}
-        if self.cache is None:
-            tokens = torch.cat([self.inputs["input_ids"], tokens], 1)
-            positions = torch.cat([self._positions, positions], 2)
-            arguments = {k: v for k, v in self.inputs.items() if k not in ("input_ids", "attention_mask")}
-        if tree:
-            mask = torch.zeros(tree[1].shape, dtype=self.model.dtype).masked_fill(
-                ~tree[1], torch.finfo(self.model.dtype).min
-            )
-            arguments["attention_mask"] = mask[None, None].to(device)
-        output = self.model(
-            input_ids=tokens, position_ids=positions, past_key_values=self.cache, use_cache=True, logits_to_keep=keep,
-            **arguments,
-        )  # fmt: skip
-        self.cache, self.passes = output.past_key_values, self.passes + 1
-        return output.logits[0].float()
+        lowest = torch.finfo(self.dtype).min
+        mask = torch.zeros(1, 1, *sees.shape, dtype=self.dtype).masked_fill(~sees, lowest).to(self.device)
+        text = self.model.model.language_model
+        hidden = text.embed_tokens(torch.tensor([ids], device=self.device))
+        rotary = text.rotary_emb(hidden, torch.tensor(depth, device=self.device).expand(3, 1, -1) + self._next)
+        for layer in text.layers:
+            hidden = layer(hidden, attention_mask=mask, past_key_values=self.cache, position_embeddings=rotary)
+        self.passes += 1
+        return self.model.lm_head(text.norm(hidden[:, -keep:]))[0].float()
 
 
 @dataclass
@@ -141,7 +200,7 @@ class Decoded:
 
 Picker = Callable[[list[int], torch.Tensor], int]
 _Chosen = tuple[str, list[int], list[float]]
-Watcher = Callable[[Choice, Session, torch.Tensor], None]
+Watcher = Callable[[Choice, Session], None]
 
 
 def greedy(tokens: list[int], logprobs: torch.Tensor) -> int:
@@ -175,7 +234,7 @@ def decode(
     forced: Mapping[str, str] | None = None,
     watch: Watcher | None = None,
 ) -> Decoded:
-    """Run a program. `forced` {field: string} sets values; `watch(choice, session, logits)` sees each present field.
+    """Run a program. `forced` {field: string} sets values; `watch(choice, session)` is called at each present field.
 
     Log-probabilities are among the legal tokens, at temperature 1. A number's tokens end with its delimiter.
     Raises ValueError for a forced field that is never asked or a string that is not legal there.
@@ -190,7 +249,8 @@ def decode(
             session.feed(lexicon.ids(piece.text))
         else:
             if watch and piece.path.endswith(".present"):
-                watch(piece, session, session.logits())
+                session.logits(ahead=lexicon.ahead(piece))
+                watch(piece, session)
             value, ids, logprobs = _choose(piece, session, lexicon, pick, forced.pop(piece.path, None))
             span = {"start": len(text), "end": len(text) + len(value)}
             trace.append(TokenTrace(field=piece.path, token_ids=ids, logprobs=logprobs, **span))
@@ -214,22 +274,24 @@ def _choose(choice: Choice, session: Session, lexicon: Lexicon, pick: Picker, fo
     if force is not None and force not in choice.options:
         raise ValueError(f"{choice.path}: {force!r} is not legal; legal: {', '.join(choice.options[:12])} ...")
     wanted = lexicon.path(force, choice) if force is not None else None
-    ids, logprobs = _walk(lexicon.trie(choice), session, pick, wanted)
+    ids, logprobs = _walk(lexicon.trie(choice), session, pick, wanted, lexicon.ahead(choice))
     value = next(option for option in choice.options if lexicon.path(option, choice) == tuple(ids))
     return value, ids, logprobs
 
 
-def _walk(node: Node, session: Session, pick: Picker, wanted: Sequence[int] | None) -> tuple[list[int], list[float]]:
+def _walk(
+    node: Node, session: Session, pick: Picker, wanted: Sequence[int] | None, ahead: Sequence[Path]
+) -> tuple[list[int], list[float]]:
     """From the root of a trie to a leaf, along `wanted` if given. Where one token is legal nothing is asked."""
     ids: list[int] = []
     logprobs: list[float] = []
     while node.children:
         token, logprob = next(iter(node.children)), 0.0
         if len(node.children) > 1:
-            tokens, among = legal(node, session.logits())
+            tokens, among = legal(node, session.logits(ahead=ahead))
             token = wanted[len(ids)] if wanted else pick(tokens, among)
             logprob = float(among[tokens.index(token)])
-        node = node.children[token]
+        node, ahead = node.children[token], ()
         ids.append(token)
         logprobs.append(logprob)
         if not node.closing:

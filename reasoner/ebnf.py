@@ -1,95 +1,98 @@
-"""The program of `grammar.py` as a context-free grammar, for servers and generators with constrained decoding.
+"""The language of `grammar.program` as an EBNF grammar for servers and generators: exactly the same texts, no more.
 
-xgrammar, vLLM ("grammar" structured output) and llama.cpp read this notation. A JSON schema cannot do it: grammars made
-from enumerated decimals depend on how a library prints 0.08. What the grammar leaves free and the program does not: the
-two colours may be equal, and the plan may name any kinds in their order.
+xgrammar, vLLM ("grammar" structured output) and llama.cpp read this notation. A JSON schema cannot say that the plan
+follows from the findings, the word from the quality, the second colour from the first. Rules f{i}_{S} read "kind i
+comes next and the kinds in the bit set S were present".
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import groupby
 
 from degradation.diagnosis import reasoning_order
 from degradation.scene import COLOURS
-from reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, answering, program, run
+from reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run
+
+FINDINGS, QUALITY = '"findings":{', '},"quality":{'  # texts after which, and with which, a part of the diagnosis begins
 
 
 def ebnf(names: Sequence[str] | None = None) -> str:
-    """Rules, one a line; `root` writes a Diagnosis of these kinds (all by default)."""
-    order = list(names) if names is not None else reasoning_order()
-    present, absent = _pieces(order, "true"), _pieces(order, "false")
-    first = _first_of(present, "findings.")
-    rules = {"root": " ".join(["scene", *(_comma(i) + f"kind{i}" for i in range(len(order))), "quality", "plan"])}
-    rules["scene"] = _sequence(present[:first])
-    for i, name in enumerate(order):
-        branches = [_finding(present, name, "true"), _finding(absent, name, "false")]
-        rules[f"kind{i}"] = " | ".join(_sequence(branch) for branch in branches)
-    rules["quality"] = " | ".join(_sequence(branch) for branch in _qualities())
-    return "\n".join(f"{name} ::= {body}" for name, body in (rules | _plan(order)).items())
+    """Rules, one a line; `root` writes a Diagnosis of these kinds, in this order (all by default)."""
+    names = reasoning_order() if names is None else names
+    rules = {"root": f"{_sequence(_scene())} f0_0", "colours": _options(_pairs()), "quality": _quality()}
+    for i, name in enumerate(names):
+        comma = '"," ' if i else ""
+        for present in ("false", "true"):
+            rules[f"kind{i}_{present}"] = comma + _sequence(_finding(name, present))
+        for held in range(2**i):
+            rules[f"f{i}_{held}"] = f"kind{i}_false f{i + 1}_{held} | kind{i}_true f{i + 1}_{held | 1 << i}"
+    for held in range(2 ** len(names)):
+        plan = ",".join(f'"{name}"' for i, name in enumerate(names) if held >> i & 1)
+        rules[f"f{len(names)}_{held}"] = f"quality {_quote(plan + ']}')}"
+    return "\n".join(f"{name} ::= {body}" for name, body in rules.items())
 
 
-def _pieces(order: list[str], present: str) -> list[Piece]:
-    """One run with the kinds all present or all absent."""
-    return list(run(program(order), answering(present, TECHNICAL[0])))
+def _pieces(names: Sequence[str], **answers: str) -> list[Piece]:
+    """What the program writes with these answers (by the last part of the field's path), else the first option."""
+
+    def choose(choice: Choice) -> str:
+        wanted = answers.get(choice.path.rsplit(".", 1)[-1])
+        return wanted if wanted in choice.options else choice.options[0]
+
+    return list(run(program(names), choose))
 
 
-def _first_of(pieces: list[Piece], path: str) -> int:
-    """Where the part of a path begins: the skeleton before its first choice."""
-    place = next(i for i, piece in enumerate(pieces) if isinstance(piece, Choice) and piece.path.startswith(path))
-    return place - 1
+def _place(pieces: Sequence[Piece], text: str) -> int:
+    """Index of the skeleton that holds this text."""
+    return next(i for i, piece in enumerate(pieces) if isinstance(piece, Skeleton) and text in piece.text)
 
 
-def _finding(pieces: list[Piece], name: str, present: str) -> list[Piece]:
-    """From `"name":{` to the closing brace of the finding, `present` said."""
-    start = _first_of(pieces, f"findings.{name}.")
-    result: list[Piece] = []
-    depth = 0
-    for piece in pieces[start:]:
-        said = isinstance(piece, Choice) and piece.path.endswith(".present")
-        result.append(Skeleton(present) if said else piece)
-        if isinstance(piece, Skeleton):
-            depth += piece.text.count("{") - piece.text.count("}")
-            if depth == 0:
-                break
-    return result
+def _scene() -> list[Piece]:
+    """Up to the findings; the second colour and what is between the two belong to the rule `colours`."""
+    pieces = _pieces([])
+    first = next(i for i, p in enumerate(pieces) if isinstance(p, Choice) and p.path == "scene.colours.0")
+    return pieces[: first + 1] + pieces[first + 3 : _place(pieces, FINDINGS) + 1]
 
 
-def _qualities() -> Iterable[list[Piece]]:
-    """A branch per word: all numbers that have it, then what follows from it."""
-    groups: dict[str, list[str]] = {}
-    opening = ""
-    for number in TECHNICAL:
-        pieces = list(run(program([]), answering("false", number)))
-        place = _first_of(pieces, "quality.")
-        opening = _text(pieces[place])
-        after = "".join(_text(piece) for piece in pieces[place + 2 : -1])
-        groups.setdefault(after, []).append(number)
-    for after, numbers in groups.items():
-        yield [Skeleton(opening), Choice("quality.technical", tuple(numbers)), Skeleton(after)]
+def _finding(name: str, present: str) -> list[Piece]:
+    pieces = _pieces([name], present=present)
+    written = pieces[_place(pieces, FINDINGS) + 1 : _place(pieces, QUALITY)]
+    return [Skeleton(present) if isinstance(p, Choice) and p.path.endswith(".present") else p for p in written]
 
 
-def _plan(order: list[str]) -> dict[str, str]:
-    """Any kinds in their order: list i is a list that begins at kind i or later."""
-    rules = {"plan": '( "" | list0 ) "]}"' if order else '"]}"'}
-    for i, name in enumerate(order):
-        own, more = json.dumps(f'"{name}"'), f"list{i + 1}"
-        rules[f"list{i}"] = f'{own} | {own} "," {more} | {more}' if i + 1 < len(order) else own
-    return rules
+def _quality() -> str:
+    """Opening, then groups of numbers that share their word."""
+
+    def tail(technical: str) -> str:
+        pieces = _pieces([], technical=technical)
+        rest = pieces[_place(pieces, QUALITY) + 2 :]
+        return "".join(piece.text for piece in rest if isinstance(piece, Skeleton)).removesuffix("]}")
+
+    groups = [f"({_options(list(numbers))}) {_quote(rest)}" for rest, numbers in groupby(TECHNICAL, tail)]
+    pieces = _pieces([])
+    return f"{_sequence(pieces[_place(pieces, QUALITY) :][:1])} ({' | '.join(groups)})"
 
 
-def _comma(position: int) -> str:
-    return '"," ' if position else ""
+def _pairs() -> list[str]:
+    return [f'{first}","{second}' for first in COLOURS for second in COLOURS if first != second]
 
 
-def _text(piece: Piece) -> str:
-    return piece.text if isinstance(piece, Skeleton) else ""
+def _sequence(pieces: Sequence[Piece]) -> str:
+    """Skeleton as text, choices as alternatives."""
+    return " ".join(_element(piece) for piece in pieces)
 
 
-def _sequence(pieces: list[Piece]) -> str:
-    return " ".join(json.dumps(p.text) if isinstance(p, Skeleton) else _either(p) for p in pieces)
+def _element(piece: Piece) -> str:
+    if isinstance(piece, Skeleton):
+        return _quote(piece.text)
+    return "colours" if piece.path == "scene.colours.0" else f"({_options(piece.options)})"
 
 
-def _either(choice: Choice) -> str:
-    options = COLOURS if ".colours." in choice.path else choice.options
-    return f"( {' | '.join(map(json.dumps, options))} )"
+def _options(texts: Sequence[str]) -> str:
+    return " | ".join(map(_quote, texts))
+
+
+def _quote(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

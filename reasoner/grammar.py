@@ -177,6 +177,28 @@ def run(running: Program, choose: Callable[[Choice], str]) -> Iterator[Piece]:
         answer = choose(piece) if isinstance(piece, Choice) else None
 
 
+def successors(names: Sequence[str] | None = None, few: int = 6) -> dict[tuple[str, str], tuple[str, Choice]]:
+    """By path and chosen string, for choices of at most `few` strings: the text that follows and the next choice."""
+    found: dict[tuple[str, str], tuple[str, Choice]] = {}
+    for turn in range(few):
+        for present in PRESENT:
+
+            def choose(choice: Choice, turn: int = turn, present: str = present) -> str:
+                if choice.options == PRESENT:
+                    return present
+                return choice.options[turn % len(choice.options) if len(choice.options) <= few else 0]
+
+            last, text = None, ""
+            for piece in run(program(names), choose):
+                if isinstance(piece, Skeleton):
+                    text += piece.text
+                    continue
+                if last is not None and len(last.options) <= few:
+                    found[last.path, choose(last)] = text, piece
+                last, text = piece, ""
+    return found
+
+
 def vocabulary(names: Sequence[str] | None = None) -> list[str]:
     """All fixed texts and all worded values that a program of these kinds can write, sorted; numbers are left out."""
     found: set[str] = set(COLOURS)

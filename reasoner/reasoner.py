@@ -47,7 +47,7 @@ class Reasoner:
         self.kinds = _known(list(card.get("kinds") or reasoning_order()), name)
         self.prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
         self.prompt_text = self.prompt.fill(kinds=[kinds()[kind] for kind in self.kinds])
-        self.lexicon = Lexicon(processor.tokenizer)
+        self.lexicon = Lexicon(processor.tokenizer, self.kinds)
 
     @classmethod
     def from_pretrained(
@@ -107,8 +107,8 @@ class Reasoner:
         beliefs: dict[str, Belief] = {}
         session = Session(self.model, self.inputs(picture))
 
-        def watch(choice, session, logits) -> None:
-            beliefs[choice.path.split(".")[1]] = belief(choice, session, logits, self.lexicon)
+        def watch(choice, session) -> None:
+            beliefs[choice.path.split(".")[1]] = belief(choice, session, self.lexicon)
 
         pick = sampler(settings.temperature, settings.seed)
         decoded = decode(session, program(self.kinds), self.lexicon, pick, forced, watch if settings.beliefs else None)

@@ -1,4 +1,4 @@
-"""Expected severity, exactly: the whole distribution over 1..100 for one more forward pass per kind.
+"""Expected severity, exactly: the whole distribution over 1..100, in the pass that asks whether the kind is present.
 
 At `present`, the text `true,"severity":` and the tree of all numbers below it hang on the prefix as side branches (each
 token sees the prefix and its own ancestors, at its own position). The probability of a number is the product of its
@@ -9,71 +9,45 @@ deterministic, and not 0 merely because the greedy answer was "absent". Reading 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 
 from degradation.diagnosis import Belief
-from reasoner.decode import Lexicon, Node, Session, legal
+from reasoner.decode import Lexicon, Node, Path, Session, legal
 from reasoner.grammar import SEVERITIES, Choice, severity_opening
 
 SEVERITY = Choice("severity", SEVERITIES, ",")
 INTERVAL = (0.1, 0.9)  # quantiles of the central 80%
 
 
-def belief(choice: Choice, session: Session, logits: torch.Tensor, lexicon: Lexicon) -> Belief:
-    """What the model believes of a kind, at its `present` field (`logits` are those of that place)."""
-    tokens, among = legal(lexicon.trie(choice), logits)
+def belief(choice: Choice, session: Session, lexicon: Lexicon) -> Belief:
+    """What the model believes of a kind, at its `present` field."""
+    tokens, among = legal(lexicon.trie(choice), session.logits())
     probability = float(among[tokens.index(lexicon.ids("true")[0])].exp())
-    return summarise(probability, severity_distribution(session, lexicon))
+    trie, start = lexicon.trie(SEVERITY), (*lexicon.ids("true"), *lexicon.ids(severity_opening()))
+    places = [start + path for path in ((), *trie.branches)]
+    logits = {path[len(start) :]: session.logits(path, [*lexicon.ahead(choice), *places]) for path in places}
+    return summarise(probability, severity_distribution(logits, lexicon))
 
 
-def severity_distribution(session: Session, lexicon: Lexicon) -> torch.Tensor:
-    """P(severity = 1..100 | present), (100,) float64, sums to 1."""
-    prefix = [*lexicon.ids("true"), *lexicon.ids(severity_opening())]
-    ids, parents = list(prefix), list(range(-1, len(prefix) - 1))
-    places = {id(lexicon.trie(SEVERITY)): len(prefix) - 1}
-    _grow(lexicon.trie(SEVERITY), len(prefix) - 1, ids, parents, places)
-    return _product(lexicon.trie(SEVERITY), session.explore(ids, parents), places, lexicon)
-
-
-def _grow(node: Node, at: int, ids: list[int], parents: list[int], places: dict[int, int]) -> None:
-    """Append the tokens below a node after which there is still something to choose."""
-    for token, child in node.children.items():
-        if len(child.children) > 1:
-            ids.append(token)
-            parents.append(at)
-            places[id(child)] = len(ids) - 1
-            _grow(child, places[id(child)], ids, parents, places)
-
-
-def _product(trie: Node, logits: torch.Tensor, places: dict[int, int], lexicon: Lexicon) -> torch.Tensor:
+def severity_distribution(logits: Mapping[Path, torch.Tensor], lexicon: Lexicon) -> torch.Tensor:
+    """P(severity = 1..100 | present), (100,) float64, sums to 1, from the logits after each place of the trie."""
+    conditional = {path: _among(lexicon.trie(SEVERITY), path, row) for path, row in logits.items()}
     result = torch.zeros(len(SEVERITIES), dtype=torch.float64)
-    conditional = {
-        node: dict(zip(*_pair(legal_node, logits[at]))) for node, (legal_node, at) in _nodes(trie, places).items()
-    }
     for i, value in enumerate(SEVERITIES):
-        node, logprob = trie, 0.0
-        for token in lexicon.path(value, SEVERITY):
-            logprob += conditional[id(node)][token] if id(node) in conditional else 0.0
-            node = node.children[token]
-        result[i] = math.exp(logprob)
+        path = lexicon.path(value, SEVERITY)
+        steps = ((path[:end], path[end]) for end in range(len(path)))
+        result[i] = math.exp(sum(conditional[at][token] for at, token in steps if at in conditional))
     return result
 
 
-def _pair(node: Node, logits: torch.Tensor) -> tuple[list[int], list[float]]:
+def _among(node: Node, path: Path, logits: torch.Tensor) -> dict[int, float]:
+    """Log-probabilities of the legal tokens at a place of a trie."""
+    for token in path:
+        node = node.children[token]
     tokens, among = legal(node, logits.double())
-    return tokens, among.tolist()
-
-
-def _nodes(trie: Node, places: dict[int, int]) -> dict[int, tuple[Node, int]]:
-    """By identity: each node whose logits were computed, and their row."""
-    found, stack = {}, [trie]
-    while stack:
-        node = stack.pop()
-        if id(node) in places:
-            found[id(node)] = (node, places[id(node)])
-        stack.extend(node.children.values())
-    return found
+    return dict(zip(tokens, among.tolist()))
 
 
 def summarise(probability: float, distribution: torch.Tensor) -> Belief:

@@ -98,7 +98,8 @@ def trainer_of(
         average.load(checkpoint)
 
     def stream() -> Iterator[Row]:
-        yield from source(start) if source else rows(photographs, prompt, args.seed, args.samples, start, args.batch)
+        total = 1 if args.init else args.samples  # weights that know single kinds go on with the late mixture
+        yield from source(start) if source else rows(photographs, prompt, args.seed, total, start, args.batch)
 
     collator, schedule = Collator(processor), cosine(optimizer, args.samples // args.batch, args.warmup)
     trainer = DiagnosisTrainer(
@@ -157,7 +158,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--warmup", type=int, default=200, help="steps")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
-    parser.add_argument("--init", type=Path, help="start from these weights, with a new schedule")
+    parser.add_argument("--init", type=Path, help="start from these weights: new schedule, no easy beginning")
     parser.add_argument("--limit", type=int, help="read at most so many photographs")
     parser.add_argument("--save-seconds", type=float, default=120)
     parser.add_argument("--log-every", type=int, default=20, help="steps")

@@ -12,7 +12,7 @@ import torch
 from degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
 from degradation.kind import kind_named
 from degradation.photographs import to_tensor
-from degradation.synthesize import prescribe, truths
+from degradation.synthesize import prescribe
 from evaluation import diagnosis_tables as tables
 from evaluation.confusion import beliefs_of, write_confusion
 from evaluation.diagnosis_cases import Case, cases_of, collect, is_valid
@@ -121,33 +121,6 @@ def test_confusion_is_what_the_restorer_reads(tmp_path: Path, small: dict[str, n
 def test_confusion_of_nobody_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="no beliefs"):
         write_confusion({}, tmp_path / "confusion.json", {})
-
-
-def test_the_grammar_takes_every_diagnosis_and_nothing_else(small: dict[str, np.ndarray]):
-    xgrammar = pytest.importorskip("xgrammar", reason="xgrammar belongs to the extra bench")
-    from evaluation.ebnf import grammar
-
-    info = xgrammar.TokenizerInfo([chr(i) for i in range(32, 127)] + ["</s>"], stop_token_ids=[95])
-    compiled = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(grammar(reasoning_order()))
-
-    def takes(text: str) -> bool:
-        matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
-        return matcher.accept_string(text) and matcher.is_terminated()
-
-    clean = to_tensor(small["coffee"])
-    requests: list[dict[str, float]] = [
-        {},
-        {"noise": 40},
-        {"blur": 40, "rain": 50},
-        {"haze": 30, "low_light": 60, "compression": 20},
-    ]
-    for request in requests:
-        mixture = prescribe(request, 0)
-        text = truths(clean, clean, mixture)[0].to_json()
-        assert takes(text)
-        assert not takes(text.replace('"plan":[', '"plan":["snow",'))
-    noise = truths(clean, clean, prescribe({"noise": 40}, 0))[0].to_json()
-    assert not takes(noise.replace('"plan":["noise"]', '"plan":[]'))
 
 
 def test_cases_hold_the_exact_truth(small: dict[str, np.ndarray], believer: Believer):

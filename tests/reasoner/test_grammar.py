@@ -78,4 +78,9 @@ def test_the_context_free_form_accepts_what_the_program_writes(tokenizer) -> Non
     texts = [random_diagnosis(seed).to_json() for seed in range(40)]
     assert all(accepts(everything, text) for text in texts)
     assert not accepts(everything, texts[0].replace('"severity":', '"severity": ', 1))
+    assert not accepts(everything, texts[0].replace('"plan":[', '"plan":["snow",'))
+    found = next(diagnosis for diagnosis in map(random_diagnosis, range(40)) if diagnosis.plan).to_json()
+    assert not accepts(everything, found[: found.index('"plan":[')] + '"plan":[]}'), (
+        "the plan follows from the findings"
+    )
     assert not accepts(compiler.compile_grammar(ebnf(["noise"])), texts[0])
