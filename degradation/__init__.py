@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from degradation._lazy import lazy_names
 
-_HOMES = {
-    "degradation.diagnosis": (
-        "Belief",
-        "Diagnosis",
-        "DiagnosisRecord",
-        "Finding",
-        "Quality",
-        "Scene",
-        "diagnosis_schema",
-    ),
-    "degradation.kind": ("Factor", "Kind", "Measurement", "Words", "kind_named", "kinds"),
-    "degradation.synthesize": ("Mixture", "degrade", "draw_mixture", "truths"),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'degradation' has no attribute {name!r}")
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "degradation.diagnosis": (
+            "Belief",
+            "Diagnosis",
+            "DiagnosisRecord",
+            "Finding",
+            "Quality",
+            "Scene",
+            "diagnosis_schema",
+        ),
+        "degradation.kind": ("Factor", "Kind", "Measurement", "Words", "kind_named", "kinds"),
+        "degradation.synthesize": ("Mixture", "degrade", "draw_mixture", "truths"),
+    },
+)

@@ -1,8 +1,9 @@
-"""Modules that load on first use, so that `import degradation` stays fast and needs no torch."""
+"""Modules and names that load on first use, so that `import degradation` stays fast and needs no torch."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -12,3 +13,15 @@ class LazyModule(ModuleType):
 
     def __getattr__(self, attribute: str) -> Any:
         return getattr(importlib.import_module(self.__name__), attribute)
+
+
+def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> tuple[Callable[[str], Any], list[str]]:
+    """`__getattr__` and `__all__` of a package whose names live in these modules: {module: names}."""
+    home = {name: module for module, names in homes.items() for name in names}
+
+    def get(name: str) -> Any:
+        if name in home:
+            return getattr(importlib.import_module(home[name]), name)
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return get, sorted(home)

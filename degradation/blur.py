@@ -14,6 +14,7 @@ else:
 
 KERNEL = 49  # px
 TYPES = ("gaussian", "defocus", "motion")
+NOISE_TO_SIGNAL = 0.01  # of the inverse
 SHARE = (1.0, 0.95, 0.6)  # strength against a gaussian of the same width: motion spares one direction
 
 
@@ -54,6 +55,19 @@ class Blur(Kind):
         generator = self.generator(seed, image_BCHW.device)
         return fft_filter(image_BCHW, kernel(factors, generator)).clamp(0, 1)
 
+    def invert(self, image_BCHW, factors):
+        """Wiener's filter for the nominal kernel; pictures too small for it stay as they are."""
+        border = [min(KERNEL - 1, side - 1) for side in image_BCHW.shape[:1:-1]]
+        padded = torch.nn.functional.pad(image_BCHW, [border[0], border[0], border[1], border[1]], mode="reflect")
+        height, width = padded.shape[-2:]
+        if min(height, width) < KERNEL:
+            return image_BCHW
+        centred = torch.nn.functional.pad(point_spread(factors), (0, width - KERNEL, 0, height - KERNEL))
+        response = torch.fft.rfft2(centred.roll((-(KERNEL // 2), -(KERNEL // 2)), (1, 2)))[:, None]
+        wiener = response.conj() / (response.abs() ** 2 + NOISE_TO_SIGNAL)
+        sharp = torch.fft.irfft2(torch.fft.rfft2(padded) * wiener, s=(height, width))
+        return sharp[..., border[1] : height - border[1], border[0] : width - border[0]]
+
     def measure(self, image_BCHW):
         y = luma(image_BCHW)
         soft = torch.nn.functional.avg_pool2d(y, 3, 1)
@@ -66,24 +80,29 @@ def gradient_energy(y_B1HW):
 
 
 def kernel(factors, generator):
+    """(B, K, K), sum 1: random aspect of the gaussian, bend and thickness of the motion's line."""
+
+    def draw(low, high):
+        return uniform(len(factors["width"]), low, high, generator).view(-1, 1, 1)
+
+    return point_spread(factors, draw(0.5, 1.5).clamp(max=1), draw(-0.5, 0.5).clamp(-0.25, 0.25), draw(0.35, 0.8))
+
+
+def point_spread(factors, aspect=0.95, bend=0.0, thickness=0.5):
     """(B, K, K), sum 1."""
     width, index = factors["width"].view(-1, 1, 1), factors["type"].view(-1, 1, 1)
-    batch, device = len(width), width.device
+    device = width.device
     axis = torch.arange(KERNEL, device=device) - KERNEL // 2
     y, x = torch.meshgrid(-axis, axis, indexing="ij")
     angle = torch.deg2rad(factors["angle"]).view(-1, 1, 1)
 
-    def draw(low, high):
-        return uniform(batch, low, high, generator).view(-1, 1, 1)
-
     along = x * torch.cos(angle) + y * torch.sin(angle)
     across = -x * torch.sin(angle) + y * torch.cos(angle)
-    aspect = draw(0.5, 1.5).clamp(max=1)
     gaussian = torch.exp(-0.5 * ((along / width) ** 2 + (across / (width * aspect)) ** 2))
     disc = (2 * width - torch.hypot(along, across) + 0.5).clamp(0, 1)
     length = width * 12**0.5
-    bend = across - draw(-0.5, 0.5).clamp(-0.25, 0.25) * along**2 / length.clamp(min=1)
-    line = (length / 2 - along.abs() + 0.5).clamp(0, 1) * torch.exp(-0.5 * (bend / draw(0.35, 0.8)) ** 2)
+    bow = across - bend * along**2 / length.clamp(min=1)
+    line = (length / 2 - along.abs() + 0.5).clamp(0, 1) * torch.exp(-0.5 * (bow / thickness) ** 2)
     shape = torch.where(index == 0, gaussian, torch.where(index == 1, disc, line))
     return shape / shape.sum((1, 2), keepdim=True)
 

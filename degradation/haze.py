@@ -47,6 +47,11 @@ class Haze(Kind):
         airlight = (column(factors["airlight"]) * tint).clamp(0, 1)
         return image_BCHW * transmission + airlight * (1 - transmission)
 
+    def invert(self, image_BCHW, factors):
+        """The same veil everywhere: depth is not known here."""
+        transmission, airlight = column(factors["transmission"]), column(factors["airlight"])
+        return (image_BCHW - airlight * (1 - transmission)) / transmission.clamp(min=0.1)
+
     def measure(self, image_BCHW):
         darkest = image_BCHW.amin(1, keepdim=True)
         patch = max(3, min(15, min(image_BCHW.shape[-2:]) // 8) | 1)

@@ -147,6 +147,10 @@ class Kind(ABC):
     def apply(self, image_BCHW: torch.Tensor, factors: Factors, seed: int) -> torch.Tensor:
         """Damage the pictures. The same seed and batch shape give the same random layers, whatever the pictures."""
 
+    def invert(self, image_BCHW: torch.Tensor, factors: Factors) -> torch.Tensor:
+        """Approximate inverse of `apply` under these factors, whatever the random layers; here: none, the same."""
+        return image_BCHW
+
     @abstractmethod
     def measure(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """The evidence: one number per picture (B,), in the unit of `measurement`."""

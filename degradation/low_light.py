@@ -48,6 +48,9 @@ class LowLight(Kind):
         normal = torch.randn(image_BCHW.shape, generator=generator, device=image_BCHW.device)
         return (dark + column(factors["noise"]) / 255 * (0.5 + 5 * dark).sqrt() * normal).clamp(0, 1)
 
+    def invert(self, image_BCHW, factors):
+        return (image_BCHW.clamp(min=0) / column(factors["exposure"])) ** (1 / column(factors["gamma"]))
+
     def measure(self, image_BCHW):
         pixels = luma(image_BCHW)[..., ::2, ::2].flatten(1)
         return 100 * pixels.kthvalue(max(1, round(0.95 * pixels.shape[1])), dim=1).values

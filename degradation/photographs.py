@@ -47,12 +47,18 @@ def centre_crop(picture_HWC: np.ndarray, size: int) -> np.ndarray:
 def random_crops(
     photographs: list[np.ndarray], count: int, size: tuple[int, int], generator: torch.Generator
 ) -> torch.Tensor:
-    """(count, 3, h, w) float crops, each from a random photograph, place, mirroring and quarter turn (squares only)."""
+    """(count, 3, h, w) float crops, each from a random photograph, place, mirroring and quarter turn (squares only).
+
+    Photographs smaller than a crop are mirrored up.
+    """
     height, width = size
     crops = []
     for _ in range(count):
         which, turn = torch.randint(0, 2**30, (2,), generator=generator).tolist()
         photograph = photographs[which % len(photographs)]
+        missing = [max(0, want - have) for want, have in zip(size, photograph.shape)]
+        if any(missing):
+            photograph = np.pad(photograph, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
         place = torch.rand(2, generator=generator).tolist()
         top = int(place[0] * (photograph.shape[0] - height + 1))
         left = int(place[1] * (photograph.shape[1] - width + 1))

@@ -21,6 +21,7 @@ from degradation.synthesize import truths
 from evaluation.tables import Row, Table, mean
 from restorer.condition import Condition, encode
 from restorer.data import Pairs
+from restorer.inversion import invert
 from restorer.network import RestorerNetwork, thumbnail
 from restorer.train import Settings, Trainer, stack, validation_set
 
@@ -90,7 +91,7 @@ def _restore(network: RestorerNetwork, degraded: torch.Tensor, sources: Sequence
     condition = stack([encode(network.layout, source) for source in sources])
     condition = without_scene(condition) if name == "no scene" else condition
     steer = network.steer(condition, torch.ones(len(degraded)), thumbnail(degraded))
-    return network(degraded, degraded, steer).clamp(0, 1)
+    return network(degraded, degraded, invert(degraded, condition, network.layout), steer).clamp(0, 1)
 
 
 def _mean_psnr(image: torch.Tensor, clean: torch.Tensor) -> float:

@@ -18,6 +18,8 @@ from reasoner.export import EMA_FILE
 COMPLETE = "complete"  # an empty file, written last: a checkpoint without it was cut off
 METRICS = "metrics.jsonl"
 
+Report = Callable[[dict[str, Any]], None]
+
 
 class Averaging(TrainerCallback):
     """Exponential moving average of the weights (decay ramps up with the steps); saved in every checkpoint."""
@@ -63,12 +65,16 @@ class SaveByClock(TrainerCallback):
 
 
 class Metrics(TrainerCallback):
-    """metrics.jsonl: loss, learning rate, samples a second, time left; `evaluate` every so many samples."""
+    """metrics.jsonl: loss, learning rate, samples a second, time left; `evaluate` every so many samples.
+
+    `report` gets every row as well.
+    """
 
     def __init__(
-        self, folder: Path, batch: int, evaluate: Callable[[], dict[str, Any]] | None = None, every: int = 10000
+        self, folder: Path, batch: int, report: Report, evaluate: Callable[[], dict[str, Any]] | None, every: int
     ):
-        self.path, self.batch, self.evaluate, self.every = folder / METRICS, batch, evaluate, every
+        self.path, self.batch, self.report, self.evaluate, self.every = folder / METRICS, batch, report, evaluate, every
+        self.path.touch()
         self.started: tuple[float, int] | None = None
 
     def on_step_begin(self, args, state, control, **kwargs):
@@ -89,10 +95,10 @@ class Metrics(TrainerCallback):
             self.write(state, {"validation": self.evaluate()})
 
     def write(self, state, values: dict[str, Any]) -> None:
-        record = {"samples": state.global_step * self.batch, "time": round(time.time(), 1), **values}
+        record = _rounded({"samples": state.global_step * self.batch, "time": round(time.time(), 1), **values})
         with self.path.open("a") as file:
-            file.write(json.dumps(_rounded(record)) + "\n")
-        print(json.dumps(_rounded(record)), flush=True)
+            file.write(json.dumps(record) + "\n")
+        self.report(record)
 
 
 def _rounded(value: Any) -> Any:

@@ -26,7 +26,8 @@ def curves(metrics: Path, picture: Path) -> Path:
             axis.plot(*zip(*points), label=kind, marker=".")
         axis.set(title=f"{title}, held out", xlabel="samples")
         axis.grid(alpha=0.3)
-    axes[0, 1].legend(fontsize=8)
+    if found:
+        axes[0, 1].legend(fontsize=8)
     figure.savefig(picture, dpi=110)
     plt.close(figure)
     return picture

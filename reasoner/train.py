@@ -20,11 +20,12 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
 from datasets import IterableDataset
+from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 import prompts
 from degradation.photographs import read_folder
-from reasoner.callbacks import METRICS, Averaging, Metrics, SaveByClock, last_checkpoint, last_validation, trim
+from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, last_checkpoint, last_validation, trim
 from reasoner.collate import Collator
 from reasoner.curves import curves
 from reasoner.data import Row, held_out, rows
@@ -50,6 +51,13 @@ class DiagnosisTrainer(SFTTrainer):
         labels, weights = labels[:, prompt:], weights[:, prompt:]
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
         return (loss * weights.flatten()).sum() / weights.sum()
+
+    def create_model_card(self, *args, **kwargs):
+        """None here: `export` writes the card of the weights."""
+
+
+def show(row: dict) -> None:
+    print(json.dumps(row), flush=True)
 
 
 def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> torch.optim.lr_scheduler.LambdaLR:
@@ -83,7 +91,7 @@ def settings(args: argparse.Namespace) -> SFTConfig:
 
 
 def trainer_of(
-    args: argparse.Namespace, checkpoint: Path | None, source: Source | None = None
+    args: argparse.Namespace, checkpoint: Path | None, report: Report = show, source: Source | None = None
 ) -> tuple[DiagnosisTrainer, Averaging]:
     """Trainer and averaged weights, ready at the checkpoint's place in the stream.
 
@@ -107,7 +115,8 @@ def trainer_of(
         processing_class=processor, optimizers=(optimizer, schedule),
     )  # fmt: skip
     evaluate = _validation(args, model, collator, prompt, average)
-    metrics = Metrics(args.output, args.batch, evaluate, args.eval_every)
+    metrics = Metrics(args.output, args.batch, report, evaluate, args.eval_every)
+    trainer.remove_callback(PrinterCallback)
     for callback in (average, SaveByClock(args.save_seconds), metrics):
         trainer.add_callback(callback)
     return trainer, average
@@ -168,8 +177,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None, source: Source | None = None) -> Path:
-    """Train and export; returns the folder of the weights."""
+def main(argv: list[str] | None = None, source: Source | None = None, report: Report = show) -> Path:
+    """Train and export; returns the folder of the weights. `report` gets each row of metrics.jsonl."""
     args = parse(argv)
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
@@ -177,7 +186,7 @@ def main(argv: list[str] | None = None, source: Source | None = None) -> Path:
     checkpoint = last_checkpoint(args.output) if args.resume else None
     trim(args.output / METRICS, _step(checkpoint) * args.batch if checkpoint else 0)
     (args.output / "settings.json").write_text(json.dumps(vars(args), default=str, indent=1))
-    trainer, average = trainer_of(args, checkpoint, source)
+    trainer, average = trainer_of(args, checkpoint, report, source)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     average.swap()
     curves(args.output / METRICS, args.output / "curves.png")

@@ -26,7 +26,7 @@ CELL = 8  # px; windows are made of whole cells
 STRIDE = 32  # px between candidate windows, more in large pictures
 BAND = 256  # rows that are converted at a time: bounded memory
 PER_AXIS = 16  # at most so many candidates along an axis: bounded work
-LARGE = 4_000_000  # pixels above which the overview goes through a box reduction first
+LARGE = 1_000_000  # pixels above which the overview goes through a box reduction first
 
 
 def views_of(picture_HWC: np.ndarray, side: int = SIDE) -> np.ndarray:
@@ -86,7 +86,7 @@ def _overview(picture_HWC: np.ndarray, side: int) -> np.ndarray:
     factor = math.isqrt(max(1, picture_HWC.shape[0] * picture_HWC.shape[1] // LARGE))
     factor = max(1, min(factor, min(picture_HWC.shape[:2]) // side))
     if factor > 1:
-        picture_HWC = np.asarray(Image.fromarray(picture_HWC).reduce(factor))
+        picture_HWC = np.array(Image.fromarray(picture_HWC).reduce(factor))
     if picture_HWC.shape[:2] == (side, side):
         return picture_HWC
     image = torch.from_numpy(np.ascontiguousarray(picture_HWC)).permute(2, 0, 1)[None].float() / 255

@@ -54,7 +54,7 @@ class BridgeScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         """From times[index] to times[index + 1]. With `prev_sample` the step is not drawn but only scored."""
         t, s = self.times[index], self.times[index + 1]
         sample, estimate = sample.float(), estimate.float()
-        mean = (s / t) * sample + (1 - s / t) * estimate
+        mean = torch.lerp(sample, estimate, 1 - s / t) if s else estimate  # no copy of a large picture
         std = eta * self.config["sigma"] * (s * (t - s) / t) ** 0.5
         if std == 0:
             return BridgeStep(prev_sample=mean, mean=mean, std=0.0, log_prob=None)

@@ -24,6 +24,7 @@ from diffusers.utils import logging as diffusers_logging
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from restorer.bridge import BridgeScheduler
 from restorer.condition import Condition, Intent, encode
+from restorer.inversion import invert
 from restorer.network import RestorerNetwork, thumbnail
 from restorer.tiling import tiled
 
@@ -96,7 +97,9 @@ class RestorePipeline(DiffusionPipeline):
         image = torch.from_numpy(np.ascontiguousarray(pixels_HWC3, dtype=np.float32)).permute(2, 0, 1)[None]
         generator = torch.Generator().manual_seed(seed)
         output = self(image, condition, num_inference_steps, generator, eta, tile, callback_on_step_end)
-        pixels = output.clamp(0, 1)[0].permute(1, 2, 0).contiguous().numpy()
+        # In place, unless a callback may have kept it: a large picture is not copied.
+        output = output.clamp_(0, 1) if callback_on_step_end is None else output.clamp(0, 1)
+        pixels = np.ascontiguousarray(output[0].permute(1, 2, 0).numpy())
         seconds = time.perf_counter() - started
         return RestoreResult(pixels_HWC3=pixels, untouched=False, settings=settings, seconds=seconds)
 
@@ -145,10 +148,12 @@ class RestorePipeline(DiffusionPipeline):
     ) -> torch.Tensor:
         """The network's estimate of the clean picture (1, 3, H, W) at time t, tile by tile."""
         device = self.network.device
-        steer = self.network.steer(condition.to(device), torch.tensor([t], device=device), look.to(device))
+        condition = condition.to(device)
+        steer = self.network.steer(condition, torch.tensor([t], device=device), look.to(device))
 
         def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return self.network(x.to(device), y.to(device), steer)
+            x, y = x.to(device), y.to(device)
+            return self.network(x, y, invert(y, condition, self.network.layout), steer)
 
         return tiled(run, [sample, degraded], tile, self.network.multiple)
 

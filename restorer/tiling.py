@@ -55,7 +55,7 @@ def tiled(
     """function(*tiles) over the whole picture; `tile` (core side, px) is rounded up to the multiple."""
     tile = max(tile, 2 * BAND) + -max(tile, 2 * BAND) % multiple
     height, width = images_1CHW[0].shape[-2:]
-    result = torch.zeros(1, 3, height, width)
+    result = torch.zeros(1, height, width, 3).permute(0, 3, 1, 2)  # as a picture's array lies: no copy afterwards
     for rows in spans(height, tile):
         for columns in spans(width, tile):
             parts = [image[..., rows.read, columns.read] for image in images_1CHW]

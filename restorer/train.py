@@ -27,6 +27,7 @@ from restorer.bridge import corrupt
 from restorer.condition import Condition, encode
 from restorer.confusion import Confusion
 from restorer.data import MODES, Pairs, draw_pairs
+from restorer.inversion import invert
 from restorer.network import RestorerNetwork, thumbnail
 
 STAGES = ((0.70, 64, 8), (0.90, 128, 4), (1.01, 192, 2))  # until this share of the samples: crop size, batch
@@ -60,7 +61,7 @@ class Trainer:
         self.network = (network or RestorerNetwork()).to(device, memory_format=torch.channels_last)  # type: ignore[arg-type]
         self.ema = {name: p.detach().clone() for name, p in self.network.named_parameters()}
         self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=1e-4
+            self.network.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
         )
         self.samples = self.step = 0
         self.confusion = Confusion()
@@ -87,7 +88,8 @@ class Trainer:
         noise = torch.randn(pairs.target.shape, generator=generator, device=self.device)
         x = corrupt(pairs.target, pairs.degraded, t, s.sigma * draw[2], noise)
         steer = self.network.steer(pairs.condition, t, thumbnail(pairs.degraded))
-        estimate = self.network(x, pairs.degraded, steer)
+        inverted = invert(pairs.degraded, pairs.condition, self.network.layout)
+        estimate = self.network(x, pairs.degraded, inverted, steer)
         if self.samples < s.log_loss_from * s.samples:
             return (estimate - pairs.target).abs().mean()
         return torch.log(((estimate - pairs.target) ** 2).mean((1, 2, 3)) + 1e-5).mean() / 20
@@ -103,8 +105,7 @@ class Trainer:
         self.step += 1
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
-            for name, p in self.network.named_parameters():
-                self.ema[name].lerp_(p, 1 - decay)
+            torch._foreach_lerp_(list(self.ema.values()), list(self.network.parameters()), 1 - decay)
         return float(loss.detach())
 
     def run(
@@ -210,7 +211,8 @@ def validate(network: RestorerNetwork, photographs: Sequence[np.ndarray], blind:
         conditions = [encode(network.layout, diagnosis) for diagnosis in told]
         condition = stack(conditions)
         t = torch.ones(len(clean))
-        estimate = network(degraded, degraded, network.steer(condition, t, thumbnail(degraded)))
+        inverted = invert(degraded, condition, network.layout)
+        estimate = network(degraded, degraded, inverted, network.steer(condition, t, thumbnail(degraded)))
         result[name] = round(float(psnr(estimate.clamp(0, 1), clean).clamp(max=60).mean()), 2)
     return result
 

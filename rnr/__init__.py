@@ -9,27 +9,25 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from degradation._lazy import lazy_names
 
 if TYPE_CHECKING:
     from rnr.api import Diagnosed, Result, diagnose, restore
     from rnr.core import SetupError
     from rnr.pictures import Picture, PictureError
 
-_HOMES = {
-    "rnr.api": ("Diagnosed", "Result", "diagnose", "restore"),
-    "rnr.core": ("SetupError",),
-    "rnr.pictures": ("Picture", "PictureError"),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+__getattr__, _ = lazy_names(
+    __name__,
+    {
+        "rnr.api": ("Diagnosed", "Result", "diagnose", "restore"),
+        "rnr.core": ("SetupError",),
+        "rnr.pictures": ("Picture", "PictureError"),
+    },
+)
+
 __all__ = ["Diagnosed", "Picture", "PictureError", "Result", "SetupError", "diagnose", "restore"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'rnr' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -220,26 +220,26 @@ Samples = Annotated[int | None, typer.Option(min=1, help="Length of the schedule
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
 Init = Annotated[Path | None, typer.Option(help="Start from these weights, with a new schedule.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate at its highest.")]
+Confusion = Annotated[Path | None, typer.Option(help="How the reasoner errs: the file of `rnr bench confusion`.")]
 
 
 @train_app.command("reasoner")
 def train_reasoner(
     images: Images, out: TrainOut, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, threads: Threads = None,
+    init: Init = None, rate: Rate = None, threads: Threads = None,
 ) -> None:  # fmt: skip
     """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
-    given = dict(images=images, out=out, val=val, samples=samples, seed=seed, resume=resume, init=init, threads=threads)
-    _train("reasoner", **given)
+    _train("reasoner", **locals())
 
 
 @train_app.command("restorer")
 def train_restorer(
     images: Images, out: TrainOut, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, threads: Threads = None, device: Device = "auto",
+    init: Init = None, rate: Rate = None, confusion: Confusion = None, threads: Threads = None, device: Device = "auto",
 ) -> None:  # fmt: skip
     """Picture + Diagnosis -> picture: a diffusion bridge, told diagnoses that are right, wrong and missing."""
-    given = dict(images=images, out=out, val=val, samples=samples, seed=seed, resume=resume, init=init, threads=threads)
-    _train("restorer", device=device, **given)
+    _train("restorer", **locals())
 
 
 def _train(which: str, **settings: Any) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import io
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +28,8 @@ class Training:
     seed: int = 0
     resume: bool = False
     init: Path | None = None
+    rate: float | None = None
+    confusion: Path | None = None
     threads: int | None = None
     device: str = "auto"
 
@@ -53,39 +53,24 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-class _Rows(io.TextIOBase):
-    """The reasoner's training prints each row of metrics as JSON; other lines of its libraries are passed over."""
-
-    def __init__(self, report: Report) -> None:
-        self.report, self.rest = report, ""
-
-    def write(self, text: str) -> int:
-        *lines, self.rest = (self.rest + text).split("\n")
-        for line in lines:
-            with contextlib.suppress(json.JSONDecodeError):
-                row = json.loads(line)
-                if isinstance(row, dict):
-                    self.report(row)
-        return len(text)
-
-
 def train_reasoner(training: Training, report: Report) -> Path:
     """Train and export; returns the weights folder. Raises SetupError for photographs or weights that are not there."""
     argv = ["--data", str(training.images), "--output", str(training.out), "--seed", str(training.seed)]
-    for name in ("val", "samples", "init", "threads"):
-        if (value := getattr(training, name)) is not None:
-            argv += [f"--{name}", str(value)]
-    with _explained(), contextlib.redirect_stdout(_Rows(report)):
+    given = {"--val": training.val, "--samples": training.samples, "--init": training.init, "--lr": training.rate}
+    for option, value in (given | {"--threads": training.threads}).items():
+        argv += [] if value is None else [option, str(value)]
+    with _explained():
         quiet()
         from reasoner.train import main
 
-        return Path(main(argv + ["--resume"] * training.resume))
+        return Path(main(argv + ["--resume"] * training.resume, report=report))
 
 
 def train_restorer(training: Training, report: Report) -> Path:
     """See `train_reasoner`."""
     given: dict[str, Any] = {"seed": training.seed, "samples": training.samples, "threads": training.threads}
-    paths = {"init": training.init, "val": training.val}
+    given["rate"] = training.rate
+    paths = {"init": training.init, "val": training.val, "confusion": training.confusion}
     with _explained():
         quiet()
         from restorer.train import Settings, train

@@ -290,3 +290,21 @@ def test_the_jpeg_grid_starts_anywhere(clean: torch.Tensor) -> None:
         steps = damaged.mean(1)[0].diff(dim=1).abs().mean(0)
         phases.add(int(torch.stack([steps[phase::8].mean() for phase in range(8)]).argmax()))
     assert len(phases) > 3
+
+
+@pytest.mark.parametrize("name", ["blur", "haze", "low_light"])
+def test_true_factors_undo_most_of_what_physics_can_undo(name: str, clean: torch.Tensor) -> None:
+    kind = kind_named(name)
+    factors = drawn(kind, 50, len(clean), seed=2)
+    degraded = (kind.apply(clean, factors, 3) * 255).round() / 255
+    restored = kind.invert(degraded, factors).clamp(0, 1)
+    gain = psnr(restored, clean) - psnr(degraded, clean)
+    assert (gain > 0).all() and gain.mean() > 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 200), (49, 30)])
+@every_kind
+def test_the_inverse_takes_any_size(kind: Kind, size: tuple[int, int]) -> None:
+    image = torch.rand(1, 3, *size, generator=generator())
+    restored = kind.invert(image, drawn(kind, 40, 1))
+    assert restored.shape == image.shape and restored.isfinite().all()

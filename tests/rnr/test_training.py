@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from rnr.training import Lines, _Rows
+from rnr.training import Lines
 
 
 @pytest.fixture(scope="module")
@@ -26,15 +25,6 @@ def test_rows_become_lines(capsys: pytest.CaptureFixture[str]):
     loss, validation = capsys.readouterr().err.splitlines()
     assert loss == "12,800 samples  loss 1.2346  98.1 samples/s  1:02:03 left"
     assert validation == "12,800 samples  validation: noise 28.51"
-
-
-def test_other_output_of_the_libraries_is_passed_over():
-    rows: list[dict] = []
-    stream = _Rows(rows.append)
-    print("a warning", json.dumps({"loss": 1}), 7, "", sep="\n", file=stream)
-    print('{"samples"', end="", file=stream)
-    print(": 2}", file=stream)
-    assert rows == [{"loss": 1}, {"samples": 2}]
 
 
 def test_a_restorer_is_trained_resumed_and_used(cli, images: Path, tmp_path: Path, crop: np.ndarray):

@@ -1,0 +1,50 @@
+"""The network's second opinion: what the told diagnosis undoes by physics."""
+
+import pytest
+import skimage.data
+import torch
+
+from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
+from degradation.kind import kinds
+from degradation.measure import psnr
+from degradation.photographs import to_tensor
+from degradation.synthesize import degrade, prescribe, truths
+from restorer.condition import Layout, encode
+from restorer.inversion import invert
+
+LAYOUT = Layout.of(kinds())
+CLEAN = to_tensor(skimage.data.chelsea()[60:188, 120:248])
+
+
+@pytest.mark.parametrize(
+    "source", [None, Diagnosis(findings={"haze": Finding(present=False, severity=0)})], ids=["blind", "absent"]
+)
+def test_what_is_not_told_is_not_undone(source):
+    assert torch.equal(invert(CLEAN, encode(LAYOUT, source), LAYOUT), CLEAN)
+
+
+@pytest.mark.parametrize("request_", [{"haze": 50}, {"blur": 50}, {"low_light": 60}, {"blur": 40, "haze": 50}])
+def test_the_true_diagnosis_undoes_much(request_):
+    mixture = prescribe(request_, seed=5)
+    degraded = degrade(CLEAN, mixture)
+    restored = invert(degraded, encode(LAYOUT, truths(CLEAN, degraded, mixture)[0]), LAYOUT)
+    assert psnr(restored.clamp(0, 1), CLEAN) > psnr(degraded, CLEAN) + 1
+
+
+def test_doubt_undoes_less():
+    hazy = degrade(CLEAN, prescribe({"haze": 50}, seed=5))
+
+    def moved(probability: float) -> float:
+        belief = Belief(probability=probability, severity_if_present=50, spread=5)
+        record = DiagnosisRecord(diagnosis=Diagnosis(findings={}), beliefs={"haze": belief})
+        return float((invert(hazy, encode(LAYOUT, record), LAYOUT) - hazy).abs().mean())
+
+    assert 0 == moved(0) < moved(0.3) < moved(0.9)
+
+
+def test_an_edited_severity_is_followed_and_unknown_factors_are_taken_from_the_middle():
+    def told(severity: int) -> torch.Tensor:
+        diagnosis = Diagnosis(findings={"low_light": Finding(present=True, severity=severity)})
+        return invert(CLEAN / 4, encode(LAYOUT, diagnosis), LAYOUT).mean()
+
+    assert told(20) < told(50) < told(80)
