@@ -120,9 +120,3 @@ def trim(metrics: Path, samples: int) -> None:
     if metrics.is_file():
         lines = metrics.read_text().splitlines(keepends=True)
         metrics.write_text("".join(line for line in lines if json.loads(line)["samples"] <= samples))
-
-
-def last_validation(metrics: Path) -> dict[str, Any]:
-    """What validation found last, {} if it never ran."""
-    records = [json.loads(line) for line in metrics.read_text().splitlines()]
-    return next((record["validation"] for record in reversed(records) if "validation" in record), {})

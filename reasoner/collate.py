@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ else:
 
 IGNORED = -100
 SKELETON = 0.1  # weight of text that is not chosen: learned soon, and it must not drown the values
+MISREAD = 0.35  # share of evidence words that are shown wrong in training
 WEIGHTS = {"severity": 2.0, "present": 2.0, "evidence": 1.0, "technical": 1.0}
 OTHER = 0.5  # scene and factors
 
@@ -42,26 +45,39 @@ def patchify(views_NCHW: torch.Tensor, patch: int = 16, merge: int = 2) -> torch
     return blocks.reshape(-1, channels * 2 * patch * patch)
 
 
-class Collator:
-    """Rows of `reasoner.data` to a batch: input_ids, labels (completion only), loss_weights, pixel_values, grids."""
+def misread(options: Sequence[str], text: str, rng: random.Random) -> str:
+    """A word of evidence as a reasoner may have read it: mostly a neighbour on its scale, now and then any."""
+    offset = rng.choice((-2, -1, -1, -1, 1, 1, 1, 2, None))
+    if offset is None:
+        return rng.choice(options)
+    return options[min(max(options.index(text) + offset, 0), len(options) - 1)]
 
-    def __init__(self, processor, patch: int = 16, merge: int = 2):
-        self.processor, self.tokenizer = processor, processor.tokenizer
+
+class Collator:
+    """Rows of `reasoner.data` to a batch: input_ids, labels (completion only), loss_weights, pixel_values, grids.
+
+    `doubt`: share of evidence words that are shown misread to what follows them, while the label stays true. A model
+    that was only shown the truth believes its own misreadings.
+    """
+
+    def __init__(self, processor, patch: int = 16, merge: int = 2, doubt: float = 0.0):
+        self.processor, self.tokenizer, self.doubt = processor, processor.tokenizer, doubt
         self.patch, self.merge = patch, merge
         self._pieces: dict[str, list[int]] = {}
 
     def __call__(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
         encoded = [self.encode(row) for row in rows]
-        longest = max(len(ids) for ids, _ in encoded)
+        longest = max(len(ids) for ids, _, _ in encoded)
         shape = (len(rows), longest)
         input_ids = torch.full(shape, self.tokenizer.pad_token_id)
         labels, weights = torch.full(shape, IGNORED), torch.zeros(shape)
         mask = torch.zeros(shape, dtype=torch.long)
-        for i, (ids, weight) in enumerate(encoded):
+        for i, (ids, true, weight) in enumerate(encoded):
             input_ids[i, : len(ids)] = torch.tensor(ids)
+            labels[i, : len(ids)] = torch.tensor(true)
             mask[i, : len(ids)] = 1
             weights[i, : len(ids)] = torch.tensor(weight)
-        labels = torch.where(weights > 0, input_ids, labels)
+        labels = torch.where(weights > 0, labels, IGNORED)
         kinds = (input_ids == self.processor.image_token_id).long()
         batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "loss_weights": weights}
         return batch | {"mm_token_type_ids": kinds} | self.pixels([row["images"] for row in rows])
@@ -72,15 +88,20 @@ class Collator:
         grid = torch.tensor([[1, views.shape[2] // self.patch, views.shape[3] // self.patch]]).expand(len(views), 3)
         return {"pixel_values": patchify(views.float() / 127.5 - 1, self.patch, self.merge), "image_grid_thw": grid}
 
-    def encode(self, row: dict) -> tuple[list[int], list[float]]:
-        """Token ids of prompt and completion, and the loss weight of each."""
+    def encode(self, row: dict) -> tuple[list[int], list[int], list[float]]:
+        """Token ids of prompt and completion as shown, the true ones, and the loss weight of each."""
         ids = self.prompt_ids(row["prompt"], np.shape(row["images"])[:3])
-        weights = [0.0] * len(ids)
+        true, weights = list(ids), [0.0] * len(ids)
+        rng = random.Random(zlib.crc32(row["completion"].encode()))  # the row decides, so that a resumed run repeats it
         for segment in segments(Diagnosis.model_validate_json(row["completion"])):
-            piece = self._piece(segment.text)
-            ids = ids + piece
+            piece = shown = self._piece(segment.text)
+            if segment.path and segment.path.endswith(".evidence") and rng.random() < self.doubt:
+                wrong = self._piece(misread(segment.options, segment.text, rng))
+                shown = wrong if len(wrong) == len(piece) else piece
+            ids, true = ids + shown, true + piece
             weights += [weight_of(segment.path)] * len(piece)
-        return ids + [self.tokenizer.eos_token_id], weights + [SKELETON]
+        end = [self.tokenizer.eos_token_id]
+        return ids + end, true + end, weights + [SKELETON]
 
     def prompt_ids(self, prompt: str, shape: tuple[int, ...]) -> list[int]:
         """The chat up to the answer, each view's placeholder repeated for its tokens."""

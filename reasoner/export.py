@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from degradation.diagnosis import SCHEMA_VERSION, reasoning_order
-from prompts import Prompt
+from prompts import Prompt, load
 from reasoner.views import CROPS, SIDE
 
 CARD = "reasoner.json"
@@ -56,17 +56,29 @@ trained from scratch to diagnose: {", ".join(card["kinds"])}.
 Prompt: `{card["prompt"]}`, version {card["prompt_version"]}.
 It sees one overview of {card["views"]["side"]} px and {card["views"]["crops"]} native crops.
 
-Trained by `python -m reasoner.train`, seed {training.get("seed")}, on {training.get("samples", 0):,} damaged regions
+Trained by `python -m reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
 of clean photographs (folder `{training.get("photographs", "?")}`).
 BSDS500, if that is the folder, is free for non-commercial research and education.
 
-Held-out photographs, synthetic damage, late curriculum (mixtures), values said with the true text before them:
+Held-out photographs, synthetic damage, late curriculum (mixtures), diagnoses written freely:
 
 {table if rows else "not measured"}
 
 Limits: synthetic damage of these kinds only; one severity per picture and kind; sharpness differs between photographs,
 so weak blur is uncertain; it answers with a closed vocabulary and describes no objects.
 """
+
+
+def total(training: dict[str, Any]) -> int:
+    """Samples of this training and of those that its first weights came from."""
+    return training.get("samples", 0) + training.get("samples_before", 0)
+
+
+def samples_of(folder: Path | None) -> int:
+    """All samples that a weights folder says it was trained on; 0 for none."""
+    if folder is None or not (folder / CARD).is_file():
+        return 0
+    return total(json.loads((folder / CARD).read_text(encoding="utf-8")).get("training", {}))
 
 
 def _table_row(kind: str, values: dict[str, float | None]) -> str:
@@ -79,8 +91,7 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     from safetensors.torch import load_file
     from transformers import Qwen3VLForConditionalGeneration
 
-    from prompts import load
-    from reasoner.callbacks import METRICS, last_checkpoint, last_validation
+    from reasoner.callbacks import last_checkpoint
     from reasoner.processor import load_processor
 
     checkpoint = last_checkpoint(training)
@@ -92,9 +103,23 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     model.load_state_dict(load_file(str(checkpoint / EMA_FILE)), strict=False)
     samples = int(checkpoint.name.rsplit("-", 1)[1]) * settings["batch"]
+    return finish(model, load_processor(str(checkpoint)), folder, settings, samples)
+
+
+def finish(model, processor, folder: Path, settings: dict[str, Any], samples: int) -> Path:
+    """Validate weights as they will be used (if `settings["val"]` names photographs) and export them."""
+    from degradation.photographs import read_folder
+    from reasoner.reasoner import Reasoner
+    from reasoner.validate import decoded
+
     record = {"samples": samples, "seed": settings["seed"], "photographs": Path(settings["data"]).name}
-    record |= {"validation": last_validation(training / METRICS)}
-    return export(model, load_processor(str(checkpoint)), folder, load("diagnose_tuned"), record)
+    record["samples_before"] = samples_of(settings["init"] and Path(settings["init"]))
+    prompt = load("diagnose_tuned")
+    if settings["val"]:
+        card = {"prompt": prompt.name, "views": {"side": SIDE}}
+        photographs = list(read_folder(settings["val"]).values())
+        record["validation"] = decoded(Reasoner(model, processor, card, str(folder)), photographs)
+    return export(model, processor, folder, prompt, record)
 
 
 if __name__ == "__main__":

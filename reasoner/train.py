@@ -25,11 +25,11 @@ from trl import SFTConfig, SFTTrainer
 
 import prompts
 from degradation.photographs import read_folder
-from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, last_checkpoint, last_validation, trim
-from reasoner.collate import Collator
+from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, last_checkpoint, trim
+from reasoner.collate import MISREAD, Collator
 from reasoner.curves import curves
 from reasoner.data import Row, held_out, rows
-from reasoner.export import export
+from reasoner.export import finish
 from reasoner.model import new_model, tiny_config, use_linear_patches
 from reasoner.processor import build_processor, load_processor
 from reasoner.tokenizer import build_tokenizer
@@ -109,12 +109,12 @@ def trainer_of(
         total = 1 if args.init else args.samples  # weights that know single kinds go on with the late mixture
         yield from source(start) if source else rows(photographs, prompt, args.seed, total, start, args.batch)
 
-    collator, schedule = Collator(processor), cosine(optimizer, args.samples // args.batch, args.warmup)
+    collator, schedule = Collator(processor, doubt=MISREAD), cosine(optimizer, args.samples // args.batch, args.warmup)
     trainer = DiagnosisTrainer(
         model=model, args=settings(args), train_dataset=IterableDataset.from_generator(stream), data_collator=collator,
         processing_class=processor, optimizers=(optimizer, schedule),
     )  # fmt: skip
-    evaluate = _validation(args, model, collator, prompt, average)
+    evaluate = _validation(args, model, Collator(processor), prompt, average)
     metrics = Metrics(args.output, args.batch, report, evaluate, args.eval_every)
     trainer.remove_callback(PrinterCallback)
     for callback in (average, SaveByClock(args.save_seconds), metrics):
@@ -190,9 +190,7 @@ def main(argv: list[str] | None = None, source: Source | None = None, report: Re
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     average.swap()
     curves(args.output / METRICS, args.output / "curves.png")
-    record = {"samples": args.samples, "seed": args.seed, "photographs": args.data.name}
-    record |= {"validation": last_validation(args.output / METRICS)}
-    return export(trainer.model, trainer.processing_class, args.output / "weights", prompts.load(PROMPT), record)
+    return finish(trainer.model, trainer.processing_class, args.output / "weights", vars(args), args.samples)
 
 
 if __name__ == "__main__":

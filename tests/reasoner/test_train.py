@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from degradation.diagnosis import Diagnosis
+from degradation.kind import kinds
 from reasoner.collate import IGNORED, SKELETON, Collator
 from reasoner.data import EASY, damaged_batch, held_out, rows, stage_at
 from reasoner.validate import agreement, f1, summary
@@ -57,6 +58,17 @@ def test_only_the_answer_is_learned_and_values_weigh_more(processor) -> None:
     assert processor.tokenizer.decode(labels[answer]) == text + "<|im_end|>"
     assert (weights[answer] >= SKELETON).all() and (weights[~answer] == 0).all()
     assert set(weights.tolist()) >= {0.0, 1.0, 2.0}
+
+
+def test_evidence_is_shown_misread_and_learned_true(processor) -> None:
+    text = random_diagnosis(1).to_json()
+    row = {"images": np.zeros((3, 128, 128, 3), np.uint8), "prompt": "diagnose", "completion": text}
+    plain, doubting = Collator(processor)([row]), Collator(processor, doubt=1.0)([row])
+    assert torch.equal(plain["labels"], doubting["labels"])
+    wrong = (plain["input_ids"] != doubting["input_ids"]).nonzero()[:, 1]
+    evidence = {processor.tokenizer.encode(text)[0] for kind in kinds().values() for text in kind.measurement.texts}
+    assert 3 <= len(wrong) <= len(kinds())
+    assert all(int(plain["input_ids"][0, place]) in evidence for place in wrong)
 
 
 def arguments(folder, data, *more: str) -> list[str]:
