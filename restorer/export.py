@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from restorer.bridge import BridgeScheduler
@@ -24,7 +25,7 @@ A diffusion bridge from the degraded picture to the clean one, steered by a Diag
 """
 
 
-def export(network: RestorerNetwork, folder: str | Path, card: dict[str, object]) -> Path:
+def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, object]) -> Path:
     """Replace `folder` by the weights; the old ones stay until the new ones are complete."""
     folder = Path(folder)
     part = folder.with_name(folder.name + ".part")

@@ -1,8 +1,9 @@
 """Train the built-in restorer: `rnr train restorer --images DIR --out FOLDER`.
 
 The schedule runs by samples (counted in 64 px crops), not by time: crops of 64 px, then 128, a last tenth at 192; the
-loss is L1, for the last third the logarithm of each picture's squared error (which is PSNR). A checkpoint holds
-everything; a killed run resumes with `resume=True` and gives what an unbroken one gives.
+loss is L1, for the last third the logarithm of each picture's squared error (which is PSNR). From trained weights
+(`init`) it begins with the second of both. A checkpoint holds everything; a killed run resumes with `resume=True` and
+gives what an unbroken one gives.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ class Settings:
     ema: float = 0.999
     sigma: float = 0.1  # largest noise of the bridge in training
     one_step: float = 0.6  # share of pictures trained at t = 1
-    log_loss_from: float = 0.66
+    log_loss_from: float = 0.66  # share of the samples
+    first_crop: int = 64  # px: stages with smaller crops are skipped
     batch_factor: int = 1  # multiplies the batch (for a GPU)
     blind: bool = False  # a twin that is never told a diagnosis
     checkpoint_seconds: float = 120
@@ -76,8 +78,9 @@ class Trainer:
     def stage(self) -> tuple[int, int]:
         """Crop size and batch of the next step."""
         progress = self.samples / self.settings.samples
-        size, batch = next((size, batch) for until, size, batch in STAGES if progress < until)
-        return size, batch * self.settings.batch_factor
+        s = self.settings
+        size, batch = next((n, b) for until, n, b in STAGES if progress < until and n >= s.first_crop)
+        return size, batch * s.batch_factor
 
     def loss(self, pairs: Pairs, generator: torch.Generator) -> torch.Tensor:
         """Error of the estimate at a random time of the bridge."""
@@ -168,13 +171,17 @@ class Trainer:
             about = json.loads(file.metadata()["about"])
         tensors = load_file(str(path), device=self.device)
         self.samples, self.step = about["samples"], about["step"]
+        for name in ("first_crop", "log_loss_from"):  # how it began
+            setattr(self.settings, name, about["settings"].get(name, getattr(self.settings, name)))
         parameters = dict(self.network.named_parameters())
         with torch.no_grad():
             for name, p in parameters.items():
                 p.copy_(tensors[f"model.{name}"])
                 self.ema[name].copy_(tensors[f"ema.{name}"])
                 if f"exp_avg.{name}" in tensors:
-                    moments = {key: tensors[f"{key}.{name}"].clone() for key in ("exp_avg", "exp_avg_sq")}
+                    # Laid out as the parameter is: the fused optimiser goes by memory, not by index.
+                    keys = ("exp_avg", "exp_avg_sq")
+                    moments = {key: torch.empty_like(p).copy_(tensors[f"{key}.{name}"]) for key in keys}
                     self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
 
 
@@ -247,7 +254,9 @@ def train(
     from restorer.export import export
     from restorer.pipeline import RestorePipeline
 
-    settings, out = settings or Settings(), Path(out)
+    settings, out = replace(settings or Settings()), Path(out)
+    if init:
+        settings.first_crop, settings.log_loss_from = 128, 0.0
     torch.set_num_threads(settings.threads)
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, 12).values()) if val else []
@@ -266,10 +275,13 @@ def train(
         trainer.run(photographs, write, held_out)
     curves(out)
     figures = validate(trainer.smoothed(), held_out) if held_out else "no validation photographs were given"
+    command = f"rnr train restorer --images DIR --samples {settings.samples} --seed {settings.seed}"
+    command += f" --rate {settings.rate:g}" + " --init WEIGHTS" * bool(init) + " --confusion FILE" * bool(confusion)
+    before = ", from trained weights" * bool(init)
     card: dict[str, object] = {
         "data": f"{len(photographs)} photographs of `{Path(images).name}`; the licence of those photographs applies",
-        "training": f"{trainer.samples} crops (in units of 64x64), {trainer.step} steps",
-        "command": f"rnr train restorer --images DIR --samples {settings.samples} --seed {settings.seed}",
+        "training": f"{trainer.samples} crops (in units of 64x64), {trainer.step} steps{before}",
+        "command": command,
         "figures": figures,
     }
     return export(trainer.smoothed(), out / "weights", card)
@@ -293,7 +305,8 @@ def curves(out: Path) -> None:
     for name in checks[0]["validation"] if checks else ():
         right.plot([r["samples"] for r in checks], [r["validation"][name] for r in checks], label=name)
     right.set(title="validation PSNR, dB", xlabel="samples")
-    right.legend(fontsize=7)
+    if checks:
+        right.legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(out / "curves.png", dpi=110)
     pyplot.close(figure)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from PIL import Image
 
 from degradation.measure import psnr
 from restorer.condition import Layout
 from restorer.confusion import Confusion
 from restorer.data import draw_pairs
+from restorer.export import export
 from restorer.network import RestorerNetwork
 from restorer.train import Settings, Trainer, train
 
@@ -90,6 +92,19 @@ def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
     for (name, a), (_, b) in zip(unbroken.network.named_parameters(), resumed.network.named_parameters(), strict=True):
         assert torch.equal(a, b), name
     assert all(torch.equal(unbroken.ema[name], resumed.ema[name]) for name in unbroken.ema)
+
+
+def test_from_trained_weights_it_begins_with_large_crops_and_says_so(tmp_path):
+    Image.fromarray(PHOTOGRAPHS[0]).save(tmp_path / "a.png")
+    nothing = dict.fromkeys(("data", "training", "command", "figures"), "")
+    first = export(RestorerNetwork(**SMALL), tmp_path / "first", nothing)
+    settings = Settings(samples=16)
+    train(tmp_path, tmp_path / "out", settings, init=first)
+    after = Trainer(settings, tmp_path / "out", RestorerNetwork(**SMALL))
+    after.resume()
+    assert (after.settings.first_crop, after.settings.log_loss_from) == (128, 0.0)
+    assert (after.samples, after.step) == (16, 1), "one batch of four crops of 128 px"
+    assert "--init" in (tmp_path / "out" / "weights" / "README.md").read_text()
 
 
 def test_resuming_without_a_checkpoint_says_so(tmp_path):
