@@ -57,16 +57,17 @@ class Blur(Kind):
 
     def invert(self, image_BCHW, factors):
         """Wiener's filter for the nominal kernel; pictures too small for it stay as they are."""
-        border = [min(KERNEL - 1, side - 1) for side in image_BCHW.shape[:1:-1]]
-        padded = torch.nn.functional.pad(image_BCHW, [border[0], border[0], border[1], border[1]], mode="reflect")
-        height, width = padded.shape[-2:]
-        if min(height, width) < KERNEL:
+        height, width = image_BCHW.shape[-2:]
+        if 2 * min(height, width) < KERNEL:
             return image_BCHW
-        centred = torch.nn.functional.pad(point_spread(factors), (0, width - KERNEL, 0, height - KERNEL))
-        response = torch.fft.rfft2(centred.roll((-(KERNEL // 2), -(KERNEL // 2)), (1, 2)))[:, None]
+        # Mirrored to twice the size the picture is periodic: no seam that would ring.
+        mirrored = torch.cat([image_BCHW, image_BCHW.flip(-1)], -1)
+        mirrored = torch.cat([mirrored, mirrored.flip(-2)], -2)
+        spread = torch.nn.functional.pad(point_spread(factors), (0, 2 * width - KERNEL, 0, 2 * height - KERNEL))
+        response = torch.fft.rfft2(spread.roll((-(KERNEL // 2), -(KERNEL // 2)), (1, 2)))[:, None]
         wiener = response.conj() / (response.abs() ** 2 + NOISE_TO_SIGNAL)
-        sharp = torch.fft.irfft2(torch.fft.rfft2(padded) * wiener, s=(height, width))
-        return sharp[..., border[1] : height - border[1], border[0] : width - border[0]]
+        sharp = torch.fft.irfft2(torch.fft.rfft2(mirrored) * wiener, s=mirrored.shape[-2:])
+        return sharp[..., :height, :width]
 
     def measure(self, image_BCHW):
         y = luma(image_BCHW)

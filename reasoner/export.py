@@ -60,7 +60,8 @@ Trained by `python -m reasoner.train`, seed {training.get("seed")}, on {total(tr
 of clean photographs (folder `{training.get("photographs", "?")}`).
 BSDS500, if that is the folder, is free for non-commercial research and education.
 
-Held-out photographs, synthetic damage, late curriculum (mixtures), diagnoses written freely:
+Held-out photographs, synthetic damage, late curriculum (mixtures), diagnoses written freely
+(a severity that is not said counts as 0):
 
 {table if rows else "not measured"}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-MARGIN = 64  # px of context around a tile; beyond it the network hardly looks (see the tests)
+MARGIN = 128  # px of context around a tile; beyond it the network does not look (see the tests)
 BAND = 16  # px on each side of a seam over which two tiles blend
 
 

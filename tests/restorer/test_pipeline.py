@@ -39,7 +39,14 @@ def quality(result: np.ndarray, clean: torch.Tensor) -> float:
     return float(psnr(torch.from_numpy(result).permute(2, 0, 1)[None], clean))
 
 
-GAINS = {"noise": (45, 2), "haze": (60, 2), "rain": (70, 2), "low_light": (75, 2), "compression": (45, 0)}
+GAINS = {
+    "noise": (45, 2),
+    "haze": (60, 2),
+    "rain": (70, 2),
+    "blur": (45, 1),
+    "low_light": (75, 2),
+    "compression": (45, 0),
+}
 
 
 @pytest.mark.parametrize("kind", GAINS)
