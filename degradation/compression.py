@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from degradation._lazy import LazyModule
 from degradation.kind import Factor, Kind, Measurement, Words, choice, luma
+from degradation.shrinkage import shrink
 
 if TYPE_CHECKING:
     import cv2
@@ -15,6 +16,9 @@ else:
     torch, np, cv2 = LazyModule("torch"), LazyModule("numpy"), LazyModule("cv2")
 
 SUBSAMPLING = {"444": 0x111111, "422": 0x211111, "420": 0x221111}  # OpenCV's IMWRITE_JPEG_SAMPLING_FACTOR values
+
+
+MEAN_STEP = 118 / 9  # of the nine lowest frequencies in T.81's luma table
 
 
 class Compression(Kind):
@@ -52,6 +56,12 @@ class Compression(Kind):
         quality, subsampling = factors["quality"].round().int().tolist(), factors["subsampling"].int().tolist()
         saved = [save(*row) for row in zip(pictures, quality, subsampling, offset)]
         return torch.from_numpy(np.stack(saved)).permute(0, 3, 1, 2).to(image_BCHW) / 255
+
+    def invert(self, image_BCHW, factors):
+        """Shrinkage at the level of the quantiser's error (Foi, Katkovnik, Egiazarian, TIP 2007, eq. 15)."""
+        table = MEAN_STEP * quantiser_scale(factors["quality"])
+        sigma_B = 0.69**0.5 * table**0.65 / 255
+        return shrink(image_BCHW, sigma_B[:, None].expand(-1, 3))
 
     def measure(self, image_BCHW):
         y = luma(image_BCHW)

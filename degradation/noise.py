@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from degradation._lazy import LazyModule
 from degradation.kind import Factor, Kind, Measurement, Words, choice, column, luma
+from degradation.shrinkage import opponent_sigma, shrink
 
 if TYPE_CHECKING:
     import torch
@@ -13,6 +14,7 @@ else:
     torch = LazyModule("torch")
 
 TYPES = ("gaussian", "poisson", "shot_read")
+SHOT = (0.0, 1.0, 0.5)  # share of the variance that grows with the light
 
 
 class Noise(Kind):
@@ -49,13 +51,17 @@ class Noise(Kind):
         generator = self.generator(seed, image_BCHW.device)
         normal = torch.randn(image_BCHW.shape, generator=generator, device=image_BCHW.device)
         normal = torch.where(column(factors["colour"]) == 1, normal[:, :1], normal)
-        shot_share = torch.tensor([0.0, 1.0, 0.5], device=normal.device)[factors["type"].long()]
+        shot_share = torch.tensor(SHOT, device=normal.device)[factors["type"].long()]
         shot = column(shot_share) * 2 * image_BCHW.clamp(min=0)
         sigma = column(factors["sigma"]) / 255
         noise = sigma * (1 - column(shot_share) + shot).sqrt() * normal
         # Few photons are skewed: the next Cornish-Fisher term of a Poisson count.
         skew = sigma**2 * column((shot_share == 1).float()) * 2 * (normal**2 - 1) / 6
         return (image_BCHW + noise + skew).clamp(0, 1)
+
+    def invert(self, image_BCHW, factors):
+        sigma_B3 = opponent_sigma(factors["sigma"] / 255, factors["colour"] == 1)
+        return shrink(image_BCHW, sigma_B3, torch.tensor(SHOT, device=image_BCHW.device)[factors["type"].long()])
 
     def measure(self, image_BCHW):
         y = luma(image_BCHW)

@@ -22,11 +22,11 @@ def untrained(seed: int) -> Any:
     from reasoner.model import new_model, tiny_config
     from reasoner.processor import build_processor
     from reasoner.tokenizer import build_tokenizer
-    from reasoner.views import CROPS, SIDE
+    from reasoner.views import VIEWS
 
     prompt = "diagnose_tuned"
     tokenizer = build_tokenizer(extra=[prompts.load(prompt).text])
-    card = {"kinds": reasoning_order(), "prompt": prompt, "views": {"side": SIDE, "crops": CROPS}}
+    card = {"kinds": reasoning_order(), "prompt": prompt, "views": VIEWS}
     return Reasoner(new_model(tiny_config(tokenizer), seed), build_processor(tokenizer), card, f"random {seed}")
 
 

@@ -1,6 +1,6 @@
 """Training rows for the reasoner: an endless, seeded stream of damaged pictures with their true Diagnosis.
 
-A row is {images: uint8 (3, 128, 128, 3) views, prompt, completion}, what TRL's SFTTrainer takes. Rows are made a batch
+A row is {images: uint8 (4, 128, 128, 3) views, prompt, completion}, what TRL's SFTTrainer takes. Rows are made a batch
 at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on exactly where it was.
 """
 
@@ -13,6 +13,7 @@ from degradation._lazy import LazyModule
 from degradation.diagnosis import Diagnosis
 from degradation.photographs import random_crops
 from degradation.synthesize import Stage, degrade, draw_mixture, truths
+from reasoner.spectrum import with_spectrum
 from reasoner.views import views_of_batch
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def damaged_batch(
 
 def make_rows(image_BCHW: torch.Tensor, diagnoses: Sequence[Diagnosis], prompt: str) -> list[Row]:
     """Rows of any pictures (of one size, at least 128 px) whose diagnosis is known, restored ones too."""
-    views = (views_of_batch(image_BCHW) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
+    views = (with_spectrum(views_of_batch(image_BCHW)) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
     texts = [diagnosis.to_json() for diagnosis in diagnoses]
     return [{"images": view, "prompt": prompt, "completion": text} for view, text in zip(views, texts)]
 

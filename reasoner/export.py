@@ -16,7 +16,7 @@ import torch
 
 from degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from prompts import Prompt, load
-from reasoner.views import CROPS, SIDE
+from reasoner.views import VIEWS
 
 CARD = "reasoner.json"
 EMA_FILE = "ema.safetensors"  # the averaged weights in a checkpoint
@@ -33,7 +33,7 @@ def export(model, processor, folder: Path, prompt: Prompt, training: dict[str, A
         "kinds": reasoning_order(),
         "prompt": prompt.name,
         "prompt_version": prompt.version,
-        "views": {"side": SIDE, "crops": CROPS},
+        "views": VIEWS,
         "training": training or {},
     }
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
@@ -54,7 +54,7 @@ def model_card(card: dict[str, Any], model) -> str:
 Qwen3-VL (`Qwen3VLForConditionalGeneration`, unmodified) with {size:.1f} M parameters and its own byte-level tokenizer,
 trained from scratch to diagnose: {", ".join(card["kinds"])}.
 Prompt: `{card["prompt"]}`, version {card["prompt_version"]}.
-It sees one overview of {card["views"]["side"]} px and {card["views"]["crops"]} native crops.
+It sees one overview of {card["views"]["side"]} px, {card["views"]["crops"]} native crops and their spectrum.
 
 Trained by `python -m reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
 of clean photographs (folder `{training.get("photographs", "?")}`).
@@ -117,7 +117,7 @@ def finish(model, processor, folder: Path, settings: dict[str, Any], samples: in
     record["samples_before"] = samples_of(settings["init"] and Path(settings["init"]))
     prompt = load("diagnose_tuned")
     if settings["val"]:
-        card = {"prompt": prompt.name, "views": {"side": SIDE}}
+        card = {"prompt": prompt.name, "views": VIEWS}
         photographs = list(read_folder(settings["val"]).values())
         record["validation"] = decoded(Reasoner(model, processor, card, str(folder)), photographs)
     return export(model, processor, folder, prompt, record)

@@ -22,6 +22,7 @@ from reasoner.export import CARD
 from reasoner.grammar import program
 from reasoner.processor import load_processor
 from reasoner.severity import belief
+from reasoner.spectrum import with_spectrum
 from reasoner.views import CROPS, SIDE, as_uint8, views_of
 
 BUILT_IN = Path(__file__).parent / "weights"
@@ -125,7 +126,8 @@ class Reasoner:
     def views(self, picture_HWC: np.ndarray) -> np.ndarray:
         """uint8 (views, side, side, 3), in the size that the weights were trained on."""
         if "views" in self.card:
-            return views_of(picture_HWC, self.card["views"]["side"])
+            views = views_of(picture_HWC, self.card["views"]["side"])
+            return _with_spectrum(views) if self.card["views"].get("spectrum") else views
         shorter = min(picture_HWC.shape[:2]) // 32 * 32
         return views_of(picture_HWC, min(LARGE_SIDE, max(SIDE, shorter)))
 
@@ -133,6 +135,11 @@ class Reasoner:
         used = asdict(settings) | ({"forced": dict(forced)} if forced else {})
         prompt = {"prompt": self.prompt.name, "prompt_version": self.prompt.version}
         return {"model": self.name, "model_hash": self.model_hash, "settings": used, **prompt}
+
+
+def _with_spectrum(views: np.ndarray) -> np.ndarray:
+    seen = torch.from_numpy(views).permute(0, 3, 1, 2)[None] / 255
+    return (with_spectrum(seen)[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def _known(names: list[str], origin: str) -> list[str]:

@@ -1,16 +1,20 @@
 """Pictures of any size through a network in bounded memory: overlapping tiles, blended without seams.
 
 A tile is its core, a band in which it fades into its neighbours, and a margin that is computed and thrown away. All
-starts are multiples of the network's stride, so that a tile sees the same sampling grid as the whole picture.
+starts are multiples of the network's stride and of the denoiser's, so that a tile sees the same sampling grids as the
+whole picture.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional
+
+from degradation.shrinkage import STRIDE
 
 MARGIN = 128  # px of context around a tile; beyond it the network does not look (see the tests)
 BAND = 16  # px on each side of a seam over which two tiles blend
@@ -52,8 +56,11 @@ def pad_to_multiple(image_BCHW: torch.Tensor, multiple: int) -> torch.Tensor:
 def tiled(
     function: Callable[..., torch.Tensor], images_1CHW: list[torch.Tensor], tile: int, multiple: int
 ) -> torch.Tensor:
-    """function(*tiles) over the whole picture; `tile` (core side, px) is rounded up to the multiple."""
-    tile = max(tile, 2 * BAND) + -max(tile, 2 * BAND) % multiple
+    """function(*tiles) over the whole picture; `tile` (core side, px) is rounded up to the grids.
+
+    A tile's height and width are extended to the multiple.
+    """
+    tile = max(tile, 2 * BAND) + -max(tile, 2 * BAND) % math.lcm(multiple, STRIDE)
     height, width = images_1CHW[0].shape[-2:]
     result = torch.zeros(1, height, width, 3).permute(0, 3, 1, 2)  # as a picture's array lies: no copy afterwards
     for rows in spans(height, tile):

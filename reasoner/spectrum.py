@@ -1,0 +1,61 @@
+"""A picture of the statistics that patches do not show: how strong each spatial frequency is, as one more view.
+
+Noise, blur and the grid of a compressed file live in the second moments of the pixels. A large vision tower can learn
+to square and average; ours does it late and badly, so it is shown the result. Each quadrant is a map of 16 x 16 cells
+of 4 px, one per frequency of a 16 px block (orthonormal DCT-II, constant term in the upper left corner), its channels
+the power of luma, blue and red difference: the richest crop, the smoothest crop, the overview, and the lower quartile
+over the blocks of both crops, where texture counts little.
+Brightness is (log10(power + 0.1) + 1) / 6, power in squared 8-bit levels.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from degradation._lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+BLOCK = 16  # px
+FLOOR, DECADES = 0.1, 6
+YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JPEG's colour transform
+
+
+def with_spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
+    """The three views of `reasoner.views` and, as the fourth, their spectrum: (B, 4, 3, S, S)."""
+    return torch.cat([views_BVCHW, spectrum(views_BVCHW)[:, None]], 1)
+
+
+def spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
+    """(B, 3, S, S) in [0, 1] from views (B, 3, 3, S, S) in [0, 1]: overview, richest and smoothest crop.
+
+    S is a multiple of 32. The result is rounded to 8 bits.
+    """
+    side = views_BVCHW.shape[-1]
+    overview, rich, smooth = power(views_BVCHW).unbind(1)  # each (B, 3, blocks, 16, 16)
+    blocks = torch.cat([rich, smooth], 2)
+    quartile = blocks.kthvalue(blocks.shape[2] // 4, dim=2).values
+    maps = [rich.mean(2), smooth.mean(2), overview.mean(2), quartile]
+    rows = [torch.cat(maps[:2], -1), torch.cat(maps[2:], -1)]
+    shown = ((torch.log10(torch.cat(rows, -2) + FLOOR) + 1) / DECADES).clamp(0, 1)
+    enlarged = shown.repeat_interleave(side // (2 * BLOCK), -1).repeat_interleave(side // (2 * BLOCK), -2)
+    return (enlarged * 255).round() / 255
+
+
+def power(views_BVCHW: torch.Tensor) -> torch.Tensor:
+    """Squared DCT coefficients of luma and colour differences by block, (B, V, 3, blocks, 16, 16), in 8-bit levels."""
+    ycc = torch.einsum("kc,bvchw->bvkhw", torch.tensor(YCC), 255 * views_BVCHW)
+    blocks = ycc.unfold(3, BLOCK, BLOCK).unfold(4, BLOCK, BLOCK).flatten(3, 4)
+    return (dct() @ blocks @ dct().T) ** 2
+
+
+def dct(side: int = BLOCK) -> torch.Tensor:
+    """The orthonormal DCT-II as a matrix (side, side), one frequency a row."""
+    at = torch.arange(side)
+    matrix = torch.cos(math.pi / side * at[:, None] * (at + 0.5)) * math.sqrt(2 / side)
+    matrix[0] /= math.sqrt(2)
+    return matrix
