@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ A diffusion bridge from the degraded picture to the clean one, steered by a Diag
 {megabytes:.1f} MB in half precision. Kinds it knows: {kinds}.
 
 - **Data**: {data}
-- **Training**: {training}
+- **Training**: {samples:,} crops in units of 64x64, from weights that had seen {samples_before:,}
 - **Command**: `{command}`
 - **Figures** (PSNR in dB, one step, told the true diagnosis, centres of validation photographs; after each run by
   `rnr train restorer`): {figures}
@@ -25,8 +26,21 @@ A diffusion bridge from the degraded picture to the clean one, steered by a Diag
 """
 
 
+RECORD = "training.json"
+
+
+def samples_of(folder: str | Path) -> int:
+    """All crops that a weights folder says it was trained on; 0 where it says nothing."""
+    path = Path(folder) / RECORD
+    record = json.loads(path.read_text()) if path.is_file() else {}
+    return record.get("samples", 0) + record.get("samples_before", 0)
+
+
 def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, object]) -> Path:
-    """Replace `folder` by the weights; the old ones stay until the new ones are complete."""
+    """Replace `folder` by the weights; the old ones stay until the new ones are complete.
+
+    `card`: data, samples, samples_before (64 px crops of this training and before it), command, figures.
+    """
     folder = Path(folder)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -39,6 +53,7 @@ def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, obje
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
     kinds = ", ".join(network.layout.factors)
     (part / "README.md").write_text(CARD.format(parameters=parameters, megabytes=size, kinds=kinds, **card))
+    (part / RECORD).write_text(json.dumps(dict(card), indent=1) + "\n")
     if folder.exists():
         shutil.rmtree(folder)
     part.rename(folder)

@@ -2,8 +2,8 @@
 
 Each kind that is told (`Condition`) is inverted by its own `Kind.invert`, the last formed first, as far as it is
 believed. The main factor follows from the severity, because severity is what a reasoner reads best and what people
-edit; the other factors are taken as told, or at the middle of their range. Noise comes out amplified and depth is not
-known: the network decides, pixel by pixel, how much of it to take.
+edit; the other factors are taken as told, or at the middle of their range. Rain is not undone, depth is not known, what
+is left of the noise comes out amplified: the network decides, pixel by pixel, how much of it to take.
 """
 
 from __future__ import annotations

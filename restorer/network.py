@@ -4,8 +4,8 @@ steered by condition tokens through feature-wise scale and shift.
 Differences from the paper: per-pixel layer norm and no channel attention, so that a tile gives what the whole picture
 gives; what is global comes from one set of tokens (findings, scene, quality, task, time, a 64 px thumbnail of the whole
 picture and its quantiles), shared by all tiles. A third input is the picture as physics would undo it (`inversion`).
-The output is (x + m (inverted - x) + r) exp(g) + o with m, r, g, o from the head: zero weights mean identity, and
-relighting or dehazing is a gain and an offset, as in the physics.
+The output is (x + m (inverted - x) + r) exp(g) + o with m, r, g, o from the head: relighting or dehazing is a gain and
+an offset, as in the physics. A new network gives `inverted` (m = 1, the rest 0) and learns where that is wrong.
 
 Shapes: image_BCHW in [0, 1]; t is (B,); tokens_BTD.
 """
@@ -159,6 +159,7 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.mix = nn.Linear(condition, 3)
         zero(self.head)
         zero(self.mix)
+        nn.init.ones_(self.mix.bias)
 
     @property
     def multiple(self) -> int:

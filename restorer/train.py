@@ -251,7 +251,7 @@ def train(
     `report` gets every row that also goes to `out`/metrics.jsonl.
     """
     from degradation.photographs import read_folder
-    from restorer.export import export
+    from restorer.export import export, samples_of
     from restorer.pipeline import RestorePipeline
 
     settings, out = replace(settings or Settings()), Path(out)
@@ -277,10 +277,10 @@ def train(
     figures = validate(trainer.smoothed(), held_out) if held_out else "no validation photographs were given"
     command = f"rnr train restorer --images DIR --samples {settings.samples} --seed {settings.seed}"
     command += f" --rate {settings.rate:g}" + " --init WEIGHTS" * bool(init) + " --confusion FILE" * bool(confusion)
-    before = ", from trained weights" * bool(init)
     card: dict[str, object] = {
         "data": f"{len(photographs)} photographs of `{Path(images).name}`; the licence of those photographs applies",
-        "training": f"{trainer.samples} crops (in units of 64x64), {trainer.step} steps{before}",
+        "samples": trainer.samples,
+        "samples_before": samples_of(init) if init else 0,
         "command": command,
         "figures": figures,
     }

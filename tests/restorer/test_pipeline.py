@@ -122,7 +122,8 @@ def test_tiled_equals_whole(pipe):
 
 
 def test_save_and_load_give_the_same_picture(pipe, tmp_path):
-    folder = export(pipe.network, tmp_path / "w", {"data": "d", "training": "t", "command": "c", "figures": "f"})
+    card = {"data": "d", "samples": 1, "samples_before": 0, "command": "c", "figures": "f"}
+    folder = export(pipe.network, tmp_path / "w", card)
     again = RestorePipeline.from_pretrained(folder)
     _, degraded, diagnosis, _ = damaged({"rain": 60}, size=64)
     x = pixels(degraded)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import png  # type: ignore[import-untyped]
 import pytest
+import skimage.data
 from PIL import Image
 
 from degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
 from rnr.core import Models
 from rnr.pictures import Picture, write_picture
 
+Array = np.ndarray[Any, np.dtype[Any]]
 CHECKOUT = Path(__file__).parents[2]
 HEAVY = ("torch", "transformers", "diffusers", "numpy", "PIL", "cv2")
 
@@ -76,6 +81,40 @@ def fill(folder: Path, crop: np.ndarray) -> None:
     (folder / "empty.png").touch()
     (folder / "text.jpg").write_text("no picture")
     (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:9000])
+
+
+@pytest.fixture(scope="session")
+def photo() -> Array:
+    return np.ascontiguousarray(skimage.data.astronaut()[100:180, 150:270])  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="session")
+def photo16(photo: Array) -> Array:
+    """All 16 bits in use: a reader that goes through 8 bits cannot return these values."""
+    return (photo.astype(np.uint16) * 256 + np.random.default_rng(0).integers(0, 256, photo.shape)).astype(np.uint16)
+
+
+@pytest.fixture(scope="session")
+def alpha() -> Array:
+    return np.ascontiguousarray(skimage.data.chelsea()[:80, :120, 0])  # type: ignore[no-untyped-call]
+
+
+def png16(path: Path, samples: Array, **options: Any) -> Path:
+    channels = 1 if samples.ndim == 2 else samples.shape[2]
+    height, width = samples.shape[:2]
+    writer = png.Writer(width, height, bitdepth=16, greyscale=channels < 3, alpha=channels in (2, 4), **options)
+    with path.open("wb") as file:
+        writer.write(file, samples.reshape(height, -1))
+    return path
+
+
+def oriented(image: Image.Image, orientation: int) -> Image.Image:
+    image.getexif()[0x0112] = orientation
+    return image
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 @dataclass
