@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from degradation._lazy import LazyModule
 from degradation.kind import Factor, Kind, Measurement, Words, column, luma, uniform
+from degradation.shrinkage import opponent_sigma, shrink
 
 if TYPE_CHECKING:
     import torch
@@ -49,6 +50,9 @@ class LowLight(Kind):
         return (dark + column(factors["noise"]) / 255 * (0.5 + 5 * dark).sqrt() * normal).clamp(0, 1)
 
     def invert(self, image_BCHW, factors):
+        # The noise of `apply`, as a part that is constant and one that grows with the light.
+        sigma_B3 = opponent_sigma(3**0.5 * factors["noise"] / 255, torch.zeros_like(factors["noise"]) > 0)
+        image_BCHW = shrink(image_BCHW, sigma_B3, torch.full_like(factors["noise"], 5 / 6))
         return (image_BCHW.clamp(min=0) / column(factors["exposure"])) ** (1 / column(factors["gamma"]))
 
     def measure(self, image_BCHW):

@@ -13,6 +13,7 @@ else:
     torch = LazyModule("torch")
 
 KERNEL = 61  # px, longest streak
+ACROSS, ALONG = 5, 4  # px on each side: more than a streak is wide, less than it is long
 
 
 class Rain(Kind):
@@ -57,10 +58,38 @@ class Rain(Kind):
         light = column(factors["brightness"]) * streaks
         return (image_BCHW + light * (1 - mix * image_BCHW)).clamp(0, 1)
 
+    def invert(self, image_BCHW, factors):
+        """What is bright, thin and long in the told direction is taken away: two openings, across and along."""
+        darkest = image_BCHW.amin(1, keepdim=True)  # a streak adds to all channels
+        level = torch.zeros_like(factors["angle"])
+        thin = darkest - opening(darkest, level, rows=False, reach=ACROSS)
+        slope = torch.tan(torch.deg2rad(factors["angle"]))
+        return image_BCHW - opening(thin, slope, rows=True, reach=ALONG)
+
     def measure(self, image_BCHW):
         y = luma(image_BCHW)
         opened = dilate(-dilate(-y))
         return 1000 * (y - opened).mean((1, 2, 3))
+
+
+def opening(y_B1HW, slope_B, rows, reach):
+    """Opening by a segment of 2 * reach + 1 px: along x, or along y with `slope` px to the right for each px down."""
+
+    def shifted(y):
+        height, width = y.shape[-2:]
+        far = 0 if not rows else reach * 2  # slopes of up to 63 degrees
+        side, end = (far, reach) if rows else (reach, 0)
+        padded = torch.nn.functional.pad(y, (side, side, end, end), mode="replicate")
+        columns = torch.arange(width, device=y.device) + side
+        for step in range(-reach, reach + 1):
+            if rows:
+                index = columns + (step * slope_B).round().long().clamp(-far, far).view(-1, 1, 1, 1)
+                yield padded.narrow(2, reach + step, height).gather(3, index.expand(-1, -1, height, -1))
+            else:
+                yield padded.narrow(3, reach + step, width)
+
+    eroded = torch.stack(list(shifted(y_B1HW))).amin(0)
+    return torch.stack(list(shifted(eroded))).amax(0)
 
 
 def dilate(y_B1HW):

@@ -112,14 +112,14 @@ def tell(
 
 
 def _told_factors(name: str, mixture: Mixture, believed: torch.Tensor, generator: torch.Generator) -> dict:
-    """True factors, or factors as a reasoner reads them: off by a few percent of their range, sometimes unknown."""
+    """True factors, or factors as a reasoner reads them: off by some of their range, sometimes unknown."""
     told = {}
     for factor, value in mixture.factors(name).items():
         spec = kinds()[name].factor(factor)
         draw = torch.rand(2, len(value), generator=generator, device=value.device)
-        wrong = torch.randn(len(value), generator=generator, device=value.device) * 0.08 * (spec.high - spec.low)
+        wrong = torch.randn(len(value), generator=generator, device=value.device) * 0.15 * (spec.high - spec.low)
         if spec.choices:
-            off = torch.where(draw[0] < 0.15, (draw[1] * len(spec.choices)).long(), value.long()).float()
+            off = torch.where(draw[0] < 0.3, (draw[1] * len(spec.choices)).long(), value.long()).float()
         else:
             off = (value + wrong).clamp(spec.low, spec.high)
         unknown = draw[1] < torch.where(believed, 0.05, 0.25)
