@@ -292,14 +292,13 @@ def test_the_jpeg_grid_starts_anywhere(clean: torch.Tensor) -> None:
     assert len(phases) > 3
 
 
-@pytest.mark.parametrize("name", ["blur", "haze", "low_light"])
-def test_true_factors_undo_most_of_what_physics_can_undo(name: str, clean: torch.Tensor) -> None:
-    kind = kind_named(name)
+@every_kind
+def test_true_factors_undo_much_of_the_damage(kind: Kind, clean: torch.Tensor) -> None:
     factors = drawn(kind, 50, len(clean), seed=2)
     degraded = (kind.apply(clean, factors, 3) * 255).round() / 255
     restored = kind.invert(degraded, factors).clamp(0, 1)
     gain = psnr(restored, clean) - psnr(degraded, clean)
-    assert (gain > 0).all() and gain.mean() > 1
+    assert (gain > 0).all() and gain.mean() > (0.3 if kind.name == "compression" else 1)  # dB
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 200), (49, 30)])
