@@ -19,7 +19,7 @@ else:
 
 IGNORED = -100
 SKELETON = 0.1  # weight of text that is not chosen: learned soon, and it must not drown the values
-MISREAD = 0.35  # share of evidence words that are shown wrong in training
+MISREAD = 0.2  # share of evidence words that are shown wrong in training: about as many as are misread in use
 WEIGHTS = {"severity": 2.0, "present": 2.0, "evidence": 1.0, "technical": 1.0}
 OTHER = 0.5  # scene and factors
 

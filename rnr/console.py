@@ -116,21 +116,20 @@ def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
     from rich.table import Table
 
     from degradation.kind import kinds
-    from rnr.thoughts import percent, reading
+    from rnr.thoughts import reading
 
-    caption = "expected severity 0-100 (probability); bold: held present"
+    caption = "expected severity 0-100; bold: held present; one picture alone is told in detail"
     table = Table(caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("Picture", overflow="fold", min_width=12)
     table.add_column("Quality", justify="right")
     for kind in kinds().values():
-        table.add_column(kind.words.title.capitalize(), justify="right")
+        table.add_column(kind.words.title.capitalize(), justify="right", no_wrap=True)
     for name, record in rows:
         quality = record.diagnosis.quality.technical if record.diagnosis else None
         cells = [Text(name), Text("–" if quality is None else str(quality))]
         for kind_name in kinds():
-            seen, belief = reading(record, kind_name), record.beliefs.get(kind_name)
-            sure = f" ({percent(belief.probability)})" if belief and seen.severity is not None else ""
-            text = seen.words if seen.severity is None else seen.number + sure
+            seen = reading(record, kind_name)
+            text = seen.words if seen.severity is None else seen.number
             cells.append(Text(text, "bold" if seen.state == "present" else "dim"))
         table.add_row(*cells)
     return table
