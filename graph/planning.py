@@ -1,0 +1,59 @@
+"""What to do next, as a pure function of the state: the same state, the same step.
+
+one-pass: everything that was found, at once, once. stepwise: one kind at a time in the planned order, planned anew after
+each look. auto: one pass; where damage remains, or the pass was taken back, stepwise from there. A kind is not tried
+twice on the same picture and not accepted more than twice, so a run ends by itself, budgets or not.
+"""
+
+from __future__ import annotations
+
+from graph.judging import total
+from graph.state import AgentState, Look, Proposal, Step, Strategy
+
+REMAINS = 25.0  # severity points in sum below which auto leaves it at one pass
+TWICE = 2
+
+
+def propose(state: AgentState, strategy: Strategy) -> Proposal | str:
+    """The next step, or why there is none."""
+    best, steps = state["best"], state["steps"]
+    if not best["present"]:
+        return "no damage found" if not steps else "no damage is left that the judge can see"
+    first_pass = strategy != "stepwise" and not steps
+    if first_pass:
+        kinds = _ordered(state)
+        why = "everything that was found, at once"
+        return _proposal(steps, "one-pass", kinds, why) if kinds else "nothing of what was to be removed was found"
+    if strategy == "one-pass":
+        return "one pass was made"
+    if strategy == "auto" and steps[0]["decision"] == "accepted" and total(best, best["present"]) < REMAINS:
+        return f"little damage is left: {total(best, best['present']):.0f}"
+    open_kinds = [kind for kind in _ordered(state) if not _spent(kind, best, steps)]
+    if not open_kinds:
+        return "every kind that is left was tried" if steps else "nothing of what was to be removed was found"
+    return _proposal(steps, "stepwise", open_kinds[:1], _why(open_kinds, steps))
+
+
+def _ordered(state: AgentState) -> list[str]:
+    """Kinds to remove from the best picture, in order: as asked for, or as diagnosed."""
+    best = state["best"]
+    planned = [*best["plan"], *(kind for kind in best["present"] if kind not in best["plan"])]
+    return [kind for kind in state.get("order") or planned if kind in best["present"]]
+
+
+def _spent(kind: str, best: Look, steps: list[Step]) -> bool:
+    mine = [step for step in steps if step["proposal"]["kinds"] == [kind]]
+    here = best["picture"]["sha256"]
+    in_vain = any(s["start"]["picture"]["sha256"] == here and s["decision"] != "accepted" for s in mine)
+    return in_vain or sum(step["decision"] == "accepted" for step in mine) >= TWICE
+
+
+def _proposal(steps: list[Step], strategy: Strategy, kinds: list[str], why: str) -> Proposal:
+    return Proposal(number=len(steps) + 1, strategy=strategy, kinds=kinds, why=why)
+
+
+def _why(open_kinds: list[str], steps: list[Step]) -> str:
+    if steps and steps[-1]["decision"] != "accepted":
+        return f"another way, since the last step was {steps[-1]['decision']}"
+    rest = ", ".join(kind.replace("_", " ") for kind in open_kinds[1:])
+    return f"first in the plan; then {rest}" if rest else "the only kind left"

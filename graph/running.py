@@ -1,0 +1,118 @@
+"""One picture, one thread: start it, or go on with it where it was; events go to a callback, questions to another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.types import Command
+
+from graph.context import Context
+from graph.state import AgentInput, AgentState, Answer, Look, Question, Step, ThreadError, check_version
+from graph.store import ImageRef
+
+Event = Mapping[str, Any]
+
+
+@dataclass
+class Run:
+    """A thread as it stands. `question` is not None where it waits for a person."""
+
+    thread: str
+    state: AgentState
+    question: Question | None = None
+
+    @property
+    def status(self) -> str:
+        return "waiting" if self.question else self.state.get("status", "cut off")
+
+    @property
+    def reason(self) -> str:
+        return self.state.get("reason", "")
+
+    @property
+    def first(self) -> Look | None:
+        return self.state.get("first")
+
+    @property
+    def best(self) -> Look | None:
+        """None where not even the first diagnosis could be made: the picture is then as it came."""
+        return self.state.get("best")
+
+    @property
+    def picture(self) -> ImageRef:
+        """The result: the best picture so far."""
+        return self.best["picture"] if self.best else self.state["picture"]  # type: ignore[return-value]
+
+    @property
+    def steps(self) -> list[Step]:
+        return self.state.get("steps", [])
+
+
+def run_agent(
+    agent: Any,
+    context: Context,
+    thread: str,
+    picture: ImageRef,
+    order: Sequence[str] = (),
+    answer: Callable[[Question], Answer] | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> Run:
+    """Run `agent` (of `build_graph` with a checkpointer) on a picture of the store until it ends or needs an answer.
+
+    A thread that is known goes on where it was; one that has ended is returned as it is, unless it failed: then it is
+    tried again (finished work is in the store). Raises ThreadError for a thread of another picture or release.
+    """
+    held = _snapshot(agent, thread)
+    if held is not None and held.state["picture"] != picture:
+        raise ThreadError(f"thread {thread!r} belongs to another picture; use another thread id")
+    begin = AgentInput(picture=picture, order=list(order))
+    if held is None or held.status == "failed":
+        return _drive(agent, context, thread, begin, answer, on_event)
+    if held.status in ("done", "stopped"):
+        return held
+    return _drive(agent, context, thread, _resumption(held, answer), answer, on_event) if _can(held, answer) else held
+
+
+def run_of(agent: Any, thread: str) -> Run:
+    """A thread as it stands. Raises ThreadError for one that is not known."""
+    held = _snapshot(agent, thread)
+    if held is None:
+        raise ThreadError(f"there is no thread {thread!r} in this database; check the id, or start it with a picture")
+    return held
+
+
+def _can(held: Run, answer: Callable[[Question], Answer] | None) -> bool:
+    return held.question is None or answer is not None
+
+
+def _resumption(held: Run, answer: Callable[[Question], Answer] | None) -> Any:
+    if held.question is None or answer is None:
+        return None
+    return Command(resume=answer(held.question).model_dump())
+
+
+def _drive(agent: Any, context: Context, thread: str, begin: Any, answer: Any, on_event: Any) -> Run:
+    while True:
+        stream = agent.stream(begin, _config(thread), context=context, stream_mode="custom", durability="sync")
+        for event in stream:
+            on_event({"thread": thread, **event})
+        held = run_of(agent, thread)
+        if held.question is None or answer is None:
+            return held
+        begin = _resumption(held, answer)
+
+
+def _config(thread: str) -> dict[str, Any]:
+    return {"configurable": {"thread_id": thread}, "recursion_limit": 500}
+
+
+def _snapshot(agent: Any, thread: str) -> Run | None:
+    snapshot = agent.get_state(_config(thread))
+    if not snapshot.values:
+        return None
+    state: AgentState = snapshot.values
+    check_version(state)
+    asked = [interrupt.value for interrupt in snapshot.interrupts]
+    return Run(thread, state, asked[0] if asked else None)
