@@ -71,20 +71,10 @@ class Batch:
         except SetupError:
             raise
         except Exception as error:
-            problem = self._problem(job, error)
+            problem = problem_of(job.source, error, self.options.with_traceback)
             complain(problem)
             meter.done()
             return Entry(printable(job.source), "failed", problem=problem.problem, remedy=problem.remedy)
-
-    def _problem(self, job: Job, error: Exception) -> PictureError:
-        if isinstance(error, PictureError):
-            return error
-        if self.options.with_traceback:
-            err.print("".join(traceback.format_exception(error)), markup=False)
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            return PictureError(job.source, "not enough memory to restore it", "make it smaller, close other programs")
-        problem = f"unexpected {type(error).__name__}: {error}"
-        return PictureError(job.source, problem, "run again with --traceback and report what it shows")
 
     def _restore(self, job: Job, tell: Callable[[str], None]) -> Entry:
         tell("reading")
@@ -175,6 +165,18 @@ class Batch:
             path = self.out / f"report-{count}.html"
         write_text(path, render([*self.entries, *failed], self.interrupted))
         return path
+
+
+def problem_of(source: Path, error: Exception, with_traceback: bool = False) -> PictureError:
+    """Any error as one that names the picture and says what to do."""
+    if isinstance(error, PictureError):
+        return error
+    if with_traceback:
+        err.print("".join(traceback.format_exception(error)), markup=False)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return PictureError(source, "not enough memory to restore it", "make it smaller, close other programs")
+    problem = f"unexpected {type(error).__name__}: {error}"
+    return PictureError(source, problem, "run again with --traceback and report what it shows")
 
 
 def _line(name: str, entry: Entry, how_long: str) -> Text:
