@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -96,12 +97,26 @@ def _resumption(held: Run, answer: Callable[[Question], Answer] | None) -> Any:
 def _drive(agent: Any, context: Context, thread: str, begin: Any, answer: Any, on_event: Any) -> Run:
     while True:
         stream = agent.stream(begin, _config(thread), context=context, stream_mode="custom", durability="sync")
-        for event in stream:
-            on_event({"thread": thread, **event})
+        try:
+            for event in stream:
+                on_event({"thread": thread, **event})
+        except sqlite3.Error as error:  # the database itself: no node can write its end
+            return _unwritten(agent, thread, begin, error)
         held = run_of(agent, thread)
         if held.question is None or answer is None:
             return held
         begin = _resumption(held, answer)
+
+
+def _unwritten(agent: Any, thread: str, begin: Any, error: Exception) -> Run:
+    """What the database still tells of a thread that it could not take."""
+    try:
+        held = _snapshot(agent, thread)
+    except sqlite3.Error:
+        held = None
+    state: AgentState = {**(held.state if held else begin)}  # type: ignore[typeddict-item]
+    state |= {"status": "failed", "reason": f"the thread cannot be written ({error}); free some space and run it again"}
+    return Run(thread, state)
 
 
 def _config(thread: str) -> dict[str, Any]:
