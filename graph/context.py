@@ -15,7 +15,7 @@ STEPS = range(1, 33)
 CANDIDATES = range(1, 9)
 MORE_STEPS = 4  # of the restorer, for the candidates after the first
 _locks: WeakKeyDictionary[object, threading.Lock] = WeakKeyDictionary()
-_guard = threading.Lock()
+_register, _guard = threading.Lock(), threading.Lock()
 
 
 @dataclass
@@ -79,12 +79,17 @@ class Context:
 
 def lock_of(model: Any) -> threading.Lock:
     """Models keep state while they run (a scheduler's times): one picture at a time in each."""
-    with _guard:
+    with _register:
         return _locks.setdefault(model, threading.Lock())
 
 
-@lru_cache(maxsize=4)
 def _load(what: str, name: str) -> Any:
+    with _guard:  # transformers cannot load two models at the same time
+        return _loaded(what, name)
+
+
+@lru_cache(maxsize=4)
+def _loaded(what: str, name: str) -> Any:
     if what == "reasoner":
         from reasoner import Reasoner
 

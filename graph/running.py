@@ -14,6 +14,7 @@ from graph.state import AgentInput, AgentState, Answer, Look, Question, Step, Th
 from graph.store import ImageRef
 
 Event = Mapping[str, Any]
+Ask = Callable[[Question], Answer | None]  # None: no answer now, the thread waits
 
 
 @dataclass
@@ -57,7 +58,7 @@ def run_agent(
     thread: str,
     picture: ImageRef,
     order: Sequence[str] = (),
-    answer: Callable[[Question], Answer] | None = None,
+    answer: Ask | None = None,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> Run:
     """Run `agent` (of `build_graph` with a checkpointer) on a picture of the store until it ends or needs an answer.
@@ -73,7 +74,9 @@ def run_agent(
         return _drive(agent, context, thread, begin, answer, on_event)
     if held.status in ("done", "stopped"):
         return held
-    return _drive(agent, context, thread, _resumption(held, answer), answer, on_event) if _can(held, answer) else held
+    if held.question is None:
+        return _drive(agent, context, thread, None, answer, on_event)
+    return _answered(agent, context, held, answer, on_event)
 
 
 def run_of(agent: Any, thread: str) -> Run:
@@ -84,28 +87,22 @@ def run_of(agent: Any, thread: str) -> Run:
     return held
 
 
-def _can(held: Run, answer: Callable[[Question], Answer] | None) -> bool:
-    return held.question is None or answer is not None
-
-
-def _resumption(held: Run, answer: Callable[[Question], Answer] | None) -> Any:
-    if held.question is None or answer is None:
-        return None
-    return Command(resume=answer(held.question).model_dump())
-
-
-def _drive(agent: Any, context: Context, thread: str, begin: Any, answer: Any, on_event: Any) -> Run:
-    while True:
+def _drive(agent: Any, context: Context, thread: str, begin: Any, answer: Ask | None, on_event: Any) -> Run:
+    try:
         stream = agent.stream(begin, _config(thread), context=context, stream_mode="custom", durability="sync")
-        try:
-            for event in stream:
-                on_event({"thread": thread, **event})
-        except sqlite3.Error as error:  # the database itself: no node can write its end
-            return _unwritten(agent, thread, begin, error)
-        held = run_of(agent, thread)
-        if held.question is None or answer is None:
-            return held
-        begin = _resumption(held, answer)
+        for event in stream:
+            on_event({"thread": thread, **event})
+    except sqlite3.Error as error:  # the database itself: no node can write its end
+        return _unwritten(agent, thread, begin, error)
+    return _answered(agent, context, run_of(agent, thread), answer, on_event)
+
+
+def _answered(agent: Any, context: Context, held: Run, answer: Ask | None, on_event: Any) -> Run:
+    """Go on with what a person says, as long as there are questions and answers."""
+    said = answer(held.question) if answer and held.question else None
+    if said is None:
+        return held
+    return _drive(agent, context, held.thread, Command(resume=said.model_dump()), answer, on_event)
 
 
 def _unwritten(agent: Any, thread: str, begin: Any, error: Exception) -> Run:
@@ -114,7 +111,7 @@ def _unwritten(agent: Any, thread: str, begin: Any, error: Exception) -> Run:
         held = _snapshot(agent, thread)
     except sqlite3.Error:
         held = None
-    state: AgentState = {**(held.state if held else begin)}  # type: ignore[typeddict-item]
+    state: AgentState = {**held.state} if held else {**begin}  # type: ignore[typeddict-item]
     state |= {"status": "failed", "reason": f"the thread cannot be written ({error}); free some space and run it again"}
     return Run(thread, state)
 

@@ -38,7 +38,7 @@ def agent(
     seconds: float = 600.0,
     candidates: int = 1,
     seed: int = 0,
-    answer: Callable[[Question], Answer] | None = None,
+    answer: Callable[[Question], Answer | None] | None = None,
     on_event: Callable[[Any], None] = lambda event: None,
     reasoner: str = BUILT_IN,
     restorer: str = BUILT_IN,

@@ -43,7 +43,7 @@ class AgentBatch:
 
     def __post_init__(self) -> None:
         self._own = threading.local()
-        self._stop = threading.Event()
+        self._stop, self._loading = threading.Event(), threading.Lock()
 
     def count(self, status: str) -> int:
         return sum(entry.status == status for entry in self.entries)
@@ -113,7 +113,9 @@ class AgentBatch:
         if self.workers == 1:
             return self.models
         if not hasattr(self._own, "models"):
-            self._own.models = Models(*self.models.names, self.models.device_wanted)
+            with self._loading:  # transformers cannot load two models at the same time
+                self._own.models = Models(*self.models.names, self.models.device_wanted)
+                self._own.models.load()
         return self._own.models
 
     def _asked(self) -> dict[str, Any]:

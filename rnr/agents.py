@@ -79,7 +79,7 @@ class Desk:
         models: Models,
         picture: Picture,
         name: str,
-        answer: Callable[[Question], Answer] | None = None,
+        answer: Callable[[Question], Answer | None] | None = None,
         on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
     ) -> Run:
         """Go as far as it goes. Raises ThreadError, or what the database says when it cannot be used."""

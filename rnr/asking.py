@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import TYPE_CHECKING
 
-import click
+import typer
 from rich.text import Text
 
 from rnr.console import err
@@ -13,12 +14,21 @@ from rnr.console import err
 if TYPE_CHECKING:
     from graph import Answer, Question
 
-KEYS = {"a": "approve", "p": "plan", "d": "diagnosis", "r": "reject", "s": "stop"}
+KEYS = {"a": "approve", "r": "reject", "s": "stop"}
 CHOICES = "[a]pprove  edit [p]lan  edit [d]iagnosis  [r]eject this step  [s]top"
 
 
-def ask(question: Question) -> Answer:
-    """Show the step, read an answer. Raises click.Abort at the end of the input: the run then waits where it is."""
+def ask(question: Question) -> Answer | None:
+    """Show the step, read an answer. None where the input ends: the run then waits. Ctrl-C is KeyboardInterrupt."""
+    try:
+        return _answer(question)
+    except typer.Abort:
+        if sys.stdin.isatty():
+            raise KeyboardInterrupt from None
+        return None
+
+
+def _answer(question: Question) -> Answer:
     from graph import Answer
 
     proposal = question["proposal"]
@@ -27,25 +37,27 @@ def ask(question: Question) -> Answer:
     err.print(Text(_found(question), "dim"))
     if question["problem"]:
         err.print(Text(question["problem"], "yellow"))
-    key = click.prompt(CHOICES, type=click.Choice(list(KEYS)), default="a", show_choices=False, err=True)
+    key = typer.prompt(CHOICES, default="a", err=True).strip().lower()[:1]
     if key == "p":
-        text = click.prompt("kinds to remove, in order", default=",".join(proposal["kinds"]), err=True)
+        text = typer.prompt("kinds to remove, in order", default=",".join(proposal["kinds"]), err=True)
         return Answer(action="edit", plan=[kind.strip() for kind in text.split(",") if kind.strip()])
     if key == "d":
         return _edited(question)
+    if key not in KEYS:
+        return _answer({**question, "problem": "answer with one of the letters in brackets"})
     return Answer.model_validate({"action": KEYS[key]})
 
 
 def _edited(question: Question) -> Answer:
     from graph import Answer
 
-    text = click.edit(json.dumps(question["diagnosis"], indent=1, ensure_ascii=False), extension=".json")
+    text = typer.edit(json.dumps(question["diagnosis"], indent=1, ensure_ascii=False), extension=".json")
     if text is None:  # closed without saving
-        return ask(question)
+        return _answer(question)
     try:
         return Answer(action="edit", diagnosis=json.loads(text))
     except ValueError as error:
-        return ask({**question, "problem": f"the edited diagnosis is not a JSON object ({error})"})
+        return _answer({**question, "problem": f"the edited diagnosis is not a JSON object ({error})"})
 
 
 def _found(question: Question) -> str:
