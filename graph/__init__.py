@@ -1,4 +1,4 @@
-"""The agent: diagnose -> plan -> (approve) -> restore -> diagnose again -> accept or take back, as a langgraph workflow.
+"""The agent, a langgraph workflow: diagnose -> plan -> (approve) -> restore -> diagnose again -> keep or take back.
 
     import graph
     store = graph.Store("pictures")

@@ -15,7 +15,10 @@ BUSY = 60.0  # seconds to wait for another process
 
 @contextlib.contextmanager
 def open_checkpoints(where: str | Path) -> Iterator[Any]:
-    """A checkpointer: a path, or postgresql://…; threads and processes may share it. MissingExtra names what to install."""
+    """A checkpointer at a path or postgresql://…, for any number of threads and processes.
+
+    Raises MissingExtra that names what to install.
+    """
     if str(where).startswith(("postgres://", "postgresql://")):
         saver = need("langgraph.checkpoint.postgres", "postgres").PostgresSaver
         with saver.from_conn_string(str(where)) as postgres:

@@ -1,5 +1,5 @@
-"""The accept test: the damage that is believed to be there must fall by a margin, nothing may get worse, and the picture
-must still show the same thing.
+"""The accept test: the damage that is believed to be there must fall by a margin, nothing may get worse, and the
+picture must still show the same thing.
 
 Severity falls when a picture is painted over, too. So its structure is held against the input's, after the changes that
 a right restoration makes to light: per channel, input^gamma times a gain plus an offset (haze: J = (I - A(1 - t)) / t;
@@ -63,9 +63,9 @@ def verdict(first: Look, before: Look, after: Look, likeness: float) -> tuple[bo
 def fidelity(input_HWC3: np.ndarray, restored_HWC3: np.ndarray) -> float:
     """Structure in common, 0 (nothing) to 1, between two pictures (H, W, 3) of any depth.
 
-    Both are averaged down to SIDE px and each is fitted to the other by the light model of this module (what was painted
-    in shows in one direction, what was painted over in the other). A direction is the agreement of luma in windows of
-    11 px, weighted by the structure that a window holds; the result is their geometric mean.
+    Both are averaged down to SIDE px and each is fitted to the other by the light model of this module (what was
+    painted in shows in one direction, what was painted over in the other). A direction is the agreement of luma in
+    windows of 11 px, weighted by the structure that a window holds; the result is their geometric mean.
     """
     a, b = (_small(picture) for picture in (input_HWC3, restored_HWC3))
     return float(np.sqrt(_likeness(_fitted(a, b), _luma(b)) * _likeness(_fitted(b, a), _luma(a))))

@@ -69,9 +69,7 @@ def over_budget(state: AgentState, context: Context) -> str:
     return ""
 
 
-def approve(
-    state: AgentState, runtime: Runtime[Context]
-) -> Command[Literal["approve", "restore", "plan", "finish"]]:
+def approve(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["approve", "restore", "plan", "finish"]]:
     """Ask a person. Nothing expensive stands before the interrupt: the node runs again when the answer is there."""
     check_version(state)
     proposal, best, store = state["proposal"], state["best"], runtime.context.pictures
@@ -237,10 +235,8 @@ def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
         store.keep_note(ref["sha256"], name, note)
     record = DiagnosisRecord.model_validate(note)
     severity = judging.severities(record)
-    _tell(
-        runtime, "diagnosed", picture=ref["sha256"], severity=severity, model=record.model, model_hash=record.model_hash,
-        prompt=record.prompt, prompt_version=record.prompt_version, seconds=record.seconds, passes=record.forward_passes,
-    )  # fmt: skip
+    identity = {name: getattr(record, name) for name in ("model", "model_hash", "prompt", "prompt_version", "seconds")}
+    _tell(runtime, "diagnosed", picture=ref["sha256"], severity=severity, passes=record.forward_passes, **identity)
     held = record.diagnosis
     look = Look(picture=ref, record=name, severity=severity, present=held.present, plan=held.plan, given=False)
     return look, record.seconds
@@ -257,5 +253,5 @@ def read_pixels(path: str) -> Any:
 
 
 def _tell(runtime: Runtime[Context], event: str, **data: Any) -> None:
-    """An event of the `custom` stream; see graph/events.py."""
+    """An event of the `custom` stream: plain data with `event` and `time` (seconds since 1970)."""
     runtime.stream_writer({"event": event, "time": time.time(), **data})

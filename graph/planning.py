@@ -1,8 +1,8 @@
 """What to do next, as a pure function of the state: the same state, the same step.
 
-one-pass: everything that was found, at once, once. stepwise: one kind at a time in the planned order, planned anew after
-each look. auto: one pass; where damage remains, or the pass was taken back, stepwise from there. A kind is not tried
-twice on the same picture and not accepted more than twice, so a run ends by itself, budgets or not.
+one-pass: everything that was found, at once, once. stepwise: one kind at a time in the planned order, planned anew
+after each look. auto: one pass; where damage remains, or the pass was taken back, stepwise from there. A kind is not
+tried twice on the same picture and not accepted more than twice, so a run ends by itself, budgets or not.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from graph.judging import total
 from graph.state import AgentState, Look, Proposal, Step, Strategy
 
 # Measured with the first built-in weights on 52 mixtures of 2-3 kinds, a step after the first pass: haze and low light
-# gain 2 dB where the judge accepts it; blur loses 0.3 dB while the judge believes in it (what looks like blur then is the
-# restorer's own smoothness); compression changes nothing. So auto treats these two on the picture as it came only.
+# gain 2 dB where the judge accepts it; blur loses 0.3 dB while the judge believes in it (what looks like blur then is
+# the restorer's own smoothness); compression changes nothing. So auto treats these two on the picture as it came only.
 ONCE = ("blur", "compression")
 REMAINS = 25.0  # severity points in sum below which auto leaves it at one pass
 TWICE = 2

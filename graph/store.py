@@ -1,8 +1,8 @@
-"""Pictures by their content: `ab/abcd….png` is the picture whose pixels have that sha256, beside it what is known of it.
+"""Pictures by content: `ab/abcd….png` is the picture whose pixels have that sha256, beside it what is known of it.
 
-Lossless PNG, 8 or 16 bits. Every file is written under a temporary name, flushed to disk and renamed, so that it is whole
-or not there; the temporary files of a process that was killed are removed when a store is opened. Equal content is
-stored once, and any number of threads and processes may use one store.
+Lossless PNG, 8 or 16 bits. Every file is written under a temporary name, flushed to disk and renamed, so that it is
+whole or not there; the temporary files of a process that was killed are removed when a store is opened. Equal content
+is stored once, and any number of threads and processes may use one store.
 """
 
 from __future__ import annotations

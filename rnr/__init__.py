@@ -30,7 +30,17 @@ __getattr__, _ = lazy_names(
     },
 )
 
-__all__ = ["AgentResult", "Diagnosed", "Picture", "PictureError", "Result", "SetupError", "agent", "diagnose", "restore"]
+__all__ = [
+    "AgentResult",
+    "Diagnosed",
+    "Picture",
+    "PictureError",
+    "Result",
+    "SetupError",
+    "agent",
+    "diagnose",
+    "restore",
+]
 
 
 def __dir__() -> list[str]:

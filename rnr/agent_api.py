@@ -48,8 +48,8 @@ def agent(
     """Diagnose, plan, restore, check and take back, until nothing is left or a budget is used up.
 
     `folder` keeps pictures, threads and trace: called again with the same picture and settings, a run that was cut off
-    goes on. Without it nothing is kept. `answer` is asked before each step. Errors as in `restore`; a run that failed on
-    the way has `run.status` "failed" and holds the best picture so far.
+    goes on. Without it nothing is kept. `answer` is asked before each step. Errors as in `restore`; a run that failed
+    on the way has `run.status` "failed" and holds the best picture so far.
     """
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     request = AgentRequest(strategy, steps, seconds, candidates, seed, answer is not None).check()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from degradation.diagnosis import DiagnosisRecord
 from degradation.kind import kinds
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     from graph import Run
     from graph.state import Candidate, Look, Step
 
-STATUS_WORDS = {"restored": "restored", "untouched": "left as it is", "waiting": "waits for an answer", "failed": "failed"}
+STATUS_WORDS = {
+    "restored": "restored",
+    "untouched": "left as it is",
+    "waiting": "waits for an answer",
+    "failed": "failed",
+}
 SHOT = 360  # px, longer side of a step's picture
 FAINT = 5.0  # a kind that never reaches this severity is not drawn
 PLOT = (640, 240, 40, 14, 30, 96)  # width, height, margins left, top, bottom, right
@@ -202,7 +207,9 @@ def _plot(run: Run) -> Plot | None:
                 a, b = (each["severity"].get(kind, 0.0) for each in (start, look))
                 tried.append((x(number - 1), y(a), x(number), y(b)))
             trunk.append((x(number), y(held["severity"].get(kind, 0.0))))
-        lines.append(Line(kinds()[kind].words.title, colour, trunk, tried, trunk[-1][1], held["severity"].get(kind, 0.0)))
+        lines.append(
+            Line(kinds()[kind].words.title, colour, trunk, tried, trunk[-1][1], held["severity"].get(kind, 0.0))
+        )
     ticks = [("as it came", x(0)), *((f"step {n}", x(n)) for n in range(1, count + 1))]
     return Plot(width, height, left, y(0), [(v, y(v)) for v in (0, 25, 50, 75, 100)], ticks, _spread(lines))
 

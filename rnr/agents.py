@@ -1,7 +1,7 @@
 """The agent behind the front door: one folder with its pictures, threads and trace, and one picture through it.
 
-    with Desk(folder, AgentRequest(strategy="auto")) as desk:
-        run = desk.run(models, picture, "photo")        # the same picture and settings: the same thread, gone on with
+with Desk(folder, AgentRequest(strategy="auto")) as desk:
+    run = desk.run(models, picture, "photo")        # the same picture and settings: the same thread, gone on with
 """
 
 from __future__ import annotations

@@ -179,8 +179,8 @@ def agent(
 ) -> None:
     """Restore step by step: look, plan, restore, look again, keep the step or take it back.
 
-    OUT gets NAME.ext, NAME.diagnosis.json, report.html, and agent/ (pictures of all steps, threads, trace). Called again
-    with the same settings, pictures that are done stay and one that was cut off goes on where it was.
+    OUT gets NAME.ext, NAME.diagnosis.json, report.html, and agent/ (pictures of all steps, threads, trace). Called
+    again with the same settings, pictures that are done stay and one that was cut off goes on where it was.
     """
     from rnr.agents import AgentRequest
     from rnr.batch import Options
@@ -299,6 +299,37 @@ def _train(which: str, **settings: Any) -> None:
     except KeyboardInterrupt:
         stop(f"interrupted; go on with --resume --out {settings['out']}", 130)
     plain_stdout(f"weights: {weights}")
+
+
+@app.command()
+def mcp(
+    folders: Annotated[list[Path], typer.Argument(help="Folders whose pictures may be read.", show_default=False)],
+    out: Out,
+    http: Annotated[bool, typer.Option("--http", help="Streamable HTTP instead of stdin and stdout.")] = False,
+    host: Annotated[str, typer.Option(help="With --http. Anybody who can reach it can use it.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="With --http.")] = 8000,
+    seconds: Annotated[float, typer.Option(min=1, help="For each call.")] = 300.0,
+    max_megapixels: Megapixels = 25.0,
+    max_megabytes: Annotated[float, typer.Option(min=0, help="Refuse larger files.")] = 100.0,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    device: Device = "auto",
+) -> None:
+    """Serve diagnose, restore and agent to programs over the Model Context Protocol.
+
+    Reads pictures inside FOLDERS, writes to OUT, and nothing else.
+    """
+    from degradation._lazy import MissingExtra, need
+
+    try:
+        need("mcp.server", "mcp")
+        from rnr.gate import Gate
+        from rnr.serving import Service, serve
+
+        gate = Gate(folders, max_megabytes)
+        serve(Service(_models(reasoner, restorer, device), gate, out, max_megapixels, seconds), http, host, port)
+    except (SetupError, MissingExtra) as error:
+        stop(str(error))
 
 
 @app.command()

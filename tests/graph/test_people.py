@@ -82,7 +82,10 @@ def test_an_edited_plan_limits_and_orders(agent: Any, context: Any, dark: Any) -
         (Answer(action="edit", plan=[]), "the plan names nothing"),
         (Answer(action="edit", plan=["sunshine"]), "the plan names sunshine"),
         (Answer(action="edit", diagnosis={"findings": {"sunshine": {"present": True, "severity": 3}}}), "unknown kind"),
-        (Answer(action="edit", diagnosis={"findings": {"noise": {"present": True, "severity": 0}}}), "severity is 0 if"),
+        (
+            Answer(action="edit", diagnosis={"findings": {"noise": {"present": True, "severity": 0}}}),
+            "severity is 0 if",
+        ),
         (Answer(action="edit", diagnosis={"schema_version": "0", "findings": {}}), "schema version '0'"),
         (Answer(action="edit", diagnosis={}), "findings: Field required"),
     ],

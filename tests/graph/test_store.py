@@ -91,7 +91,8 @@ def test_half_files_of_the_dead_are_swept_and_those_of_the_living_kept(tmp_path:
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     gone, kept = folder / f".{dead.pid}-0.tmp", folder / f".{os.getpid()}-0.tmp"
-    gone.touch(), kept.touch()
+    gone.touch()
+    kept.touch()
     Store(tmp_path)
     assert (gone.exists(), kept.exists()) == (False, True)
 

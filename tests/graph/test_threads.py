@@ -67,7 +67,7 @@ def test_a_full_database_ends_it_with_the_picture(context: Any, noisy: Any, tmp_
 
 
 def whole_files_only(folder: Path) -> None:
-    """Every picture is what its name says, every note is JSON, every picture belongs to a run, nothing else is there."""
+    """Pictures are what their names say and belong to a run, notes are JSON, nothing else is there."""
     store, seen, spoken_of = Store(folder), set(), set()
     for path in folder.glob("*/*"):
         if path.suffix == ".json":

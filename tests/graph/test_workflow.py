@@ -46,7 +46,9 @@ def test_nothing_found_leaves_the_picture_as_it_is(agent: Any, context: Any, sto
     assert (run.steps, run.picture, run.reason) == ([], run.state["picture"], "no damage found")
 
 
-def test_a_clean_picture_is_accepted_and_noise_is_gone(agent: Any, context: Any, noisy: Any, told: Any, oracle: Any) -> None:
+def test_a_clean_picture_is_accepted_and_noise_is_gone(
+    agent: Any, context: Any, noisy: Any, told: Any, oracle: Any
+) -> None:
     run = run_agent(agent, context(restorer=told(oracle)), "t", noisy)
     holds_together(run, context())
     assert run.steps[0]["decision"] == "accepted" and run.first and run.best
@@ -132,7 +134,9 @@ class Failing:
         return getattr(self.inner, name)
 
 
-def test_a_restorer_that_fails_ends_it_with_the_picture_as_it_came(agent: Any, context: Any, models: Any, noisy: Any) -> None:
+def test_a_restorer_that_fails_ends_it_with_the_picture_as_it_came(
+    agent: Any, context: Any, models: Any, noisy: Any
+) -> None:
     given = context(restorer=Failing(models[1], "restore", RuntimeError("out of luck")), seed=9)
     run = run_agent(agent, given, "t", noisy)
     assert (run.status, run.picture) == ("failed", noisy)
@@ -161,7 +165,7 @@ def test_a_judge_that_cannot_even_begin(agent: Any, context: Any, models: Any, s
 def test_outside_failures_are_tried_again_and_only_those(agent: Any, context: Any, models: Any, noisy: Any) -> None:
     passing = Failing(models[1], "restore", ConnectionError("reset"), times=2)
     assert run_agent(agent, context(restorer=passing, seed=21), "a", noisy).status == "done"
-    assert passing.times == -1 - len(run_agent(agent, context(restorer=passing, seed=21), "a", noisy).steps) + 1 or True
+    assert passing.times < 0
     once = Failing(models[1], "restore", OSError(errno.ENOSPC, "No space left on device"), times=1)
     run = run_agent(agent, context(restorer=once, seed=22), "b", noisy)
     assert run.status == "failed" and "No space left" in run.reason and once.times == 0
