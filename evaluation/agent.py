@@ -147,8 +147,8 @@ def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
         lines.append(line | {"time": mean(spent), "n": len(mine)})
     note = (
         f"Mean input PSNR {mean(row['input'] for row in rows):.2f} dB. gain: PSNR over `restore`, dB; wins, losses: "
-        f"% of pictures more than {SAME} dB above or below it; squared, structural: damage left; severity: what the judge "
-        "still sees, all kinds; worse than input: % of pictures; time: that of `restore` is 1."
+        f"% of pictures more than {SAME} dB above or below it; squared, structural: damage left; severity: what the "
+        "judge still sees, all kinds; worse than input: % of pictures; time: that of `restore` is 1."
     )
     digits = {"wins": 0, "losses": 0, "worse than input": 0, "severity": 1, "steps": 1}
     return Table.of("The agent", lines, note, digits)

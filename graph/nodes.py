@@ -17,6 +17,7 @@ from langgraph.types import Command, Send, interrupt
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from graph import judging, planning
 from graph.context import Context, lock_of
+from graph.looking import look_at, read_pixels, tell
 from graph.state import (
     SCHEMA_VERSION,
     AgentInput,
@@ -30,7 +31,7 @@ from graph.state import (
     ThreadError,
     check_version,
 )
-from graph.store import ImageRef, short_hash
+from graph.store import short_hash
 from restorer.condition import Intent
 
 
@@ -54,7 +55,7 @@ def plan(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["appro
     proposal: Proposal | str = over_budget(state, context) or planning.propose(state, context.strategy)
     if isinstance(proposal, str):
         return Command(update={"proposal": None, "status": "done", "reason": proposal}, goto="finish")
-    _tell(runtime, "planned", **proposal)
+    tell(runtime, "planned", **proposal)
     update = {"proposal": proposal, "problem": ""}
     return Command(update=update, goto="approve" if context.ask else _fan_out(state["best"], proposal, context))
 
@@ -135,11 +136,11 @@ def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[C
     intent = Intent(kinds=None if set(kinds) == set(best["present"]) else kinds)  # None: also what is only suspected
     name = "step" + short_hash(best["record"], intent.kinds, dict(draw), context.restorer_id)
     note = store.note(sha256, name)
-    _tell(runtime, "restoring", number=task["number"], kinds=kinds, model=context.restorer_id, **draw)
+    tell(runtime, "restoring", number=task["number"], kinds=kinds, model=context.restorer_id, **draw)
     if note is None:
         note = _restore(context, best, intent, draw)
         store.keep_note(sha256, name, note)
-    _tell(runtime, "restored", number=task["number"], picture=note["picture"]["sha256"], seconds=note["seconds"])
+    tell(runtime, "restored", number=task["number"], picture=note["picture"]["sha256"], seconds=note["seconds"])
     return {"candidates": [Candidate(number=task["number"], draw=draw, **note)]}
 
 
@@ -201,7 +202,7 @@ def decide(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["pla
     best = step["start"] if step["chosen"] is None else step["candidates"][step["chosen"]]["look"]
     if best["given"]:
         best, _ = look_at(best["picture"], runtime)
-    _tell(runtime, "decided", number=step["proposal"]["number"], decision=step["decision"], reason=step["reason"],
+    tell(runtime, "decided", number=step["proposal"]["number"], decision=step["decision"], reason=step["reason"],
           severity=best["severity"])  # fmt: skip
     return Command(update={"best": best, "proposal": None}, goto="plan")
 
@@ -210,7 +211,7 @@ def finish(state: AgentState, runtime: Runtime[Context]) -> None:
     """Say how it ended."""
     best = state.get("best")
     picture = best["picture"]["sha256"] if best else None
-    _tell(runtime, "finished", status=state["status"], reason=state["reason"], picture=picture)
+    tell(runtime, "finished", status=state["status"], reason=state["reason"], picture=picture)
 
 
 def give_up(state: AgentState, error: NodeError, runtime: Runtime[Context]) -> Command[Literal["finish"]]:
@@ -219,39 +220,3 @@ def give_up(state: AgentState, error: NodeError, runtime: Runtime[Context]) -> C
         raise error.error
     reason = f"{error.node} failed ({type(error.error).__name__}: {error.error})"
     return Command(update={"status": "failed", "reason": reason, "candidates": None}, goto="finish")
-
-
-def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
-    """Diagnose a picture of the store, once; (look, seconds it took when it was made). RuntimeError if it cannot be."""
-    store, name = runtime.context.pictures, "judged" + runtime.context.judge_id
-    note = store.note(ref["sha256"], name)
-    if note is None:
-        judge = runtime.context.judge
-        with lock_of(judge):
-            record = judge.diagnose([store.get(ref)])[0]
-        if record.diagnosis is None:
-            raise RuntimeError(f"the picture could not be diagnosed ({record.error})")
-        note = record.model_dump(mode="json")
-        store.keep_note(ref["sha256"], name, note)
-    record = DiagnosisRecord.model_validate(note)
-    severity = judging.severities(record)
-    identity = {name: getattr(record, name) for name in ("model", "model_hash", "prompt", "prompt_version", "seconds")}
-    _tell(runtime, "diagnosed", picture=ref["sha256"], severity=severity, passes=record.forward_passes, **identity)
-    held = record.diagnosis
-    look = Look(picture=ref, record=name, severity=severity, present=held.present, plan=held.plan, given=False)
-    return look, record.seconds
-
-
-def read_pixels(path: str) -> Any:
-    """uint8 or uint16 (H, W, 3), upright, RGB; for callers that bring a path. The front door reads with more care."""
-    import cv2
-
-    bgr = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    if bgr is None:
-        raise ValueError(f"{path}: not a picture that can be read; check the path, or convert it to PNG")
-    return bgr[..., ::-1]
-
-
-def _tell(runtime: Runtime[Context], event: str, **data: Any) -> None:
-    """An event of the `custom` stream: plain data with `event` and `time` (seconds since 1970)."""
-    runtime.stream_writer({"event": event, "time": time.time(), **data})
