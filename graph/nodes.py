@@ -7,6 +7,7 @@ kill goes on where it was.
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any, Literal
 
@@ -100,7 +101,7 @@ def _edited(answer: Answer, best: Look, proposal: Proposal, runtime: Runtime[Con
     if answer.diagnosis is None and answer.plan is None:
         raise ValueError("an edit names a diagnosis, a plan or both")
     if answer.diagnosis is not None:
-        diagnosis = Diagnosis.model_validate_json(_json_of(answer.diagnosis))
+        diagnosis = Diagnosis.from_json(json.dumps(answer.diagnosis), "the edited diagnosis")
         record = DiagnosisRecord(diagnosis=diagnosis, model="given by a person")
         name = "given" + short_hash(diagnosis.to_json())
         runtime.context.pictures.keep_note(best["picture"]["sha256"], name, record.model_dump(mode="json"))
@@ -110,15 +111,10 @@ def _edited(answer: Answer, best: Look, proposal: Proposal, runtime: Runtime[Con
     astray = [kind for kind in wanted if kind not in best["present"]]
     if astray or not wanted:
         found = ", ".join(best["present"]) or "nothing"
-        raise ValueError(f"the plan names {', '.join(astray) or 'nothing'}; the diagnosis holds {found} present")
+        named = f"the plan names {', '.join(astray) or 'nothing'}; the diagnosis holds {found} present"
+        raise ValueError(f"{named}; to leave the picture as it is, answer stop")
     kinds = wanted if proposal["strategy"] == "one-pass" else wanted[:1]
     return best, Proposal(**{**proposal, "kinds": kinds, "why": "as a person edited it"})  # type: ignore[typeddict-item]
-
-
-def _json_of(diagnosis: dict[str, Any]) -> str:
-    import json
-
-    return Diagnosis.from_json(json.dumps(diagnosis), "the edited diagnosis").to_json()
 
 
 def _fan_out(best: Look, proposal: Proposal, context: Context) -> list[Send]:

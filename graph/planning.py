@@ -29,7 +29,7 @@ def propose(state: AgentState, strategy: Strategy) -> Proposal | str:
         why = "everything that was found, at once"
         return _proposal(steps, "one-pass", kinds, why) if kinds else "nothing of what was to be removed was found"
     if strategy == "one-pass":
-        return "one pass was made"
+        return "a person rejected the pass" if steps[0]["decision"] == "rejected" else "one pass was made"
     kinds = [kind for kind in _ordered(state) if not _spent(kind, best, steps)]
     if strategy == "auto" and best["picture"] != state["first"]["picture"]:
         if total(best, best["present"]) < REMAINS:

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from rnr.agent_report import AgentEntry, render
 from rnr.agents import AgentRequest, Desk, story, untouched
-from rnr.batch import Options, problem_of
+from rnr.batch import Options, problem_of, terminable
 from rnr.console import Meter, complain
 from rnr.core import Models, SetupError, versions
 from rnr.outputs import REPORT, Job, Shelf, digest, printable, record_beside, write_text
@@ -51,7 +51,11 @@ class AgentBatch:
     def run(self) -> None:
         """All jobs. Ctrl-C ends it between two steps. Raises SetupError where no model or database can be had."""
         shelf, done = Shelf(self.out, self.jobs), dict[Job, AgentEntry]()
-        with Meter(len(self.jobs), "loading the models") as meter, Desk(self.out / HOME, self.request) as desk:
+        with (
+            Meter(len(self.jobs), "loading the models") as meter,
+            Desk(self.out / HOME, self.request) as desk,
+            terminable(),
+        ):
             self.models.load()
             self._share_threads()
             try:
@@ -93,8 +97,9 @@ class AgentBatch:
             return AgentEntry(printable(job.source), "failed", problem=problem.problem, remedy=problem.remedy)
 
     def _through(self, job: Job, shelf: Shelf, desk: Desk, meter: Meter) -> AgentEntry:
-        done = shelf.finished(job, self.options.mode, self._asked())
-        self.skipped += done is not None
+        held = shelf.finished(job, self.options.mode, self._asked())
+        done = held is not None and held.get("agent", {}).get("status") in ("done", "stopped")
+        self.skipped += done
         picture = read_picture(job.source, self.options.max_megapixels)
 
         def tell(event: Mapping[str, Any]) -> None:
@@ -105,7 +110,8 @@ class AgentBatch:
         run = desk.run(self._models(), picture, job.name, self.answer, tell)
         if run.status == "failed":
             complain(PictureError(job.source, run.reason, "the best picture so far is kept; run it again to go on"))
-        output = done["output"] if done else self._write(job, picture, desk, run)
+        replace = held is not None or self.options.mode == "overwrite"
+        output = held["output"] if held and done else self._write(job, picture, desk, run, replace)
         return AgentEntry.of(job, picture, desk, run, output)
 
     def _models(self) -> Models:
@@ -124,9 +130,9 @@ class AgentBatch:
         return {**asdict(self.request), **names, "ask": None, "steps": 1, "budget": self.request.steps, "only": [],
                 "diagnosis": None}  # fmt: skip
 
-    def _write(self, job: Job, picture: Picture, desk: Desk, run: Any) -> str:
+    def _write(self, job: Job, picture: Picture, desk: Desk, run: Any, replace: bool) -> str:
         """Picture and record; the name of the picture."""
-        same, replace = untouched(run), self.options.mode == "overwrite"
+        same = untouched(run)
         target = job.picture(self.out, picture, copied=same)
         with record_beside(job.record(self.out), self._data(job, picture, desk, run, target)):
             if same:

@@ -52,7 +52,7 @@ class Batch:
     def run(self) -> None:
         """All jobs. Stops early, with what is done complete, on Ctrl-C. Raises SetupError where no model can be had."""
         shelf = Shelf(self.out, self.jobs)
-        with Meter(len(self.jobs), "loading the models") as meter, _terminable():
+        with Meter(len(self.jobs), "loading the models") as meter, terminable():
             try:
                 for job in self.jobs:
                     self.entries.append(self._entry(job, shelf, meter))
@@ -188,7 +188,7 @@ def _line(name: str, entry: Entry, how_long: str) -> Text:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """A polite kill (SIGTERM) ends the batch as Ctrl-C does."""
     with _handler(signal.SIGTERM, signal.default_int_handler):
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -43,8 +42,8 @@ def test_every_way_on_one_picture(photographs: dict[str, np.ndarray], tmp_path: 
     from reasoner import Reasoner
     from restorer import RestorePipeline
 
-    models: Any = Reasoner.from_pretrained("built-in"), RestorePipeline.from_pretrained("built-in")
-    bench = agent.AgentBench(*models, ways=agent.WAYS, steps=2, candidates=1, seed=0)
+    reasoner, restorer = Reasoner.from_pretrained("built-in"), RestorePipeline.from_pretrained("built-in")
+    bench = agent.AgentBench(reasoner, restorer, agent.WAYS, steps=2, candidates=1, seed=0)
     journal = agent.journal(tmp_path, {"seed": 0}, resume=False)
     done: list[int] = []
     bench.measure({"chelsea": photographs["chelsea"]}, 96, journal, done.append)

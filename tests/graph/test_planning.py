@@ -89,7 +89,8 @@ def test_auto_goes_stepwise_from_the_input_where_the_pass_was_taken_back() -> No
 def test_it_ends_whatever_the_judge_says(strategy: Any) -> None:
     """All pictures keep all kinds for ever: the steps run out all the same."""
     for decisions in (["accepted"], ["rolled back"], ["accepted", "rolled back"]):
-        held, steps, best = FIRST, [], FIRST
+        held, best = FIRST, FIRST
+        steps: list[Step] = []
         for number in range(100):
             answer = propose(state(FIRST, best, steps), strategy)
             if isinstance(answer, str):

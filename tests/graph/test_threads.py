@@ -31,7 +31,8 @@ def test_a_thread_belongs_to_one_picture(agent: Any, context: Any, noisy: Any, d
 
 
 def test_a_thread_that_has_ended_is_returned_as_it_is(agent: Any, context: Any, noisy: Any) -> None:
-    first, events = run_agent(agent, context(strategy="one-pass"), "t", noisy), []
+    first = run_agent(agent, context(strategy="one-pass"), "t", noisy)
+    events: list[Any] = []
     again = run_agent(agent, context(strategy="one-pass"), "t", noisy, on_event=events.append)
     assert again.state == first.state and events == []
 
@@ -77,7 +78,9 @@ def whole_files_only(folder: Path) -> None:
             assert path.suffix == ".png", path
             import cv2
 
-            bits = 8 * cv2.imread(str(path), cv2.IMREAD_UNCHANGED).itemsize
+            pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            assert pixels is not None, path
+            bits = 8 * pixels.itemsize
             store.get({"sha256": path.stem, "width": 0, "height": 0, "bits": bits})
             seen.add(path.stem)
     assert seen == spoken_of

@@ -103,13 +103,15 @@ def test_names_cannot_break_the_report(done: AgentBatch) -> None:
         entry.source = kept
 
 
-def test_waiting_and_answering(folder: Path, models: Models, tmp_path: Path) -> None:
-    waits = batch(folder, tmp_path / "out", models, answer=lambda question: None)
+def test_waiting_and_answering(done: AgentBatch, folder: Path, models: Models, tmp_path: Path) -> None:
+    waits = batch(folder, tmp_path / "out", models, answer=lambda question: None, candidates=2)
     assert waits.count("waiting") + waits.count("untouched") == 2
     page = waits.write_report().read_text()
     assert "waits for an answer" in page or not waits.count("waiting")
-    stopped = batch(folder, tmp_path / "out", models, answer=lambda question: Answer(action="stop"))
-    assert stopped.count("untouched") == 2
+    approved = batch(folder, tmp_path / "out", models, answer=lambda question: Answer(action="approve"), candidates=2)
+    assert approved.count("waiting") == 0 and approved.skipped == waits.count("untouched")
+    for entry in done.entries[1:]:  # as if nobody had been asked
+        assert (done.out / entry.output).read_bytes() == (tmp_path / "out" / entry.output).read_bytes()
 
 
 def test_from_python(done: AgentBatch, folder: Path, tmp_path: Path) -> None:
