@@ -30,8 +30,8 @@ def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
     severity = judging.severities(record)
     identity = {name: getattr(record, name) for name in ("model", "model_hash", "prompt", "prompt_version", "seconds")}
     tell(runtime, "diagnosed", picture=ref["sha256"], severity=severity, passes=record.forward_passes, **identity)
-    held = record.diagnosis
-    look = Look(picture=ref, record=name, severity=severity, present=held.present, plan=held.plan, given=False)
+    present, plan = (record.diagnosis.present, record.diagnosis.plan) if record.diagnosis else ([], [])
+    look = Look(picture=ref, record=name, severity=severity, present=present, plan=plan, given=False)
     return look, record.seconds
 
 

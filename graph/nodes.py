@@ -136,8 +136,9 @@ def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[C
     if note is None:
         note = _restore(context, best, intent, draw)
         store.keep_note(sha256, name, note)
-    tell(runtime, "restored", number=task["number"], picture=note["picture"]["sha256"], seconds=note["seconds"])
-    return {"candidates": [Candidate(number=task["number"], draw=draw, **note)]}
+    picture, seconds = note["picture"], note["seconds"]
+    tell(runtime, "restored", number=task["number"], picture=picture["sha256"], seconds=seconds)
+    return {"candidates": [Candidate(number=task["number"], draw=draw, picture=picture, seconds=seconds)]}
 
 
 def _restore(context: Context, best: Look, intent: Intent, draw: dict[str, Any]) -> dict[str, Any]:
