@@ -25,3 +25,17 @@ def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> tuple[Call
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get, sorted(home)
+
+
+class MissingExtra(RuntimeError):
+    """A package of an extra is not installed; the message says how to get it."""
+
+
+def need(module: str, extra: str) -> Any:
+    """Import a module of an extra. Raises MissingExtra that names the command to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        message = f"this needs {package}; install it with: pip install 'reason-and-restore[{extra}]'"
+        raise MissingExtra(message) from error

@@ -177,6 +177,39 @@ def steering(
 
 
 @app.command()
+def agent(
+    images: Images,
+    out: Out,
+    ways: Annotated[str | None, typer.Option("--ways", help="comma-separated; all by default")] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, max=32, help="budget of the agent")] = 6,
+    candidates: Annotated[int, typer.Option("--candidates", min=1, max=8, help="that compete in each step")] = 1,
+    size: Size = 256,
+    reasoner: ReasonerName = "built-in",
+    restorer: RestorerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    resume: Annotated[bool, typer.Option("--resume", help="keep the rows that are already in --out")] = False,
+) -> None:
+    """The agent against one plain pass, and planned order against others, on mixtures of 2-3 kinds."""
+    from evaluation import agent as module
+
+    started = time.monotonic()
+    with running.errors():
+        names = running.chosen(ways, module.WAYS)
+        photographs, judge = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
+        model = running.load_restorer(restorer, threads)
+        settings = running.identity(judge, model) | {"images": images.name, "limit": limit, "size": size}
+        settings |= {"ways": names, "steps": steps, "candidates": candidates, "seed": seed}
+        bench = module.AgentBench(judge, model, names, steps, candidates, seed)
+        journal = module.journal(out, settings, resume)
+        with running.progress("pictures", len(photographs)) as report:
+            bench.measure(photographs, size, journal, report)
+        tables = {"agent": module.table(journal.rows, names), "agent_decisions": module.decisions(journal.rows)}
+        running.publish(tables, out, settings, started)
+
+
+@app.command()
 def twin(
     images: Images,
     val: Annotated[Path, typer.Option("--val", help="folder of other photographs, to compare on")],

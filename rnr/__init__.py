@@ -3,6 +3,7 @@
     import rnr
     diagnosis = rnr.diagnose("photo.jpg")      # .present, .findings["haze"].severity, .expected_severity("haze")
     result = rnr.restore("photo.jpg")          # .image (PIL), .before, .after, .save("restored.jpg")
+    result = rnr.agent("photo.jpg")            # the same, step by step, checked and taken back; .story says how
 
 `import rnr` loads no torch; the models load on first use.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from degradation._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from rnr.agent_api import AgentResult, agent
     from rnr.api import Diagnosed, Result, diagnose, restore
     from rnr.core import SetupError
     from rnr.pictures import Picture, PictureError
@@ -21,13 +23,24 @@ if TYPE_CHECKING:
 __getattr__, _ = lazy_names(
     __name__,
     {
+        "rnr.agent_api": ("AgentResult", "agent"),
         "rnr.api": ("Diagnosed", "Result", "diagnose", "restore"),
         "rnr.core": ("SetupError",),
         "rnr.pictures": ("Picture", "PictureError"),
     },
 )
 
-__all__ = ["Diagnosed", "Picture", "PictureError", "Result", "SetupError", "diagnose", "restore"]
+__all__ = [
+    "AgentResult",
+    "Diagnosed",
+    "Picture",
+    "PictureError",
+    "Result",
+    "SetupError",
+    "agent",
+    "diagnose",
+    "restore",
+]
 
 
 def __dir__() -> list[str]:

@@ -52,7 +52,7 @@ class Batch:
     def run(self) -> None:
         """All jobs. Stops early, with what is done complete, on Ctrl-C. Raises SetupError where no model can be had."""
         shelf = Shelf(self.out, self.jobs)
-        with Meter(len(self.jobs), "loading the models") as meter, _terminable():
+        with Meter(len(self.jobs), "loading the models") as meter, terminable():
             try:
                 for job in self.jobs:
                     self.entries.append(self._entry(job, shelf, meter))
@@ -71,20 +71,10 @@ class Batch:
         except SetupError:
             raise
         except Exception as error:
-            problem = self._problem(job, error)
+            problem = problem_of(job.source, error, self.options.with_traceback)
             complain(problem)
             meter.done()
             return Entry(printable(job.source), "failed", problem=problem.problem, remedy=problem.remedy)
-
-    def _problem(self, job: Job, error: Exception) -> PictureError:
-        if isinstance(error, PictureError):
-            return error
-        if self.options.with_traceback:
-            err.print("".join(traceback.format_exception(error)), markup=False)
-        if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            return PictureError(job.source, "not enough memory to restore it", "make it smaller, close other programs")
-        problem = f"unexpected {type(error).__name__}: {error}"
-        return PictureError(job.source, problem, "run again with --traceback and report what it shows")
 
     def _restore(self, job: Job, tell: Callable[[str], None]) -> Entry:
         tell("reading")
@@ -177,6 +167,18 @@ class Batch:
         return path
 
 
+def problem_of(source: Path, error: Exception, with_traceback: bool = False) -> PictureError:
+    """Any error as one that names the picture and says what to do."""
+    if isinstance(error, PictureError):
+        return error
+    if with_traceback:
+        err.print("".join(traceback.format_exception(error)), markup=False)
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return PictureError(source, "not enough memory to restore it", "make it smaller, close other programs")
+    problem = f"unexpected {type(error).__name__}: {error}"
+    return PictureError(source, problem, "run again with --traceback and report what it shows")
+
+
 def _line(name: str, entry: Entry, how_long: str) -> Text:
     """photo.jpg  haze 62 → 8, noise 40 → 3  2.1 s"""
     changes = [f"{title} {a.number or a.words} → {b.number or b.words}" for title, a, b in entry.changes]
@@ -186,7 +188,7 @@ def _line(name: str, entry: Entry, how_long: str) -> Text:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """A polite kill (SIGTERM) ends the batch as Ctrl-C does."""
     with _handler(signal.SIGTERM, signal.default_int_handler):
         yield

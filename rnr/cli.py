@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from rnr.core import BUILT_IN, SetupError, release
 from rnr.pictures import MAX_MEGAPIXELS, PictureError
 
 if TYPE_CHECKING:
+    from rnr.agent_batch import AgentBatch
     from rnr.batch import Batch
     from rnr.core import Models, Request
 
@@ -75,7 +76,7 @@ def restore(
 
     OUT gets NAME.ext (same format, depth, profile, transparency and EXIF), NAME.diagnosis.json and report.html.
     """
-    from rnr.batch import Options
+    from rnr.batch import Batch, Options
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
@@ -83,7 +84,8 @@ def restore(
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
         request = _request(steps, seed, only or [], diagnosis)
-        _run(pictures, recursive, out, _models(reasoner, restorer, device), request, options)
+        models = _models(reasoner, restorer, device)
+        _run(pictures, recursive, out, lambda jobs: Batch(jobs, out, models, request, options))
     except SetupError as error:
         stop(str(error))
 
@@ -110,8 +112,7 @@ def _request(steps: int, seed: int, only: Sequence[str], diagnosis: Path | None)
     return Request(steps, seed, tuple(only), given, printable(diagnosis.name) if diagnosis else "").check()
 
 
-def _run(pictures: Sequence[str], recursive: bool, out: Path, models: Models, request: Request, options: Any) -> None:
-    from rnr.batch import Batch
+def _run(pictures: Sequence[str], recursive: bool, out: Path, make: Callable[[Any], Batch | AgentBatch]) -> None:
     from rnr.console import complain, remark
     from rnr.outputs import leave_out, plan, prepare_folder, printable
     from rnr.pictures import find_pictures
@@ -126,12 +127,12 @@ def _run(pictures: Sequence[str], recursive: bool, out: Path, models: Models, re
         remark(f"{len(found) - len(sources)} pictures in the output folder itself are left out")
     if found and not sources:
         raise SetupError(f"{printable(out)}: all pictures lie in the output folder; choose another one")
-    batch = Batch(plan(sources), out, models, request, options)
+    batch = make(plan(sources))
     batch.run()
     _finish(batch, problems, time.monotonic() - started)
 
 
-def _finish(batch: Batch, problems: Sequence[PictureError], seconds: float) -> None:
+def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds: float) -> None:
     """Report, summary line, exit code."""
     from rnr.console import complain, out
     from rnr.outputs import printable
@@ -144,7 +145,8 @@ def _finish(batch: Batch, problems: Sequence[PictureError], seconds: float) -> N
         except PictureError as error:
             complain(error)
             failed += 1
-    parts = [(batch.count("restored"), "restored"), (batch.count("untouched"), "left as found"), (failed, "failed")]
+    parts = [(batch.count("restored"), "restored"), (batch.count("untouched"), "left as found")]
+    parts += [(batch.count("waiting"), "waiting for an answer (--ask)"), (failed, "failed")]
     done = ", ".join(f"{count} {words}" for count, words in parts if count) or "no pictures"
     done += f" ({batch.skipped} of them before)" if batch.skipped else ""
     stopped = "Interrupted: " if batch.interrupted else ""
@@ -153,6 +155,48 @@ def _finish(batch: Batch, problems: Sequence[PictureError], seconds: float) -> N
         raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def agent(
+    pictures: Pictures,
+    out: Out,
+    strategy: Annotated[str, typer.Option(help="one-pass, stepwise, or auto: one pass, then what it left.")] = "auto",
+    steps: Annotated[int, typer.Option(min=1, max=32, help="Restorations a picture at most.")] = 6,
+    seconds: Annotated[float, typer.Option(help="In the models, a picture, looked at between steps.")] = 600.0,
+    candidates: Annotated[int, typer.Option(min=1, max=8, help="Restorations that compete in each step.")] = 1,
+    ask: Annotated[bool, typer.Option("--ask", help="Approve, edit or reject each step in the terminal.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=32, help="Pictures at the same time.")] = 1,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    max_megapixels: Megapixels = MAX_MEGAPIXELS,
+    recursive: Recursive = False,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    device: Device = "auto",
+    no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
+    traceback: Traceback = False,
+) -> None:
+    """Restore step by step: look, plan, restore, look again, keep the step or take it back.
+
+    OUT gets NAME.ext, NAME.diagnosis.json, report.html, and agent/ (pictures of all steps, threads, trace). Called
+    again with the same settings, pictures that are done stay and one that was cut off goes on where it was.
+    """
+    from rnr.agents import AgentRequest
+    from rnr.batch import Options
+
+    if ask and workers > 1:
+        stop("--ask needs --workers 1: one picture at a time can be asked about")
+    options = Options("overwrite" if overwrite else "skip", max_megapixels, not no_report, traceback)
+    try:
+        request = AgentRequest(strategy, steps, seconds, candidates, seed, ask).check()
+        from rnr.agent_batch import AgentBatch
+        from rnr.asking import ask as answer
+
+        models, asked = _models(reasoner, restorer, device), answer if ask else None
+        _run(pictures, recursive, out, lambda jobs: AgentBatch(jobs, out, models, request, options, workers, asked))
+    except SetupError as error:
+        stop(str(error))
 
 
 @app.command()
@@ -255,6 +299,37 @@ def _train(which: str, **settings: Any) -> None:
     except KeyboardInterrupt:
         stop(f"interrupted; go on with --resume --out {settings['out']}", 130)
     plain_stdout(f"weights: {weights}")
+
+
+@app.command()
+def mcp(
+    folders: Annotated[list[Path], typer.Argument(help="Folders whose pictures may be read.", show_default=False)],
+    out: Out,
+    http: Annotated[bool, typer.Option("--http", help="Streamable HTTP instead of stdin and stdout.")] = False,
+    host: Annotated[str, typer.Option(help="With --http. Anybody who can reach it can use it.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="With --http.")] = 8000,
+    seconds: Annotated[float, typer.Option(min=1, help="For each call.")] = 300.0,
+    max_megapixels: Megapixels = 25.0,
+    max_megabytes: Annotated[float, typer.Option(min=0, help="Refuse larger files.")] = 100.0,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    device: Device = "auto",
+) -> None:
+    """Serve diagnose, restore and agent to programs over the Model Context Protocol.
+
+    Reads pictures inside FOLDERS, writes to OUT, and nothing else.
+    """
+    from degradation._lazy import MissingExtra, need
+
+    try:
+        need("mcp.server", "mcp")
+        from rnr.gate import Gate
+        from rnr.serving import Service, serve
+
+        gate = Gate(folders, max_megabytes)
+        serve(Service(_models(reasoner, restorer, device), gate, out, max_megapixels, seconds), http, host, port)
+    except (SetupError, MissingExtra) as error:
+        stop(str(error))
 
 
 @app.command()

@@ -60,13 +60,18 @@ def previews(picture: Picture, after_HWC3: NDArray[Any] | None, limit: int) -> P
     profile = _profile(picture)
     whole = _pair(before, after, alpha, profile)
     small = [_fit(part, THUMBNAIL) for part in (after, alpha) if part is not None]
-    thumbnail = data_uri(small[0], small[1] if len(small) > 1 else None, profile)
+    thumb = data_uri(small[0], small[1] if len(small) > 1 else None, profile)
     shrunk = before.shape[:2] != picture.pixels_HWC3.shape[:2]
     if not shrunk or after_HWC3 is None:
-        return Previews(whole, None, thumbnail)
+        return Previews(whole, None, thumb)
     window = _most_changed(before, after, picture.pixels_HWC3.shape)
     detail = _pair(_bytes(picture.pixels_HWC3[window]), _bytes(after_HWC3[window]), None, profile)
-    return Previews(whole, detail, thumbnail)
+    return Previews(whole, detail, thumb)
+
+
+def thumbnail(pixels_HWC3: NDArray[Any], limit: int) -> str:
+    """The whole picture, its longer side at most `limit` px, as a data URI."""
+    return data_uri(_fit(pixels_HWC3, limit), None, None)
 
 
 def _pair(before: NDArray[Any], after: NDArray[Any], alpha: NDArray[Any] | None, profile: bytes | None) -> Pair:

@@ -141,6 +141,12 @@ def averages(entries: Sequence[Entry]) -> list[Average]:
 
 def render(entries: Sequence[Entry], interrupted: bool = False) -> str:
     """The whole page. Everything that comes from file names or models is escaped by the template engine."""
+    counts = {status: sum(entry.status == status for entry in entries) for status in STATUS_WORDS}
+    return page("report.html", entries, interrupted, counts=counts, averages=averages(entries))
+
+
+def page(template: str, entries: Sequence[Any], interrupted: bool, **values: Any) -> str:
+    """A page of these templates, with all that they share."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -150,15 +156,13 @@ def render(entries: Sequence[Entry], interrupted: bool = False) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    counts = {status: sum(entry.status == status for entry in entries) for status in STATUS_WORDS}
-    return environment.get_template("report.html").render(
+    return environment.get_template(template).render(
         entries=entries,
-        counts=counts,
-        averages=averages(entries),
         interrupted=interrupted,
         made=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
         thoughts=thoughts,
         scene_words=scene_words,
         spoken=spoken,
         titles={kind.name: kind.words.title for kind in kinds().values()},
+        **values,
     )

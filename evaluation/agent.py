@@ -1,0 +1,169 @@
+"""The agent against one plain pass, on mixtures of 2-3 kinds: is looking again worth its time?
+
+`restore` is the plain pass, kept whatever the judge says of it; `one-pass` is the same with the accept test. The two
+`stepwise` rows after it remove the same kinds in another order. All ways share one store for a picture, so they see the
+same diagnoses and the same first pass; seconds are those of the models, also where a result was already there.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from degradation._lazy import LazyModule
+from degradation.kind import kinds
+from degradation.measure import damage_left, psnr
+from degradation.photographs import centre_crop, to_tensor, to_uint8
+from degradation.synthesize import degrade, prescribe
+from evaluation.journal import Journal
+from evaluation.tables import Row, Table, mean
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+    from graph import Context
+else:
+    np, torch = LazyModule("numpy"), LazyModule("torch")
+
+WAYS = ("restore", "one-pass", "auto", "stepwise", "stepwise, random order", "stepwise, reversed order")
+KEY = ("picture",)
+COLUMNS = (
+    "picture", "kinds", "way", "input", "psnr", "squared", "structural", "severity_before", "severity", "steps",
+    "taken_back", "seconds", "reason",
+)  # fmt: skip
+SEVERITY = (15, 60)
+SAME = 0.05  # dB: less is no difference
+
+
+def journal(out: Path, settings: dict[str, Any], resume: bool) -> Journal:
+    return Journal(out / "agent_pictures.csv", COLUMNS, KEY, settings, resume)
+
+
+def mixture_of(number: int, seed: int) -> dict[str, float]:
+    """2 or 3 kinds with severities, for the picture of this number."""
+    rng = random.Random(f"{seed} {number}")
+    chosen = rng.sample(list(kinds()), rng.choice((2, 3)))
+    return {name: min(rng.randint(*SEVERITY), int(kinds()[name].top)) for name in chosen}
+
+
+class AgentBench:
+    """Each way on each picture."""
+
+    def __init__(
+        self, reasoner: Any, restorer: Any, ways: Sequence[str], steps: int, candidates: int, seed: int
+    ) -> None:
+        from graph import build_graph
+
+        self.models, self.ways, self.seed = (reasoner, restorer), ways, seed
+        self.budget, self.graph = {"steps": steps, "candidates": candidates, "seed": seed}, build_graph()
+
+    def measure(
+        self, photographs: Mapping[str, np.ndarray], size: int, journal: Journal, report: Callable[[int], None]
+    ) -> None:
+        for number, (name, photograph) in enumerate(photographs.items()):
+            if not journal.done(picture=name):
+                clean = to_tensor(centre_crop(photograph, size) if size else photograph)
+                mixture = mixture_of(number, self.seed)
+                degraded = degrade(clean, prescribe(mixture, self.seed + number))
+                about: Row = {"picture": name, "kinds": "+".join(mixture)}
+                journal.write([about | row for row in self.rows(clean, degraded, number)])
+            report(number + 1)
+
+    def rows(self, clean: torch.Tensor, degraded: torch.Tensor, number: int) -> list[Row]:
+        """One picture (1, 3, H, W), a row for each way."""
+        from graph import Context, Store
+
+        with tempfile.TemporaryDirectory() as folder:
+            store = Store(folder)
+            ref = store.put(to_uint8(degraded))
+            result = []
+            for way in self.ways:
+                plain, strategy = way == "restore", "one-pass" if way == "restore" else way.split(",")[0]
+                context = Context(*self.models, store, strategy, **self.budget)  # type: ignore[arg-type]
+                state = self._run(context, ref, way, number)
+                kept = _plain(state) if plain else state["best"]
+                result.append({"way": way, **_measured(context, kept, clean, degraded), **_told(state, kept)})
+        return result
+
+    def _run(self, context: Context, ref: Any, way: str, number: int) -> dict[str, Any]:
+        state = self.graph.invoke({"picture": ref}, {"recursion_limit": 500}, context=context)
+        order = _other_order(way, state["first"]["plan"], number)
+        if order:
+            state = self.graph.invoke({"picture": ref, "order": order}, {"recursion_limit": 500}, context=context)
+        if state["status"] == "failed":
+            raise ValueError(f"{way}: {state['reason']}")
+        return state
+
+
+def _other_order(way: str, planned: list[str], number: int) -> list[str]:
+    if way.endswith("reversed order"):
+        return planned[::-1]
+    if way.endswith("random order"):
+        return random.Random(number).sample(planned, len(planned))
+    return []
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """What the first candidate of the one pass gave, accepted or not."""
+    return state["steps"][0]["candidates"][0]["look"] if state["steps"] else state["first"]
+
+
+def _measured(context: Context, look: Any, clean: torch.Tensor, degraded: torch.Tensor) -> Row:
+    pixels = context.pictures.get(look["picture"])
+    scaled = torch.from_numpy(pixels.astype("float32") / np.iinfo(pixels.dtype).max)
+    restored = scaled.permute(2, 0, 1)[None]
+    left = {name: float(value) for name, value in damage_left(restored, degraded, clean).items()}
+    return {"input": float(psnr(degraded, clean)), "psnr": float(psnr(restored, clean)), **left}
+
+
+def _told(state: dict[str, Any], look: Any) -> Row:
+    from graph.judging import total
+
+    back = sum(step["chosen"] is None for step in state["steps"])
+    row: Row = {"severity_before": total(state["first"]), "severity": total(look), "steps": len(state["steps"])}
+    return row | {"taken_back": back, "seconds": float(state["spent"]), "reason": state["reason"]}
+
+
+def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
+    """A row per way."""
+    base = {str(row["picture"]): row for row in rows if row["way"] == "restore"}
+    lines: list[Row] = []
+    for way in ways:
+        mine = [row for row in rows if row["way"] == way]
+        gains = [_number(row, "psnr") - _number(base[str(row["picture"])], "psnr") for row in mine if base]
+        worse = [_number(row, "psnr") < _number(row, "input") - SAME for row in mine]
+        line: Row = {"way": way, "psnr": mean(row["psnr"] for row in mine), "gain": mean(gains)}
+        line |= {
+            "wins": _percent([gain > SAME for gain in gains]),
+            "losses": _percent([gain < -SAME for gain in gains]),
+        }
+        line |= {name: mean(row[name] for row in mine) for name in ("squared", "structural", "severity", "steps")}
+        line |= {"taken back": mean(row["taken_back"] for row in mine), "worse than input": _percent(worse)}
+        spent = [_number(row, "seconds") / _number(base[str(row["picture"])], "seconds") for row in mine if base]
+        lines.append(line | {"time": mean(spent), "n": len(mine)})
+    note = (
+        f"Mean input PSNR {mean(row['input'] for row in rows):.2f} dB. gain: PSNR over `restore`, dB; wins, losses: "
+        f"% of pictures more than {SAME} dB above or below it; squared, structural: damage left; severity: what the "
+        "judge still sees, all kinds; worse than input: % of pictures; time: that of `restore` is 1."
+    )
+    digits = {"wins": 0, "losses": 0, "worse than input": 0, "severity": 1, "steps": 1}
+    return Table.of("The agent", lines, note, digits)
+
+
+def decisions(rows: Sequence[Row]) -> Table:
+    """How the runs of `auto` ended."""
+    auto = [str(row["reason"]).split(":")[0] for row in rows if row["way"] == "auto"]
+    counts: list[Row] = [{"auto ended with": reason, "pictures": auto.count(reason)} for reason in dict.fromkeys(auto)]
+    return Table.of("Why it ended", counts)
+
+
+def _number(row: Row, name: str) -> float:
+    return float(str(row[name]))
+
+
+def _percent(hits: Sequence[bool]) -> float | None:
+    return 100 * sum(hits) / len(hits) if hits else None

@@ -1,0 +1,50 @@
+"""Looking at a picture: the judge's diagnosis, made once and kept beside the picture; and telling of it."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from langgraph.runtime import Runtime
+
+from degradation.diagnosis import DiagnosisRecord
+from graph import judging
+from graph.context import Context, lock_of
+from graph.state import Look
+from graph.store import ImageRef
+
+
+def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
+    """Diagnose a picture of the store, once; (look, seconds it took when it was made). RuntimeError if it cannot be."""
+    store, name = runtime.context.pictures, "judged" + runtime.context.judge_id
+    note = store.note(ref["sha256"], name)
+    if note is None:
+        judge = runtime.context.judge
+        with lock_of(judge):
+            record = judge.diagnose([store.get(ref)])[0]
+        if record.diagnosis is None:
+            raise RuntimeError(f"the picture could not be diagnosed ({record.error})")
+        note = record.model_dump(mode="json")
+        store.keep_note(ref["sha256"], name, note)
+    record = DiagnosisRecord.model_validate(note)
+    severity = judging.severities(record)
+    identity = {name: getattr(record, name) for name in ("model", "model_hash", "prompt", "prompt_version", "seconds")}
+    tell(runtime, "diagnosed", picture=ref["sha256"], severity=severity, passes=record.forward_passes, **identity)
+    present, plan = (record.diagnosis.present, record.diagnosis.plan) if record.diagnosis else ([], [])
+    look = Look(picture=ref, record=name, severity=severity, present=present, plan=plan, given=False)
+    return look, record.seconds
+
+
+def read_pixels(path: str) -> Any:
+    """uint8 or uint16 (H, W, 3), upright, RGB; for callers that bring a path. The front door reads with more care."""
+    import cv2
+
+    bgr = cv2.imread(path, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+    if bgr is None:
+        raise ValueError(f"{path}: not a picture that can be read; check the path, or convert it to PNG")
+    return bgr[..., ::-1]
+
+
+def tell(runtime: Runtime[Context], event: str, **data: Any) -> None:
+    """An event of the `custom` stream: plain data with `event` and `time` (seconds since 1970)."""
+    runtime.stream_writer({"event": event, "time": time.time(), **data})

@@ -1,0 +1,130 @@
+"""One picture, one thread: start it, or go on with it where it was; events go to a callback, questions to another."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.types import Command
+
+from graph.context import Context
+from graph.state import AgentInput, AgentState, Answer, Look, Question, Step, ThreadError, check_version
+from graph.store import ImageRef
+
+Event = Mapping[str, Any]
+Ask = Callable[[Question], Answer | None]  # None: no answer now, the thread waits
+
+
+@dataclass
+class Run:
+    """A thread as it stands. `question` is not None where it waits for a person."""
+
+    thread: str
+    state: AgentState
+    question: Question | None = None
+
+    @property
+    def status(self) -> str:
+        return "waiting" if self.question else self.state.get("status", "cut off")
+
+    @property
+    def reason(self) -> str:
+        return self.state.get("reason", "")
+
+    @property
+    def first(self) -> Look | None:
+        return self.state.get("first")
+
+    @property
+    def best(self) -> Look | None:
+        """None where not even the first diagnosis could be made: the picture is then as it came."""
+        return self.state.get("best")
+
+    @property
+    def picture(self) -> ImageRef:
+        """The result: the best picture so far."""
+        return self.best["picture"] if self.best else self.state["picture"]  # type: ignore[return-value]
+
+    @property
+    def steps(self) -> list[Step]:
+        return self.state.get("steps", [])
+
+
+def run_agent(
+    agent: Any,
+    context: Context,
+    thread: str,
+    picture: ImageRef,
+    order: Sequence[str] = (),
+    answer: Ask | None = None,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> Run:
+    """Run `agent` (of `build_graph` with a checkpointer) on a picture of the store until it ends or needs an answer.
+
+    A thread that is known goes on where it was; one that has ended is returned as it is, unless it failed: then it is
+    tried again (finished work is in the store). Raises ThreadError for a thread of another picture or release.
+    """
+    held = _snapshot(agent, thread)
+    if held is not None and held.state["picture"] != picture:
+        raise ThreadError(f"thread {thread!r} belongs to another picture; use another thread id")
+    begin = AgentInput(picture=picture, order=list(order))
+    if held is None or held.status == "failed":
+        return _drive(agent, context, thread, begin, answer, on_event)
+    if held.status in ("done", "stopped"):
+        return held
+    if held.question is None:
+        return _drive(agent, context, thread, None, answer, on_event)
+    return _answered(agent, context, held, answer, on_event)
+
+
+def run_of(agent: Any, thread: str) -> Run:
+    """A thread as it stands. Raises ThreadError for one that is not known."""
+    held = _snapshot(agent, thread)
+    if held is None:
+        raise ThreadError(f"there is no thread {thread!r} in this database; check the id, or start it with a picture")
+    return held
+
+
+def _drive(agent: Any, context: Context, thread: str, begin: Any, answer: Ask | None, on_event: Any) -> Run:
+    try:
+        stream = agent.stream(begin, _config(thread), context=context, stream_mode="custom", durability="sync")
+        for event in stream:
+            on_event({"thread": thread, **event})
+    except sqlite3.Error as error:  # the database itself: no node can write its end
+        return _unwritten(agent, thread, begin, error)
+    return _answered(agent, context, run_of(agent, thread), answer, on_event)
+
+
+def _answered(agent: Any, context: Context, held: Run, answer: Ask | None, on_event: Any) -> Run:
+    """Go on with what a person says, as long as there are questions and answers."""
+    said = answer(held.question) if answer and held.question else None
+    if said is None:
+        return held
+    return _drive(agent, context, held.thread, Command(resume=said.model_dump()), answer, on_event)
+
+
+def _unwritten(agent: Any, thread: str, begin: Any, error: Exception) -> Run:
+    """What the database still tells of a thread that it could not take."""
+    try:
+        held = _snapshot(agent, thread)
+    except sqlite3.Error:
+        held = None
+    state: AgentState = {**held.state} if held else {**begin}  # type: ignore[typeddict-item]
+    state |= {"status": "failed", "reason": f"the thread cannot be written ({error}); free some space and run it again"}
+    return Run(thread, state)
+
+
+def _config(thread: str) -> dict[str, Any]:
+    return {"configurable": {"thread_id": thread}, "recursion_limit": 500}
+
+
+def _snapshot(agent: Any, thread: str) -> Run | None:
+    snapshot = agent.get_state(_config(thread))
+    if not snapshot.values:
+        return None
+    state: AgentState = snapshot.values
+    check_version(state)
+    asked = [interrupt.value for interrupt in snapshot.interrupts]
+    return Run(thread, state, asked[0] if asked else None)

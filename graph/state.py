@@ -1,0 +1,127 @@
+"""What a run carries from node to node: plain data and references to pictures, so that any checkpointer can keep it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from pydantic import BaseModel, ConfigDict
+
+from graph.store import ImageRef
+
+SCHEMA_VERSION = 1  # of the state; a change of its fields is a new version
+
+Strategy = Literal["auto", "one-pass", "stepwise"]
+Status = Literal["done", "stopped", "failed"]
+
+
+class ThreadError(ValueError):
+    """A thread that cannot be gone on with: unknown, of another picture, or written by another release."""
+
+
+class Look(TypedDict):
+    """A picture and what the judge sees in it."""
+
+    picture: ImageRef
+    record: str  # the note in the store that holds the whole DiagnosisRecord
+    severity: dict[str, float]  # expected severity 0-100 by kind; a kind that could not be scored is missing
+    present: list[str]
+    plan: list[str]
+    given: bool  # the diagnosis comes from a person
+
+
+class Draw(TypedDict):
+    """How a candidate is restored."""
+
+    steps: int
+    seed: int
+    eta: float
+
+
+class Candidate(TypedDict):
+    """One restoration; `look`, `fidelity`, `accepted` and `reason` are the judge's."""
+
+    number: int
+    draw: Draw
+    picture: ImageRef
+    seconds: float
+    look: NotRequired[Look]
+    fidelity: NotRequired[float]
+    accepted: NotRequired[bool]
+    reason: NotRequired[str]
+
+
+class Proposal(TypedDict):
+    """The next step. `kinds` are what it is to remove."""
+
+    number: int  # from 1
+    strategy: Strategy
+    kinds: list[str]
+    why: str
+
+
+class Step(TypedDict):
+    """A step that was made, or that a person rejected (no candidates then)."""
+
+    proposal: Proposal
+    start: Look
+    candidates: list[Candidate]
+    chosen: int | None  # index of the accepted candidate
+    decision: Literal["accepted", "rolled back", "rejected"]
+    reason: str
+
+
+def gather(held: list[Candidate], new: list[Candidate] | None) -> list[Candidate]:
+    """Candidates of one step come in side by side; None clears the table."""
+    return [] if new is None else [*held, *new]
+
+
+class AgentInput(TypedDict):
+    """`picture` is what `Store.put` gave, or a path; `order` the kinds to remove in this order, if not as diagnosed."""
+
+    picture: ImageRef | str
+    order: NotRequired[list[str]]
+
+
+class AgentState(TypedDict, total=False):
+    """The whole state. `best` is what the run returns, whatever happens."""
+
+    schema_version: int
+    picture: ImageRef | str
+    order: list[str]
+    first: Look  # of the picture that came in
+    best: Look
+    proposal: Proposal | None
+    problem: str  # what was wrong with the last answer
+    candidates: Annotated[list[Candidate], gather]
+    steps: list[Step]
+    spent: float  # seconds in models
+    status: Status
+    reason: str
+
+
+class Question(TypedDict):
+    """What a person is asked; the answer is an `Answer`."""
+
+    proposal: Proposal
+    diagnosis: dict[str, Any]
+    picture: ImageRef
+    problem: str  # empty, or what was wrong with the answer before
+
+
+class Answer(BaseModel):
+    """approve; edit (then with a diagnosis, a plan or both); reject this step; stop with the best picture so far."""
+
+    model_config = ConfigDict(extra="forbid")
+    action: Literal["approve", "edit", "reject", "stop"]
+    diagnosis: dict[str, Any] | None = None
+    plan: list[str] | None = None
+
+
+def check_version(state: AgentState) -> None:
+    """Raises ThreadError for a state of another release."""
+    version = state.get("schema_version", SCHEMA_VERSION)
+    if version != SCHEMA_VERSION:
+        raise ThreadError(
+            f"the thread was written with state schema {version}, this release reads {SCHEMA_VERSION}: "
+            "run the picture again under a new thread id"
+        )

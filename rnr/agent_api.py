@@ -1,0 +1,63 @@
+"""`rnr.agent`: the agent on one picture, from Python."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnr.agents import AgentRequest, Desk, story, untouched
+from rnr.api import Result, _models, _name, _quantised
+from rnr.core import BUILT_IN
+from rnr.pictures import MAX_MEGAPIXELS, from_any
+
+if TYPE_CHECKING:
+    from graph import Answer, Question, Run
+
+
+@dataclass
+class AgentResult(Result):
+    """A Result with its run: `.run.steps` is what was tried, `.story` says it in sentences."""
+
+    run: Run
+
+    @property
+    def story(self) -> list[str]:
+        return story(self.run)
+
+
+def agent(
+    picture: object,
+    folder: str | Path | None = None,
+    *,
+    strategy: str = "auto",
+    steps: int = 6,
+    seconds: float = 600.0,
+    candidates: int = 1,
+    seed: int = 0,
+    answer: Callable[[Question], Answer | None] | None = None,
+    on_event: Callable[[Any], None] = lambda event: None,
+    reasoner: str = BUILT_IN,
+    restorer: str = BUILT_IN,
+    device: str = "auto",
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> AgentResult:
+    """Diagnose, plan, restore, check and take back, until nothing is left or a budget is used up.
+
+    `folder` keeps pictures, threads and trace: called again with the same picture and settings, a run that was cut off
+    goes on. Without it nothing is kept. `answer` is asked before each step. Errors as in `restore`; a run that failed
+    on the way has `run.status` "failed" and holds the best picture so far.
+    """
+    source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
+    request = AgentRequest(strategy, steps, seconds, candidates, seed, answer is not None).check()
+    with contextlib.ExitStack() as stack:
+        home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
+        desk = stack.enter_context(Desk(home, request))
+        run = desk.run(models, source, Path(_name(picture)).stem, answer, on_event)
+        same = untouched(run)
+        pixels = source.pixels_HWC3 if same else _quantised(desk.result(run), source)
+        settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread}
+        return AgentResult(pixels, source, desk.records(run), same, settings, run.state.get("spent", 0.0), run)

@@ -1,0 +1,177 @@
+"""`rnr agent`: many pictures, each its own thread; a batch that was cut off goes on when it is called again.
+
+OUT gets NAME.ext and NAME.diagnosis.json as `rnr restore` writes them, report.html, and agent/ (pictures, threads,
+trace). Workers are threads with models of their own.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from rnr.agent_report import AgentEntry, render
+from rnr.agents import AgentRequest, Desk, story, untouched
+from rnr.batch import Options, problem_of, terminable
+from rnr.console import Meter, complain
+from rnr.core import Models, SetupError, versions
+from rnr.outputs import REPORT, Job, Shelf, digest, printable, record_beside, write_text
+from rnr.pictures import Picture, PictureError, copy_picture, read_picture, write_picture
+
+HOME = "agent"  # in the output folder
+
+
+@dataclass
+class AgentBatch:
+    """The work and what came of it. `run` fills `entries`, in the order of the jobs."""
+
+    jobs: Sequence[Job]
+    out: Path
+    models: Models
+    request: AgentRequest
+    options: Options
+    workers: int = 1
+    answer: Callable[[Any], Any] | None = None
+    entries: list[AgentEntry] = field(default_factory=list)
+    interrupted: bool = False
+    skipped: int = 0
+
+    def __post_init__(self) -> None:
+        self._own = threading.local()
+        self._stop, self._loading = threading.Event(), threading.Lock()
+
+    def count(self, status: str) -> int:
+        return sum(entry.status == status for entry in self.entries)
+
+    def run(self) -> None:
+        """All jobs. Ctrl-C ends it between two steps. Raises SetupError where no model or database can be had."""
+        shelf, done = Shelf(self.out, self.jobs), dict[Job, AgentEntry]()
+        with (
+            Meter(len(self.jobs), "loading the models") as meter,
+            Desk(self.out / HOME, self.request) as desk,
+            terminable(),
+        ):
+            self.models.load()
+            self._share_threads()
+            try:
+                for job, entry in self._entries(shelf, desk, meter):
+                    done[job] = entry
+                    meter.done(_line(entry) if entry.run else None)
+            except KeyboardInterrupt:
+                self.interrupted = True
+        self.entries = [done[job] for job in self.jobs if job in done]
+
+    def _share_threads(self) -> None:
+        if self.workers > 1:
+            import torch
+
+            torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
+
+    def _entries(self, shelf: Shelf, desk: Desk, meter: Meter) -> Iterator[tuple[Job, AgentEntry]]:
+        if self.workers == 1:  # in this thread: a person may be asked
+            yield from ((job, self._entry(job, shelf, desk, meter)) for job in self.jobs)
+            return
+        with ThreadPoolExecutor(self.workers) as pool:
+            waiting = {pool.submit(self._entry, job, shelf, desk, meter): job for job in self.jobs}
+            try:
+                for future in as_completed(waiting):
+                    yield waiting[future], future.result()
+            except BaseException:
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _entry(self, job: Job, shelf: Shelf, desk: Desk, meter: Meter) -> AgentEntry:
+        try:
+            return self._through(job, shelf, desk, meter)
+        except SetupError:
+            raise
+        except Exception as error:
+            problem = problem_of(job.source, error, self.options.with_traceback)
+            complain(problem)
+            return AgentEntry(printable(job.source), "failed", problem=problem.problem, remedy=problem.remedy)
+
+    def _through(self, job: Job, shelf: Shelf, desk: Desk, meter: Meter) -> AgentEntry:
+        held = shelf.finished(job, self.options.mode, self._asked())
+        done = held is not None and held.get("agent", {}).get("status") in ("done", "stopped")
+        self.skipped += done
+        picture = read_picture(job.source, self.options.max_megapixels)
+
+        def tell(event: Mapping[str, Any]) -> None:
+            if self._stop.is_set():
+                raise KeyboardInterrupt
+            meter.tell(f"{printable(job.source.name)}: {_words(event)}")
+
+        run = desk.run(self._models(), picture, job.name, self.answer, tell)
+        if run.status == "failed":
+            complain(PictureError(job.source, run.reason, "the best picture so far is kept; run it again to go on"))
+        replace = held is not None or self.options.mode == "overwrite"
+        output = held["output"] if held and done else self._write(job, picture, desk, run, replace)
+        return AgentEntry.of(job, picture, desk, run, output)
+
+    def _models(self) -> Models:
+        """Each worker's own."""
+        if self.workers == 1:
+            return self.models
+        if not hasattr(self._own, "models"):
+            with self._loading:  # transformers cannot load two models at the same time
+                self._own.models = Models(*self.models.names, self.models.device_wanted)
+                self._own.models.load()
+        return self._own.models
+
+    def _asked(self) -> dict[str, Any]:
+        """What a result is known by. Asking is no setting: the answers are in the thread."""
+        names = dict(zip(("reasoner", "restorer"), self.models.names))
+        return {**asdict(self.request), **names, "ask": None, "steps": 1, "budget": self.request.steps, "only": [],
+                "diagnosis": None}  # fmt: skip
+
+    def _write(self, job: Job, picture: Picture, desk: Desk, run: Any, replace: bool) -> str:
+        """Picture and record; the name of the picture."""
+        same = untouched(run)
+        target = job.picture(self.out, picture, copied=same)
+        with record_beside(job.record(self.out), self._data(job, picture, desk, run, target)):
+            if same:
+                copy_picture(job.source, target, replace)
+            else:
+                write_picture(picture, desk.result(run), target, replace)
+        return printable(target.name)
+
+    def _data(self, job: Job, picture: Picture, desk: Desk, run: Any, target: Path) -> dict[str, Any]:
+        before, after = desk.records(run)
+        return {
+            "source": {"file": printable(job.source.name), "sha256": digest(job.source)},
+            "output": printable(target.name),
+            "untouched": untouched(run),
+            "before": before.model_dump(mode="json"),
+            "after": after.model_dump(mode="json"),
+            "agent": {"thread": run.thread, "status": run.status, "reason": run.reason, "steps": run.steps,
+                      "spent": run.state.get("spent", 0.0), "story": story(run)},
+            "request": self._asked(),
+            "versions": versions(),
+        }  # fmt: skip
+
+    def write_report(self, problems: Sequence[PictureError] = ()) -> Path:
+        """One page for all pictures. Raises PictureError."""
+        failed = [AgentEntry(printable(e.file), "failed", problem=e.problem, remedy=e.remedy) for e in problems]
+        path = self.out / REPORT
+        write_text(path, render([*self.entries, *failed], self.interrupted))
+        return path
+
+
+def _words(event: Mapping[str, Any]) -> str:
+    kinds = ", ".join(kind.replace("_", " ") for kind in event.get("kinds", ()))
+    return {
+        "diagnosed": "looking",
+        "planned": f"step {event.get('number')}: {kinds}",
+        "restoring": f"removing {kinds}",
+        "decided": f"step {event.get('number')} {event.get('decision')}",
+    }.get(str(event["event"]), str(event["event"]))
+
+
+def _line(entry: AgentEntry) -> Text:
+    return Text.assemble((entry.name, "bold"), f"  {entry.headline}  ", (f"{entry.spent:.1f} s", "dim"))

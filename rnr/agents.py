@@ -1,0 +1,163 @@
+"""The agent behind the front door: one folder with its pictures, threads and trace, and one picture through it.
+
+with Desk(folder, AgentRequest(strategy="auto")) as desk:
+    run = desk.run(models, picture, "photo")        # the same picture and settings: the same thread, gone on with
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from degradation._lazy import MissingExtra, need
+from rnr.core import Models, SetupError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from degradation.diagnosis import DiagnosisRecord
+    from graph import Answer, Context, Question, Run, Store
+    from graph.state import Look
+    from rnr.pictures import Picture
+
+DATABASE, TRACE, STORE = "threads.sqlite", "trace.jsonl", "pictures"
+
+
+@dataclass(frozen=True)
+class AgentRequest:
+    """How the agent is to work; see `graph.Context`."""
+
+    strategy: str = "auto"
+    steps: int = 6
+    seconds: float = 600.0
+    candidates: int = 1
+    seed: int = 0
+    ask: bool = False
+
+    def check(self) -> AgentRequest:
+        """Itself. Raises SetupError for a setting that cannot be, or a missing extra."""
+        from graph import Context
+
+        try:
+            need("langgraph.graph", "agent"), need("langgraph.checkpoint.sqlite", "agent")
+            Context(**asdict(self))
+        except (ValueError, MissingExtra) as error:
+            raise SetupError(str(error)) from None
+        return self
+
+
+class Desk:
+    """Where the agent works: `pictures/` (the store), `threads.sqlite`, `trace.jsonl`. Threads may share one."""
+
+    def __init__(self, folder: Path, request: AgentRequest) -> None:
+        from graph import Store
+
+        self.folder, self.request = folder, request
+        try:
+            self.store: Store = Store(folder / STORE)
+        except OSError as error:
+            raise SetupError(f"{folder}: cannot write here ({error.strerror}); choose another folder") from error
+        self._stack, self._lock = contextlib.ExitStack(), threading.Lock()
+
+    def __enter__(self) -> Desk:
+        from graph import build_graph, open_checkpoints
+
+        self.agent = build_graph(self._stack.enter_context(open_checkpoints(self.folder / DATABASE)))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+
+    def run(
+        self,
+        models: Models,
+        picture: Picture,
+        name: str,
+        answer: Callable[[Question], Answer | None] | None = None,
+        on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
+    ) -> Run:
+        """Go as far as it goes. Raises ThreadError, or what the database says when it cannot be used."""
+        from graph import run_agent
+
+        ref = self.store.put(picture.pixels_HWC3)
+        context = self.context(models)
+
+        def hear(event: Mapping[str, Any]) -> None:
+            self._trace(event)
+            on_event(event)
+
+        thread = self.thread(context, ref["sha256"], name)
+        return run_agent(self.agent, context, thread, ref, answer=answer, on_event=hear)
+
+    def context(self, models: Models) -> Context:
+        from graph import Context
+
+        return Context(models.reasoner, models.pipeline, self.store, **asdict(self.request))
+
+    def thread(self, context: Context, sha256: str, name: str) -> str:
+        """The same picture, settings and models have the same id."""
+        from graph.store import short_hash
+
+        told = asdict(self.request) | {"ask": None}
+        return f"{name}-{short_hash(sha256, told, context.judge_id, context.restorer_id)}"
+
+    def held(self, thread: str) -> Run:
+        """A thread as it stands. Raises ThreadError if there is none of this id."""
+        from graph import run_of
+
+        return run_of(self.agent, thread)
+
+    def record(self, look: Look) -> DiagnosisRecord:
+        from degradation.diagnosis import DiagnosisRecord
+
+        note = self.store.note(look["picture"]["sha256"], look["record"])
+        return DiagnosisRecord.model_validate(note or {"diagnosis": None, "error": "its record is gone"})
+
+    def records(self, run: Run) -> tuple[DiagnosisRecord, DiagnosisRecord]:
+        """Before and after."""
+        from degradation.diagnosis import DiagnosisRecord
+
+        if run.first is None or run.best is None:
+            nothing = DiagnosisRecord(diagnosis=None, error=run.reason)
+            return nothing, nothing
+        return self.record(run.first), self.record(run.best)
+
+    def result(self, run: Run) -> NDArray[np.float32]:
+        """The best picture, float32 HWC3 in [0, 1]."""
+        import numpy as np
+
+        pixels = self.store.get(run.picture)
+        return pixels.astype(np.float32) / np.float32(np.iinfo(pixels.dtype).max)
+
+    def _trace(self, event: Mapping[str, Any]) -> None:
+        line = json.dumps(event, ensure_ascii=False) + "\n"
+        with self._lock, (self.folder / TRACE).open("a", encoding="utf-8") as file:
+            file.write(line)
+
+
+def untouched(run: Run) -> bool:
+    return run.picture["sha256"] == run.state["picture"]["sha256"]  # type: ignore[index]
+
+
+def story(run: Run) -> list[str]:
+    """The run in sentences, a line per step."""
+    lines = [f"found at first: {_seen(run.first)}"] if run.first else []
+    for step in run.steps:
+        proposal = step["proposal"]
+        kinds = ", ".join(kind.replace("_", " ") for kind in proposal["kinds"])
+        lines.append(f"step {proposal['number']}, {proposal['strategy']}: remove {kinds} ({proposal['why']}): "
+                     f"{step['decision']}, {step['reason']}")  # fmt: skip
+    if run.steps and run.best:
+        lines.append(f"left in the best picture: {_seen(run.best)}")
+    return [*lines, f"{run.status}: {run.reason}" if run.reason else run.status]
+
+
+def _seen(look: Look) -> str:
+    parts = [f"{kind.replace('_', ' ')} {look['severity'].get(kind, 0):.0f}" for kind in look["present"]]
+    return ", ".join(parts) or "nothing"

@@ -1,0 +1,75 @@
+"""The agent in other people's hands: the examples, as a subgraph, in langgraph's server."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.graph import END, START, StateGraph
+
+from graph import Context, Store, build_graph
+from graph.state import AgentState
+
+ROOT = Path(__file__).parents[2]
+
+
+def module(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec and spec.loader
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = loaded  # langgraph reads the types of a state there
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+def test_the_example_of_embedding(context: Any, store: Store, noisy: Any, dark: Any) -> None:
+    pictures = [str(store.path(ref)) for ref in (noisy, dark)]
+    album = module(ROOT / "examples/embed_agent.py").build()
+    said = album.invoke({"pictures": pictures, "restored": []}, context=context(strategy="one-pass"))["restored"]
+    assert [line.split(": ")[0] for line in said] == pictures
+    assert all(Path(line.split(": ")[-1]).is_file() for line in said)
+
+
+def test_the_example_of_a_tool(context: Any, store: Store, noisy: Any, tmp_path: Path) -> None:
+    tool = module(ROOT / "examples/agent_tool.py").restore_tool(context(strategy="one-pass"))
+    assert tool.name == "restore_photograph" and set(tool.args) == {"path"} and "haze" in tool.description
+    assert Path(tool.invoke({"path": str(store.path(noisy))}).splitlines()[-1]).is_file()
+
+
+def test_as_a_subgraph_it_shares_state_and_context(context: Any, noisy: Any) -> None:
+    builder = StateGraph(AgentState, context_schema=Context)
+    builder.add_node("restorer", build_graph())
+    builder.add_edge(START, "restorer")
+    builder.add_edge("restorer", END)
+    state = builder.compile().invoke({"picture": noisy}, context=context(strategy="one-pass"))
+    assert state["status"] == "done" and state["first"]["picture"] == noisy
+
+
+def test_the_server_finds_the_graph_and_can_give_the_context_as_json(store: Store, noisy: Any) -> None:
+    settings = json.loads((ROOT / "langgraph.json").read_text())
+    path, _, name = settings["graphs"]["restorer"].partition(":")
+    graph = getattr(module(ROOT / path), name)()
+    state = graph.invoke({"picture": noisy}, context={"store": str(store.folder), "seconds": 1e-6})
+    assert "seconds is used up" in state["reason"]
+    drawn = graph.get_graph().draw_mermaid()
+    for edge in ("plan -.-> approve", "plan -.-> finish", "restore --> judge", "decide -.-> plan"):
+        assert edge in drawn, drawn
+
+
+def test_a_broken_path_is_named(context: Any, tmp_path: Path) -> None:
+    state = build_graph().invoke({"picture": str(tmp_path / "no.png")}, context=context())
+    assert state["status"] == "failed" and "no.png: not a picture that can be read" in state["reason"]
+
+
+@pytest.mark.parametrize("module_name", ["langgraph.checkpoint.postgres"])
+def test_a_missing_extra_names_the_command(module_name: str) -> None:
+    from degradation._lazy import MissingExtra, need
+
+    if importlib.util.find_spec("langgraph.checkpoint.postgres"):
+        pytest.skip("it is installed")
+    with pytest.raises(MissingExtra, match=r"pip install 'reason-and-restore\[postgres\]'"):
+        need(module_name, "postgres")

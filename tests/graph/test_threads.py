@@ -1,0 +1,151 @@
+"""Threads: going on after a kill, wrong ids, older releases, many at once, a database that is full."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import graph.state
+from graph import Context, Store, ThreadError, build_graph, open_checkpoints, run_agent, run_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_an_unknown_thread(agent: Any) -> None:
+    with pytest.raises(ThreadError, match="no thread 'nobody'"):
+        run_of(agent, "nobody")
+
+
+def test_a_thread_belongs_to_one_picture(agent: Any, context: Any, noisy: Any, dark: Any) -> None:
+    run_agent(agent, context(seconds=1e-6), "t", noisy)
+    with pytest.raises(ThreadError, match="belongs to another picture"):
+        run_agent(agent, context(), "t", dark)
+
+
+def test_a_thread_that_has_ended_is_returned_as_it_is(agent: Any, context: Any, noisy: Any) -> None:
+    first = run_agent(agent, context(strategy="one-pass"), "t", noisy)
+    events: list[Any] = []
+    again = run_agent(agent, context(strategy="one-pass"), "t", noisy, on_event=events.append)
+    assert again.state == first.state and events == []
+
+
+def test_an_older_schema_is_refused_with_the_remedy(agent: Any, context: Any, noisy: Any, monkeypatch: Any) -> None:
+    run_agent(agent, context(ask=True), "t", noisy)
+    monkeypatch.setattr(graph.state, "SCHEMA_VERSION", 2)
+    for call in (lambda: run_of(agent, "t"), lambda: run_agent(agent, context(ask=True), "t", noisy)):
+        with pytest.raises(ThreadError, match="state schema 1, this release reads 2: .* new thread id"):
+            call()
+    with pytest.raises(ThreadError, match="state schema 1"):  # and in a graph that somebody else drives
+        from langgraph.types import Command
+
+        config = {"configurable": {"thread_id": "t"}}
+        agent.invoke(Command(resume={"action": "approve"}), config, context=context(ask=True))
+
+
+def test_the_state_is_plain_data(agent: Any, context: Any, noisy: Any) -> None:
+    state = run_agent(agent, context(strategy="one-pass"), "t", noisy).state
+    assert json.loads(json.dumps(state)) == state
+    assert len(json.dumps(state)) < 10_000
+
+
+def test_a_full_database_ends_it_with_the_picture(context: Any, noisy: Any, tmp_path: Path) -> None:
+    with open_checkpoints(tmp_path / "t.sqlite") as saver:
+        agent = build_graph(saver)
+        pages = saver.conn.execute("PRAGMA page_count").fetchone()[0]
+        saver.conn.execute(f"PRAGMA max_page_count={pages + 1}")
+        run = run_agent(agent, context(strategy="one-pass"), "t", noisy)
+        assert run.status == "failed" and "database or disk is full" in run.reason and run.picture == noisy
+        saver.conn.execute("PRAGMA max_page_count=100000")
+        assert run_agent(agent, context(strategy="one-pass"), "t", noisy).status == "done"
+
+
+def whole_files_only(folder: Path) -> None:
+    """Pictures are what their names say and belong to a run, notes are JSON, nothing else is there."""
+    store, seen, spoken_of = Store(folder), set(), set()
+    for path in folder.glob("*/*"):
+        if path.suffix == ".json":
+            note = json.loads(path.read_text())
+            spoken_of |= {note["picture"]["sha256"]} if "picture" in note else {path.name.split(".")[0]}
+        else:
+            assert path.suffix == ".png", path
+            import cv2
+
+            pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            assert pixels is not None, path
+            bits = 8 * pixels.itemsize
+            store.get({"sha256": path.stem, "width": 0, "height": 0, "bits": bits})
+            seen.add(path.stem)
+    assert seen == spoken_of
+
+
+def drill(folder: Path, damaged: Any, kills: int) -> None:
+    np.save(folder / "picture.npy", damaged("chelsea", low_light=50, noise=30))
+    command = [sys.executable, "-P", str(Path(__file__).with_name("drill.py")), str(folder), str(kills)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["killed"] >= kills
+    assert len(set(told["results"])) == 1 and len(told["results"]) == kills + 1
+    for number in range(kills + 1):
+        whole_files_only(folder / f"round{number}" / "store")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_killed_at_three_random_moments_it_comes_to_the_same_end(tmp_path: Path, damaged: Any) -> None:
+    drill(tmp_path, damaged, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_killed_at_25_random_moments_it_comes_to_the_same_end(tmp_path: Path, damaged: Any) -> None:
+    drill(tmp_path, damaged, 25)
+
+
+WORKER = """
+import sys, json, numpy as np, torch
+torch.set_num_threads(1)
+from graph import *
+from concurrent.futures import ThreadPoolExecutor
+root, who = sys.argv[1:]
+pictures = np.load(root + "/pictures.npy")
+store = Store(root + "/store")
+with open_checkpoints(root + "/threads.sqlite") as saver:
+    agent, context = build_graph(saver), Context(store=store, strategy="one-pass")
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda n: run_agent(agent, context, f"{who}-{n}", store.put(pictures[n])), range(4)))
+print(json.dumps([run.picture["sha256"] for run in runs]))
+"""
+
+
+def test_four_threads_in_each_of_two_processes_share_a_store_and_a_database(
+    tmp_path: Path, damaged: Any, models: Any
+) -> None:
+    pictures = [damaged(noise=60, seed=1)[:64, :64], damaged(haze=50)[:64, :64], damaged(rain=50)[:64, :64]]
+    pictures.append(damaged(low_light=50)[:64, :64])
+    np.save(tmp_path / "pictures.npy", np.stack(pictures))
+    command = [sys.executable, "-P", "-c", WORKER, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with ThreadPoolExecutor(2) as pool:
+        options: Any = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+        both = list(pool.map(lambda who: subprocess.run([*command, who], **options), ("a", "b")))
+    assert [done.returncode for done in both] == [0, 0], both[0].stderr[-2000:] + both[1].stderr[-2000:]
+    told = [json.loads(done.stdout.splitlines()[-1]) for done in both]
+    assert told[0] == told[1]
+    alone = Store(tmp_path / "alone")
+    with open_checkpoints(tmp_path / "threads.sqlite") as saver:
+        agent = build_graph(saver)
+        for number, picture in enumerate(pictures):
+            ref = alone.put(picture)
+            own = run_agent(agent, Context(*models, alone, strategy="one-pass"), f"c-{number}", ref)
+            assert own.picture["sha256"] == told[0][number]
+            assert run_of(agent, f"a-{number}").state["picture"] == run_of(agent, f"b-{number}").state["picture"] == ref
+    whole_files_only(tmp_path / "store")

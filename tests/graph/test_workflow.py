@@ -1,0 +1,230 @@
+"""The workflow on the built-in models: strategies, taking back, budgets, candidates, failures, events."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from graph import Context, Store, build_graph, run_agent
+from graph.judging import total
+from graph.running import Run
+
+
+def holds_together(run: Run, context: Context) -> None:
+    """What is true of every run that ended by itself."""
+    assert run.status == "done" and run.reason and run.first and run.best
+    kept = [run.first, *(s["candidates"][s["chosen"]]["look"] for s in run.steps if s["chosen"] is not None)]
+    assert run.best["picture"] == kept[-1]["picture"]
+    sums = [total(look) for look in kept]
+    assert sums == sorted(sums, reverse=True), "an accepted step raised the damage"
+    assert len(run.steps) <= context.steps
+    for step in run.steps:
+        assert step["decision"] == ("rolled back" if step["chosen"] is None else "accepted")
+        assert len(step["candidates"]) == context.candidates and step["reason"]
+    assert run.state["candidates"] == [] and run.state["proposal"] is None
+    assert context.pictures.get(run.picture).shape == context.pictures.get(run.first["picture"]).shape
+
+
+@pytest.mark.parametrize("strategy", ["one-pass", "stepwise", "auto"])
+def test_each_strategy_ends_with_a_picture_that_is_no_worse(agent: Any, context: Any, dark: Any, strategy: Any) -> None:
+    given = context(strategy=strategy)
+    run = run_agent(agent, given, "t", dark)
+    holds_together(run, given)
+    assert run.steps and (strategy != "one-pass" or len(run.steps) == 1)
+    if strategy == "stepwise":
+        assert all(len(step["proposal"]["kinds"]) == 1 for step in run.steps)
+
+
+def test_nothing_found_leaves_the_picture_as_it_is(agent: Any, context: Any, store: Store, damaged: Any) -> None:
+    run = run_agent(agent, context(), "t", store.put(damaged("chelsea")))
+    if run.first and run.first["present"]:
+        pytest.skip("the judge sees damage in this clean photograph")
+    assert (run.steps, run.picture, run.reason) == ([], run.state["picture"], "no damage found")
+
+
+def test_a_clean_picture_is_accepted_and_noise_is_gone(
+    agent: Any, context: Any, noisy: Any, told: Any, oracle: Any
+) -> None:
+    run = run_agent(agent, context(restorer=told(oracle)), "t", noisy)
+    holds_together(run, context())
+    assert run.steps[0]["decision"] == "accepted" and run.first and run.best
+    assert run.best["severity"]["noise"] < run.first["severity"]["noise"] / 2
+
+
+@pytest.mark.parametrize(
+    ("result", "reason"),
+    [
+        (lambda x: 1 - x, "no longer shows the same"),
+        (lambda x: np.full_like(x, 0.5), "no longer shows the same"),
+        (lambda x: np.clip(x + np.random.default_rng(0).normal(0, 0.2, x.shape), 0, 1), ""),
+        (lambda x: x, ""),
+    ],
+)
+def test_a_bad_step_is_taken_back(agent: Any, context: Any, noisy: Any, told: Any, result: Any, reason: str) -> None:
+    given = context(restorer=told(result, f"bad {id(result)}"), strategy="auto")
+    run = run_agent(agent, given, "t", noisy)
+    assert run.steps and all(step["decision"] == "rolled back" for step in run.steps)
+    assert run.picture == noisy and run.status == "done"
+    assert reason in run.steps[0]["reason"]
+
+
+def test_the_budget_of_steps_counts_what_was_taken_back(agent: Any, context: Any, dark: Any, told: Any) -> None:
+    given = context(restorer=told(lambda x: 1 - x, "negative"), strategy="stepwise", steps=1)
+    run = run_agent(agent, given, "t", dark)
+    assert len(run.steps) == 1
+    if run.first and len(run.first["present"]) > 1:
+        assert run.reason == "the budget of 1 steps is used up"
+
+
+def test_the_budget_of_seconds_ends_it_before_the_next_step(agent: Any, context: Any, dark: Any) -> None:
+    run = run_agent(agent, context(seconds=1e-6), "t", dark)
+    assert (run.steps, run.picture) == ([], dark) and "1e-06 seconds" in run.reason
+
+
+def test_candidates_compete_and_the_best_is_kept(agent: Any, context: Any, noisy: Any) -> None:
+    given = context(candidates=3, strategy="one-pass")
+    run = run_agent(agent, given, "t", noisy)
+    holds_together(run, given)
+    (step,) = run.steps
+    assert [c["number"] for c in step["candidates"]] == [0, 1, 2]
+    assert len({c["picture"]["sha256"] for c in step["candidates"]}) == 3
+    good = [total(c["look"]) for c in step["candidates"] if c["accepted"]]
+    assert good and total(step["candidates"][step["chosen"]]["look"]) == min(good)
+
+
+def test_an_order_is_followed(agent: Any, context: Any, dark: Any, told: Any) -> None:
+    given = context(restorer=told(lambda x: 1 - x, "negative"), strategy="stepwise")
+    found = run_agent(agent, given, "a", dark).first
+    assert found
+    order = found["plan"][::-1]
+    run = run_agent(agent, given, "b", dark, order)
+    assert [step["proposal"]["kinds"][0] for step in run.steps] == order
+
+
+def test_finished_work_is_not_repeated(agent: Any, models: Any, damaged: Any, tmp_path: Path, told: Any) -> None:
+    store, restorer = Store(tmp_path / "own"), told(lambda x: x**0.8)
+    given = Context(models[0], restorer, store, strategy="one-pass")
+    ref = store.put(damaged(noise=60))
+    first, calls = run_agent(agent, given, "a", ref), restorer.calls
+    second = run_agent(agent, given, "b", ref)
+    assert calls == restorer.calls == 1
+    assert (first.picture, first.steps) == (second.picture, second.steps)
+    run_agent(agent, Context(models[0], restorer, store, strategy="one-pass", seed=1), "c", ref)
+    assert restorer.calls == 2  # another seed is another step
+
+
+class Failing:
+    """Fails at each call, or only so many times, with this error."""
+
+    def __init__(self, inner: Any, method: str, error: Exception, times: int = 10**9) -> None:
+        self.inner, self.error, self.times = inner, error, times
+        setattr(self, method, lambda *args, **rest: self._call(getattr(inner, method), *args, **rest))
+
+    def _call(self, real: Any, *args: Any, **rest: Any) -> Any:
+        self.times -= 1
+        if self.times >= 0:
+            raise self.error
+        return real(*args, **rest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+def test_a_restorer_that_fails_ends_it_with_the_picture_as_it_came(
+    agent: Any, context: Any, models: Any, noisy: Any
+) -> None:
+    given = context(restorer=Failing(models[1], "restore", RuntimeError("out of luck")), seed=9)
+    run = run_agent(agent, given, "t", noisy)
+    assert (run.status, run.picture) == ("failed", noisy)
+    assert run.reason == "restore failed (RuntimeError: out of luck)"
+    again = run_agent(agent, context(seed=9), "t", noisy)  # the same thread, once it works again
+    assert again.status == "done" and again.steps
+
+
+def test_a_judge_that_fails_later_leaves_the_best_picture(
+    agent: Any, context: Any, models: Any, damaged: Any, store: Store, told: Any, oracle: Any
+) -> None:
+    noisy = store.put(damaged(noise=60, seed=5))
+    run_agent(agent, context(strategy="one-pass"), "before", noisy)  # the first look is in the store from here on
+    broken = Failing(models[0], "diagnose", RuntimeError("no answer"))
+    run = run_agent(agent, context(reasoner=broken, restorer=told(lambda x: x**0.9)), "t", noisy)
+    assert (run.status, run.picture) == ("failed", noisy) and run.reason == "judge failed (RuntimeError: no answer)"
+
+
+def test_a_judge_that_cannot_even_begin(agent: Any, context: Any, models: Any, store: Store, damaged: Any) -> None:
+    ref = store.put(damaged(noise=33))
+    broken = Failing(models[0], "diagnose", RuntimeError("no answer"))
+    run = run_agent(agent, context(reasoner=broken), "t", ref)
+    assert (run.status, run.picture, run.steps, run.best) == ("failed", ref, [], None)
+
+
+def test_outside_failures_are_tried_again_and_only_those(agent: Any, context: Any, models: Any, noisy: Any) -> None:
+    passing = Failing(models[1], "restore", ConnectionError("reset"), times=2)
+    assert run_agent(agent, context(restorer=passing, seed=21), "a", noisy).status == "done"
+    assert passing.times < 0
+    once = Failing(models[1], "restore", OSError(errno.ENOSPC, "No space left on device"), times=1)
+    run = run_agent(agent, context(restorer=once, seed=22), "b", noisy)
+    assert run.status == "failed" and "No space left" in run.reason and once.times == 0
+
+
+class FullDisk(Store):
+    """A store whose disk is full after so many files."""
+
+    room = 10**9
+
+    def _write(self, path: Path, data: bytes) -> None:
+        self.room -= 1
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super()._write(path, data)
+
+
+@pytest.mark.parametrize("room", [1, 2, 3])
+def test_a_full_disk_ends_it_clearly(agent: Any, models: Any, damaged: Any, tmp_path: Path, room: int) -> None:
+    store = FullDisk(tmp_path / "disk")
+    ref = store.put(damaged(noise=60))
+    store.room = room
+    run = run_agent(agent, Context(*models, store), "t", ref)
+    assert (run.status, run.picture) == ("failed", ref) and "No space left" in run.reason
+    store.room = 10**9
+    assert run_agent(agent, Context(*models, store), "t", ref).status == "done"
+
+
+def test_a_model_that_is_gone_is_named(agent: Any, context: Any, noisy: Any, tmp_path: Path) -> None:
+    run = run_agent(agent, context(reasoner=str(tmp_path / "lost")), "t", noisy)
+    assert run.status == "failed" and str(tmp_path / "lost") in run.reason and run.picture == noisy
+
+
+def test_events_tell_the_run_as_it_goes(agent: Any, context: Any, noisy: Any) -> None:
+    events: list[Any] = []
+    run = run_agent(agent, context(strategy="one-pass"), "t", noisy, on_event=events.append)
+    names = [event["event"] for event in events]
+    assert names[:4] == ["diagnosed", "planned", "restoring", "restored"] and names[-2:] == ["decided", "finished"]
+    assert all(event["thread"] == "t" and event["time"] > 0 for event in events)
+    seen = events[0]
+    assert seen["model_hash"] and seen["prompt_version"] and seen["seconds"] > 0 and seen["passes"] > 0
+    assert events[-1]["picture"] == run.picture["sha256"]
+
+
+def test_a_path_will_do_and_no_checkpointer_is_needed(context: Any, store: Store, noisy: Any) -> None:
+    state = build_graph().invoke({"picture": str(store.path(noisy))}, context=context(strategy="one-pass"))
+    assert state["first"]["picture"] == noisy and state["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"strategy": "magic"}, "one-pass or stepwise"),
+        ({"steps": 0}, "1..32"),
+        ({"candidates": 9}, "1..8"),
+        ({"seconds": 0}, "more than 0"),
+        ({"seed": -1}, "0 or more"),
+    ],
+)
+def test_a_context_that_cannot_be(settings: Any, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        Context(**settings)

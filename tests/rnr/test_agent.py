@@ -1,0 +1,144 @@
+"""`rnr agent` and `rnr.agent`: folders with broken pictures, going on, asking, the report."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import rnr
+from degradation.diagnosis import Diagnosis
+from graph import Answer
+from rnr.agent_batch import AgentBatch
+from rnr.agent_report import render
+from rnr.agents import AgentRequest
+from rnr.batch import Options
+from rnr.core import Models, SetupError
+from rnr.outputs import plan
+from rnr.pictures import Picture, read_picture, write_picture
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, crop: np.ndarray) -> Path:
+    inside = tmp_path_factory.mktemp("agent") / "in"
+    inside.mkdir()
+    deep = Picture(crop[:96, :96].astype(np.uint16) * 257, mode="RGB;16")
+    write_picture(deep, deep.as_float(), inside / "deep.png")
+    Image.fromarray(np.dstack([crop[:96, 96:192], crop[:96, 96:192, 0]])).save(inside / "see-through.png")
+    (inside / "broken.png").write_text("no picture")
+    return inside
+
+
+def batch(folder: Path, out: Path, models: Models, workers: int = 1, answer: Any = None, **request: Any) -> AgentBatch:
+    out.mkdir(exist_ok=True)
+    asked = AgentRequest(strategy="one-pass", ask=answer is not None, **request)
+    made = AgentBatch(plan(sorted(folder.iterdir())), out, models, asked, Options("skip"), workers, answer)
+    made.run()
+    return made
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, models: Models) -> AgentBatch:
+    return batch(folder, folder.parent / "out", models, candidates=2)
+
+
+def test_a_broken_picture_is_reported_and_the_others_are_done(done: AgentBatch) -> None:
+    assert [entry.name for entry in done.entries] == ["broken.png", "deep.png", "see-through.png"]
+    assert [entry.status == "failed" for entry in done.entries] == [True, False, False]
+    assert "not a picture" in done.entries[0].problem
+    written = read_picture(done.out / "deep.png")
+    assert written.bit_depth == 16 and read_picture(done.out / "see-through.png").alpha_HW is not None
+    data = json.loads((done.out / "deep.diagnosis.json").read_text())
+    assert data["agent"]["status"] == "done" and data["agent"]["story"]
+    assert Diagnosis.from_json(json.dumps(data)).findings  # `rnr restore --diagnosis` takes it
+
+
+def test_the_trace_holds_models_prompts_seeds_and_times(done: AgentBatch) -> None:
+    lines = [json.loads(line) for line in (done.out / "agent/trace.jsonl").read_text().splitlines()]
+    looks = [line for line in lines if line["event"] == "diagnosed"]
+    steps = [line for line in lines if line["event"] == "restoring"]
+    assert looks and all(line["model_hash"] and line["prompt_version"] and line["time"] for line in looks)
+    assert steps and {line["number"] for line in steps} == {0, 1} and all("seed" in line for line in steps)
+    assert len({line["thread"] for line in lines}) == 2
+
+
+def test_called_again_nothing_is_done_again(done: AgentBatch, folder: Path, models: Models) -> None:
+    before = (done.out / "agent/trace.jsonl").read_text()
+    again = batch(folder, done.out, models, candidates=2)
+    assert again.skipped == 2 and (done.out / "agent/trace.jsonl").read_text() == before
+    other = batch(folder, done.out, models, seed=1)
+    assert all("with other settings" in entry.problem for entry in other.entries[1:])
+
+
+def test_workers_come_to_the_same(done: AgentBatch, folder: Path, models: Models, tmp_path: Path) -> None:
+    import torch
+
+    threads = torch.get_num_threads()
+    many = batch(folder, tmp_path / "out", models, workers=2, candidates=2)
+    torch.set_num_threads(threads)
+    results = [[entry.run.picture if entry.run else None for entry in each.entries] for each in (many, done)]
+    assert results[0] == results[1]
+
+
+def test_the_report_stands_alone_and_tells_each_step(done: AgentBatch) -> None:
+    page = done.write_report().read_text()
+    assert not re.search(r"(src|href)=\"(?!data:|#)", page) and "http" not in page.replace("http-equiv", "")
+    assert page.count("<svg") == sum(bool(entry.steps) for entry in done.entries)
+    assert page.count("result of step") == sum(len(step.shots) for entry in done.entries for step in entry.steps)
+    for entry in done.entries[1:]:
+        assert entry.run and all(step.reason in page for step in entry.steps) and entry.run.thread in page
+
+
+def test_names_cannot_break_the_report(done: AgentBatch) -> None:
+    entry = done.entries[0]
+    entry.source, kept = "<script>x</script>.png", entry.source
+    try:
+        assert "<script>x" not in render([entry])
+    finally:
+        entry.source = kept
+
+
+def test_waiting_and_answering(done: AgentBatch, folder: Path, models: Models, tmp_path: Path) -> None:
+    waits = batch(folder, tmp_path / "out", models, answer=lambda question: None, candidates=2)
+    assert waits.count("waiting") + waits.count("untouched") == 2
+    page = waits.write_report().read_text()
+    assert "waits for an answer" in page or not waits.count("waiting")
+    approved = batch(folder, tmp_path / "out", models, answer=lambda question: Answer(action="approve"), candidates=2)
+    assert approved.count("waiting") == 0 and approved.skipped == waits.count("untouched")
+    for entry in done.entries[1:]:  # as if nobody had been asked
+        assert (done.out / entry.output).read_bytes() == (tmp_path / "out" / entry.output).read_bytes()
+
+
+def test_from_python(done: AgentBatch, folder: Path, tmp_path: Path) -> None:
+    heard: list[Any] = []
+    settings: Any = {"strategy": "one-pass", "candidates": 2, "device": "cpu", "on_event": heard.append}
+    result = rnr.agent(folder / "deep.png", tmp_path, **settings)
+    assert heard and result.story[-1].startswith("done: ") and result.pixels_HWC3.dtype == np.uint16
+    entry = next(entry for entry in done.entries if entry.name == "deep.png")
+    assert entry.run and result.run.picture == entry.run.picture
+    assert np.array_equal(read_picture(done.out / "deep.png").pixels_HWC3, result.pixels_HWC3)
+    assert result.before and result.after and result.image.size == (96, 96)
+    heard.clear()
+    again = rnr.agent(folder / "deep.png", tmp_path, **settings)
+    assert heard == [] and again.run.state == result.run.state
+
+
+def test_settings_that_cannot_be_are_named() -> None:
+    with pytest.raises(SetupError, match="one-pass or stepwise"):
+        rnr.agent(np.zeros((8, 8, 3), np.uint8), strategy="magic")
+
+
+def test_wrong_usage(cli: Any, folder: Path, tmp_path: Path) -> None:
+    for arguments, problem in (
+        (["--strategy", "magic"], "one-pass or stepwise"),
+        (["--ask", "--workers", "2"], "--ask needs --workers 1"),
+        (["--steps", "0"], "--steps"),
+        (["--seconds", "0"], "more than 0"),
+    ):
+        code, _, error = cli("agent", folder, "-o", tmp_path / "out", *arguments)
+        assert code == 2 and problem in error
