@@ -89,3 +89,21 @@ def failures(rows: Sequence[dict[str, Any]]) -> list[str]:
         if row["score"] >= best[row["task"]]:
             found.append(f"task {row['task']}: {row['canary']} scores no less than the clean picture")
     return found
+
+
+def table(rows: Sequence[dict[str, Any]]) -> None:
+    """Print a line per canary: score and PSNR in each task, * where the picture is truly worse than the input."""
+    from rich.console import Console
+    from rich.table import Table
+
+    numbers = list(dict.fromkeys(row["task"] for row in rows))
+    shown = Table("canary", *(f"task {n}" for n in numbers), title="score (PSNR in dB); * = worse than the input")
+    for name in dict.fromkeys(row["canary"] for row in rows):
+        cells = [_cell(row) for row in rows if row["canary"] == name]
+        shown.add_row(name, *cells)
+    Console().print(shown)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    score = "unscored" if row["score"] is None else f"{row['score']:+.2f}"
+    return f"{score} ({row['psnr']:.1f}){'*' if row['worse'] else ''}"

@@ -11,6 +11,7 @@ Shapes: image_BCHW in [0, 1]; steer_BD is the condition vector.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -195,7 +196,7 @@ def _normal(like: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.
 
 
 def trainable(network: torch.nn.Module, how: Literal["lora", "full"], rank: int, seed: int) -> tuple[Any, Any]:
-    """(network to train, frozen reference or None): an adapter on all matrices outside attention, or all weights."""
+    """(network to train, frozen reference or None): an adapter on matrices outside attention, or all weights."""
     if how == "full":
         import copy
 
@@ -207,8 +208,9 @@ def trainable(network: torch.nn.Module, how: Literal["lora", "full"], rank: int,
         raise ValueError("LoRA needs peft; install it with: pip install 'reason-and-restore[train]'") from error
     names = [
         name for name, layer in network.named_modules()
-        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d) and getattr(layer, "groups", 1) == 1
+        if type(layer) in (torch.nn.Linear, torch.nn.Conv2d) and getattr(layer, "groups", 1) == 1
         and "self_attn" not in name
     ]  # fmt: skip
     torch.manual_seed(seed)
-    return get_peft_model(network, LoraConfig(r=rank, lora_alpha=rank, target_modules=names)), None  # type: ignore
+    exactly = "|".join(map(re.escape, names))  # a list would also match endings of names
+    return get_peft_model(network, LoraConfig(r=rank, lora_alpha=rank, target_modules=exactly)), None  # type: ignore

@@ -25,7 +25,8 @@ BELOW = {
     "reasoner": {"degradation", "prompts"},
     "restorer": {"degradation", "prompts"},
     "evaluation": {"degradation", "prompts", "reasoner", "restorer"},
-    "rnr": {"degradation", "prompts", "reasoner", "restorer", "evaluation"},
+    "rl": {"degradation", "prompts", "reasoner", "restorer", "evaluation"},
+    "rnr": {"degradation", "prompts", "reasoner", "restorer", "evaluation", "rl"},
 }
 ROOMS = list(BELOW)
 
