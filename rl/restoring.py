@@ -32,7 +32,7 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
     judge = Judge(Reasoner.from_pretrained(config.reasoner), config.views)
     rewards = named(config.rewards, {"severity": SeverityReward(judge, config.gate)})
     network = RestorePipeline.from_pretrained(config.restorer).network
-    weaken(network, config.weaken, config.seed)
+    weaken(network, config.weaken)
     network, frozen = trainable(network, config.train, config.rank, config.seed)
     policy = BridgePolicy(network, BridgeScheduler(), exploration, frozen)
 
@@ -92,12 +92,8 @@ def hardest(trainer: DiffusionGRPOTrainer, share: float) -> list[Task]:
     return [tasks[place] for _, place in sorted(known)[:count]]
 
 
-def weaken(network: torch.nn.Module, share: float, seed: int) -> None:
-    """Add noise to every weight matrix, `share` of its spread: something to recover from."""
-    generator = torch.Generator().manual_seed(seed)
+def weaken(network: torch.nn.Module, share: float) -> None:
+    """Take away this share of the built-in restorer's condition vector: something to recover from."""
     with torch.no_grad():
-        for p in network.parameters():
-            if p.ndim > 1 and share:
-                p.add_(share * p.std() * torch.randn(p.shape, generator=generator))
-
-
+        for p in network.condition_encoder.out[1].parameters():  # type: ignore[union-attr, index]
+            p.mul_(1 - share)

@@ -108,7 +108,6 @@ class DiffusionGRPOTrainer:
                 stopped = self._evaluate()
             if main and (last or stopped or self.step % self.config.save_every == 0):
                 checkpoint.save(self.out, self.average, self.optimizer, {"step": self.step})
-                draw(self.out)
         self.accelerator.wait_for_everyone()
         if self.config.report_to:
             self.accelerator.end_training()
@@ -196,6 +195,7 @@ class DiffusionGRPOTrainer:
             found = alarm(first, row) if first else None
             sheet(shown[:6], self.out / "samples" / f"step-{self.step:05d}.png")
             self._write({"step": self.step, "evaluation": summary(pictures), "pictures": pictures, "alarm": found})
+            draw(self.out)
             self.alarms += found is not None
             stop = found is not None and self.config.on_alarm == "stop"
             if found is not None:
