@@ -56,7 +56,9 @@ class RestorerConfig(Common):
     pixel_std: float = Field(0.03, gt=0, description="exploration of the picture at the bridge's middle, 0..1")
     colour: Literal["pink", "white"] = Field("pink", description="spectrum of the exploration noise")
     updates: int = Field(1, ge=1, description="passes over the same rollouts")
-    clip: float = Field(1e-3, gt=0, description="clip of the ratio; log-probabilities are means over dimensions")
+    clip: float = Field(
+        0.03, gt=0, description="clip of the ratio; log-probabilities are means over dimensions: 0.2 by their number"
+    )
     advantage_clip: float = Field(5.0, gt=0, description="largest advantage")
     by_std: bool = Field(True, description="divide advantages by the group's spread (GRPO) or not (Dr. GRPO)")
     max_grad_norm: float = Field(1.0, gt=0, description="clip of the gradient")

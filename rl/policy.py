@@ -2,8 +2,10 @@
 
 A rollout restores a batch of damaged pictures; at the steps of the window the policy draws, elsewhere it is
 deterministic. Drawn is the next state of the bridge (`explore = "pixels"`, noise with a spectrum), the condition vector
-that steers the network ("condition"), or both. A drawn condition is kept: its distance from the mean is added at all
-later steps, or one step's exploration would be undone by the next. The last step has no variance and is never drawn.
+that steers the network ("condition"), or both. The condition is explored where it matters: along itself and along
+what more of each finding would do to it, 7 directions for 6 kinds instead of 128 (isotropic noise learned nothing in
+20 updates). A drawn condition is kept: its distance from the mean is added at all later steps, or one step's
+exploration would be undone by the next. The last step has no variance and is never drawn.
 
 Shapes: image_BCHW in [0, 1]; steer_BD is the condition vector.
 """
@@ -13,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import torch
@@ -27,6 +29,7 @@ from rl.noise import Colour, dct, gaussian_kl, gaussian_log_prob, inverse_dct, s
 from rl.tasks import Task
 
 Explore = Literal["condition", "pixels", "both"]
+MORE = 0.2  # of a finding, to see where the condition goes
 torch.backends.mha.set_fastpath_enabled(False)  # it would pass adapters by, and round otherwise than training does
 
 
@@ -36,9 +39,17 @@ class Draw:
 
     index: int  # of the step
     sample: torch.Tensor  # x_t
-    values: dict[str, torch.Tensor]  # "pixels": DCT of x_s; "condition": the vector
+    values: dict[str, torch.Tensor]  # "pixels": DCT of x_s; "condition": coordinates (B, K) along `basis`
     stds: dict[str, torch.Tensor]
     log_prob: torch.Tensor  # (B,), under the policy that drew it
+    origin: torch.Tensor | None = None  # (B, D): the condition vector about which it was explored
+    basis: torch.Tensor | None = None  # (B, K, D), orthonormal
+
+    def steer(self) -> torch.Tensor | None:
+        """The condition vector that was drawn, None where it was not explored."""
+        if self.origin is None or self.basis is None:
+            return None
+        return self.origin + torch.einsum("bk,bkd->bd", self.values["condition"], self.basis)
 
 
 @dataclass
@@ -74,7 +85,7 @@ class Exploration:
     steps: int = 2
     window: tuple[int, ...] = (0,)
     explore: Explore = "condition"
-    condition_std: float = 0.2  # by the root mean square of the condition vector
+    condition_std: float = 0.1  # along each direction, by the length of the condition vector
     pixel_std: float = 0.05  # of the bridge at its middle, in units of the picture's range
     colour: Colour = "pink"
 
@@ -117,10 +128,12 @@ class BridgePolicy:
             if noise and index in self.exploration.window:
                 draw = self._draw(trajectory, index, sample, steer, generators, noise)
                 trajectory.draws.append(draw)
-                kept = draw.values["condition"] - steer if "condition" in draw.values else kept
-                sample = inverse_dct(draw.values["pixels"]) if "pixels" in draw.values else None
-                if sample is None:
-                    sample = self._mean(trajectory, index, draw.sample, draw.values["condition"])
+                drawn = draw.steer()
+                kept = kept if drawn is None else drawn - steer
+                if "pixels" in draw.values:
+                    sample = inverse_dct(draw.values["pixels"])
+                else:
+                    sample = self._mean(trajectory, index, sample, drawn)
             else:
                 sample = self._mean(trajectory, index, sample, steer if kept is None else steer + kept)
         trajectory.final = sample
@@ -130,11 +143,11 @@ class BridgePolicy:
         """Log-probability (B,) of a draw under the policy as it is now, and the means of what was drawn."""
         means = {}
         steer = self._steer(trajectory, draw.index)
-        if "condition" in draw.values:
-            means["condition"] = steer
+        held = draw.steer()
+        if held is not None:
+            means["condition"] = torch.einsum("bd,bkd->bk", steer - draw.origin, draw.basis)
         if "pixels" in draw.values:
-            held = draw.values.get("condition", steer)
-            means["pixels"] = dct(self._mean(trajectory, draw.index, draw.sample, held))
+            means["pixels"] = dct(self._mean(trajectory, draw.index, draw.sample, steer if held is None else held))
         return sum(gaussian_log_prob(draw.values[n], means[n], draw.stds[n]) for n in means), means  # type: ignore
 
     def kl(self, draw: Draw, means: dict[str, torch.Tensor], others: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -166,21 +179,33 @@ class BridgePolicy:
         e = self.exploration
         draw = Draw(index, sample, {}, {}, torch.zeros(()))
         if e.explore != "pixels":
-            std = noise * e.condition_std * steer.square().mean(1, keepdim=True).sqrt().expand_as(steer)
-            draw.stds["condition"], draw.values["condition"] = std, steer + std * _normal(steer, generators)
+            draw.origin, draw.basis = steer, self._directions(trajectory, index, steer)
+            length = noise * e.condition_std * torch.linalg.vector_norm(steer, dim=1, keepdim=True)
+            std = length.expand(draw.basis.shape[:2])
+            draw.stds["condition"], draw.values["condition"] = std, std * _normal(std, generators)
         if e.explore != "condition":
             t, s = self.scheduler.times[index], self.scheduler.times[index + 1]
             shape = spectrum(*sample.shape[-2:], e.colour).to(sample.device)
             std = noise * 2 * e.pixel_std * (s * (t - s) / t) ** 0.5 * shape
-            mean = dct(self._mean(trajectory, index, sample, draw.values.get("condition", steer)))
+            drawn = draw.steer()
+            mean = dct(self._mean(trajectory, index, sample, steer if drawn is None else drawn))
             draw.stds["pixels"], draw.values["pixels"] = std, mean + std * _normal(mean, generators)
         draw.log_prob = self.log_prob(trajectory, draw)[0]
         return draw
 
-    def _steer(self, trajectory: Trajectory, index: int) -> torch.Tensor:
+    def _directions(self, trajectory: Trajectory, index: int, steer: torch.Tensor) -> torch.Tensor:
+        """(B, K, D), orthonormal: the condition vector itself, then what more of each finding adds to it."""
+        rows = [steer]
+        for name in trajectory.condition.findings:
+            more = {n: f.clone() for n, f in trajectory.condition.findings.items()}
+            more[name][:, :3] += MORE  # probability, severity, expected severity
+            rows.append(self._steer(trajectory, index, replace(trajectory.condition, findings=more)) - steer)
+        return torch.linalg.qr(torch.stack(rows, 2))[0].transpose(1, 2)
+
+    def _steer(self, trajectory: Trajectory, index: int, condition: Condition | None = None) -> torch.Tensor:
         degraded = trajectory.degraded
         t = torch.full((len(degraded),), self.scheduler.times[index], device=degraded.device)
-        return self.active.steer(trajectory.condition, t, thumbnail(degraded))
+        return self.active.steer(condition or trajectory.condition, t, thumbnail(degraded))
 
     def _mean(self, trajectory: Trajectory, index: int, sample: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
         """x_s without noise."""
