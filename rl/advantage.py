@@ -17,9 +17,7 @@ class Advantages:
     spread: float  # mean standard deviation within the groups
 
 
-def group_advantages(
-    rewards: Sequence[float | None], group: int, clip: float = 5.0, by_std: bool = True
-) -> Advantages:
+def group_advantages(rewards: Sequence[float | None], group: int, clip: float = 5.0, by_std: bool = True) -> Advantages:
     """(r - mean) / (std + 1e-4) within each consecutive group, std with Bessel's correction, clipped.
 
     A reward of None is left out of its group. `by_std=False` only subtracts the mean (Dr. GRPO, Liu et al. 2025).

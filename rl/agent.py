@@ -45,13 +45,13 @@ TEMPLATE = (  # the built-in chat template, with calls of a tool and its answers
     "{%- for call in message.tool_calls or [] %}<call>{{ call.function | tojson }}</call>{%- endfor %}"
     "<|im_end|>{%- endfor %}{%- if add_generation_prompt %}<|im_start|>assistant{%- endif %}"
 )
-RESPONSE = {  # how transformers reads such an answer
+RESPONSE = {  # how transformers reads an answer: <call>"noise","haze"</call> is restore(plan='"noise","haze"')
     "defaults": {"role": "assistant"},
     "start_anchor": "<|im_start|>assistant",
     "fields": {
         "tool_calls": {
-            "open": "<call>", "close_pattern": r"</call>\s*", "repeats": True, "content": "json",
-            "transform": {"type": "function", "function": "{content}"},
+            "open": "<call>", "close_pattern": r"</call>\s*", "repeats": True, "content": "text",
+            "transform": {"type": "function", "function": {"name": "restore", "arguments": {"plan": "{content}"}}},
         },
         "content": {"close_pattern": r"<\|im_end\|>\s*", "content": "text"},
     },
@@ -84,7 +84,7 @@ class Attempt:
         Returns:
             The new picture.
         """
-        kinds = [kind for kind in plan.split(",") if kind]
+        kinds = [kind for kind in plan.replace('"', "").split(",") if kind]
         unknown = [kind for kind in kinds if kind not in self._reasoner.kinds]
         if unknown or not kinds:
             raise ValueError(f"unknown kind {', '.join(unknown) or '(none)'}; known: {', '.join(self._reasoner.kinds)}")
@@ -122,12 +122,12 @@ def rows(tasks: Tasks) -> Dataset:
 
 
 def lessons(tasks: Tasks) -> Dataset:
-    """What the syntax looks like: a damaged picture is answered by a call that names its kinds, a clean one by `done`."""
+    """What the syntax looks like: a damaged picture: a call that names its kinds; a clean one: `done`."""
     made = []
     for n in range(len(tasks)):
         task = tasks[n]
-        call = {"type": "function", "function": {"name": "restore", "arguments": {"plan": ",".join(task.truth.plan)}}}
-        answers = [(task.degraded, {"role": "assistant", "content": call_text(call)})]
+        call = ",".join(f'"{kind}"' for kind in task.truth.plan)  # a quoted kind is one token
+        answers = [(task.degraded, {"role": "assistant", "content": f"<call>{call}</call>"})]
         answers.append((task.clean, {"role": "assistant", "content": "done"}))
         for picture, answer in answers:
             images = [picture_blocks(picture)[0]["image"]]
@@ -135,24 +135,18 @@ def lessons(tasks: Tasks) -> Dataset:
     return Dataset.from_list(made)
 
 
-def call_text(call: dict[str, Any]) -> str:
-    """A call as the template writes it."""
-    import json
-
-    return f"<call>{json.dumps(call['function'])}</call>"
-
-
 def teach(policy: Reasoner, tasks: Tasks, config: AgentConfig) -> None:
     """Supervised steps on the tool's syntax, in place."""
     args = SFTConfig(
         output_dir=str(config.out / "syntax"), use_cpu=not torch.cuda.is_available(), bf16=False, max_length=None,
-        gradient_checkpointing=False, max_steps=config.sft_steps, per_device_train_batch_size=8, learning_rate=1e-3,
+        gradient_checkpointing=False, max_steps=config.sft_steps, per_device_train_batch_size=4, learning_rate=1e-3,
         save_strategy="no", report_to="none", seed=config.seed, disable_tqdm=True, logging_steps=10_000,
     )  # fmt: skip
     trainer = SFTTrainer(
         model=policy.model.train(), args=args, train_dataset=lessons(tasks), processing_class=policy.processor
     )
     trainer.remove_callback(PrinterCallback)
+    torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
     trainer.train()
 
 

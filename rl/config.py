@@ -1,6 +1,6 @@
 """The configuration of a run: a TOML file, checked. What took effect is written as config.json beside the result.
 
-    rnr rl restorer --config recipes/rl_restorer_smoke.toml --images DIR --val OTHER_DIR -o OUT
+rnr rl restorer --config recipes/rl_restorer_smoke.toml --images DIR --val OTHER_DIR -o OUT
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class RestorerConfig(Common):
     prompts: int = Field(2, ge=1, description="pictures in an update, over all processes")
     restorer: str = Field("built-in", description="restorer whose weights are trained")
     train: Literal["lora", "full"] = Field("lora", description="an adapter, or all weights beside a frozen copy")
-    weaken: float = Field(0.0, ge=0, le=1, description="share of the condition that is lost first: a deliberately weak start")
+    weaken: float = Field(
+        0.0, ge=0, le=1, description="share of the condition that is lost first: a deliberately weak start"
+    )
     told: Literal["predicted", "true", "blind"] = Field("predicted", description="the diagnosis the restorer is told")
     rewards: list[str] = Field(["severity"], description="names of rewards; metrics are none")
     weights: dict[str, float] = Field({}, description="weight of each reward, 1 by default; kept apart from scores")

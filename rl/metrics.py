@@ -1,6 +1,7 @@
 """What is measured and never trains: the truth that a run holds its reward against.
 
-Kept apart from `rewards.py` in name and in place: no reward may call these, and no configuration can name one as reward.
+Kept apart from `rewards.py` in name and in place: no reward may call these, no configuration can name
+one as a reward.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Exploration noise with a spectrum: gaussian and diagonal in the DCT, so that its log-probability is exact.
 
-White noise explores badly: what differs between restorations is coarse. `pink` has amplitude 1/f over spatial frequency.
+White noise explores badly: what differs between restorations is coarse. `pink` has amplitude 1/f over frequency.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class Exploration:
 
 
 class BridgePolicy:
-    """The built-in restorer. `module` is its network, with a LoRA adapter (peft) or fully trained beside a frozen copy."""
+    """The built-in restorer. `module` is its network, with an adapter (peft), or trained whole beside a frozen copy."""
 
     def __init__(
         self, network: torch.nn.Module, scheduler: BridgeScheduler, exploration: Exploration,

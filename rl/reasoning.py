@@ -71,7 +71,8 @@ def figures(reasoner: Reasoner, held: Sequence[tuple[torch.Tensor, Diagnosis]]) 
             errors += [abs(belief.expected_severity - (truth.findings[kind].severity or 0))] if present else []
     return {
         "severity_mae": sum(errors) / max(1, len(errors)), "f1": presence(there, said).f1,
-        "calibration_error": calibration_error(sure, there), "valid": sum(r.error is None for r in records) / len(records),
+        "calibration_error": calibration_error(sure, there),
+        "valid": sum(r.error is None for r in records) / len(records),
     }  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def adapter(rank: int):
 
 
 def build(config: ReasonerConfig, log: Log | None, report: Report = lambda row: None) -> GRPOTrainer:
-    """GRPOTrainer as configured. ValueError for rewards, weights or settings that cannot work, before any time is spent."""
+    """GRPOTrainer as configured. ValueError for what cannot work, before any time is spent."""
     rewards = named(config.rewards, REASONER)
     strange = set(config.weights) - set(rewards)
     if strange:

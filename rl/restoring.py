@@ -25,7 +25,12 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
     if config.threads:
         torch.set_num_threads(config.threads)
     exploration = Exploration(
-        config.sampling_steps, tuple(config.window), config.explore, config.condition_std, config.pixel_std, config.colour
+        config.sampling_steps,
+        tuple(config.window),
+        config.explore,
+        config.condition_std,
+        config.pixel_std,
+        config.colour,
     ).check()
     named(config.rewards, {"severity": SeverityReward(None)})  # type: ignore[arg-type]
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))

@@ -66,7 +66,9 @@ class SeverityReward:
         before, after = self.judge.severities(degraded), self.judge.severities(restored)
         if before is None or after is None:
             return None
-        held = present if present is not None else [k for k in before[0] if sum(v[k] for v in before) >= 10 * len(before)]
+        held = (
+            present if present is not None else [k for k in before[0] if sum(v[k] for v in before) >= 10 * len(before)]
+        )
         gate = 1.0
         if self.gate:
             gate = fidelity(restored, degraded, clean) if clean is not None else structure(restored, degraded)
@@ -238,7 +240,7 @@ def named(names: Sequence[str], known: Mapping[str, Reward]) -> dict[str, Reward
 
 
 def ask(name: str, reward: Reward, **columns: Any) -> Scores:
-    """Call a reward and check its answer. ValueError for a wrong length or for a NaN (None is "could not be scored")."""
+    """Call a reward and check its answer. ValueError for a wrong length or a NaN (None is "could not be scored")."""
     scores = reward(**columns)
     wanted = len(columns["completions"])
     if not isinstance(scores, list) or len(scores) != wanted:
@@ -254,5 +256,3 @@ def combine(scores: Mapping[str, Scores], weights: Mapping[str, float]) -> Score
     rows = zip(*(scores[name] for name in scores))
     totals = ([weights[name] * s for name, s in zip(scores, row) if s is not None] for row in rows)
     return [sum(parts) if parts else None for parts in totals]
-
-

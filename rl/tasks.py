@@ -63,9 +63,7 @@ class Tasks:
     def _make(self, number: int) -> Task:
         for attempt in range(TRIES):
             seed = (self.seed * 1_000_003 + number * TRIES + attempt) % 2**31
-            clean = random_crops(
-                self.photographs, 1, (self.size, self.size), torch.Generator().manual_seed(seed)
-            )
+            clean = random_crops(self.photographs, 1, (self.size, self.size), torch.Generator().manual_seed(seed))
             degraded, truths, _ = synthesize(clean, seed, self.stage)
             if truths[0].present:
                 return Task(number, degraded[0], clean[0], truths[0], self._source(degraded, truths[0]))
@@ -78,8 +76,10 @@ class Tasks:
 
 
 def check_truth(tasks: Sequence[Any]) -> None:
-    """ValueError if the first task does not know its clean picture: without it no run can show that the truth follows."""
+    """ValueError if the first task does not know its clean picture: no run could show then that the truth follows."""
     if len(tasks) == 0:
         raise ValueError("there are no tasks")
     if getattr(tasks[0], "clean", None) is None or not hasattr(tasks[0], "present"):
-        raise ValueError("the tasks have no truth (`clean`, `present`): damage clean photographs, do not collect damage")
+        raise ValueError(
+            "the tasks have no truth (`clean`, `present`): damage clean photographs, do not collect damage"
+        )

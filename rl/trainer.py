@@ -4,7 +4,8 @@ An update: restore each of a few pictures `group` times with exploration, score 
 and raise the probability of the draws that did better. Groups are whole on a process, every draw has a seed of its own
 and gradients are summed over all processes, so that several processes do what one does.
 Log-probabilities are means over dimensions; zero-spread groups are dropped and counted; the reference is the adapter
-off; the weights' average is what is evaluated. Nothing random is kept between steps, so a resumed run is an unbroken one.
+off; the weights' average is what is evaluated. Nothing random is kept between steps, so a resumed run is an unbroken
+one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
@@ -38,7 +38,7 @@ Report = Callable[[Row], None]
 
 
 class DiffusionGRPOTrainer:
-    """See the module. `rewards` by name; `judge` is asked for predicted severities (a metric) and must not be the policy.
+    """See the module. `rewards` by name; `judge` is asked for predicted severities (a metric), and is not the policy.
 
     Raises ValueError before any time is spent: a reward that answers wrongly, tasks without truth, a judge that is the
     policy, groups that cannot be shared among the processes.
@@ -131,7 +131,9 @@ class DiffusionGRPOTrainer:
             trajectory, scores, totals = self._rollouts(batch[place], place)
             advantages = group_advantages(totals, config.group, config.advantage_clip, config.by_std)
             values = torch.tensor(advantages.values, device=self.accelerator.device)
-            local.append({"scores": scores, "totals": totals, "flat": advantages.flat_groups, "spread": advantages.spread})
+            local.append(
+                {"scores": scores, "totals": totals, "flat": advantages.flat_groups, "spread": advantages.spread}
+            )
             groups += [] if advantages.flat_groups else [(trajectory, values)]
         everyone: list[Row] = gather_object(local)
         row = self._told(everyone)
@@ -158,7 +160,9 @@ class DiffusionGRPOTrainer:
                 part = step_loss(self.policy, trajectory, one, advantages, self.config.clip, self.config.beta)
                 (part.loss / (count * len(trajectory.draws))).backward()
                 off = float((part.ratio - 1).abs().max())
-                told.append({"kl": float(part.kl.mean()), "ratio_off": off, "clipped": float(part.clipped.float().mean())})
+                told.append(
+                    {"kl": float(part.kl.mean()), "ratio_off": off, "clipped": float(part.clipped.float().mean())}
+                )
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.live.values(), self.config.max_grad_norm)
         self.optimizer.step()

@@ -93,7 +93,8 @@ def test_a_pictures_noise_depends_on_its_seed_alone(network, tasks):
 
 
 @pytest.mark.parametrize(
-    "settings, reason", [({"steps": 1}, "no policy"), ({"steps": 2, "window": (1,)}, "never the last"), ({"window": ()}, "window")]
+    "settings, reason",
+    [({"steps": 1}, "no policy"), ({"steps": 2, "window": (1,)}, "never the last"), ({"window": ()}, "window")],
 )
 def test_a_window_without_variance_is_refused(settings, reason):
     with pytest.raises(ValueError, match=reason):

@@ -60,7 +60,9 @@ def test_calibration_is_a_proper_score():
     def value(answers: list[int]) -> float:
         total = 0.0
         for true in (20, 60):
-            scores = rewards.calibration_reward([""], [text(noise=a) for a in answers], [text(noise=true)] * len(answers))
+            scores = rewards.calibration_reward(
+                [""], [text(noise=a) for a in answers], [text(noise=true)] * len(answers)
+            )
             total += sum(scores) / len(scores)  # type: ignore[arg-type]
         return total
 
@@ -101,13 +103,13 @@ def test_the_gate_of_a_known_truth():
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1)) * 0.02
     degraded = clean + noise
     assert fidelity(degraded, degraded, clean) == fidelity(clean, degraded, clean) == 1
-    assert fidelity(clean + 2 ** 0.5 * noise, degraded, clean) == pytest.approx(0, abs=0.01)  # 3 dB
-    assert 0.4 < fidelity(clean + 2 ** 0.25 * noise, degraded, clean) < 0.6
+    assert fidelity(clean + 2**0.5 * noise, degraded, clean) == pytest.approx(0, abs=0.01)  # 3 dB
+    assert 0.4 < fidelity(clean + 2**0.25 * noise, degraded, clean) < 0.6
 
 
 def test_the_gate_without_truth_forgives_light_and_not_another_picture(tasks):
     for one, other in zip(tasks, tasks[1:]):
-        relit = (0.1 + 0.8 * one.clean ** 0.6).clamp(0, 1)
+        relit = (0.1 + 0.8 * one.clean**0.6).clamp(0, 1)
         assert structure(relit, one.clean) == pytest.approx(1)
         assert structure(other.clean, one.clean) < 0.4
         assert structure(torch.zeros_like(one.clean), one.clean) == 0

@@ -122,7 +122,13 @@ def test_tasks_without_truth_and_a_judge_that_is_the_policy_are_refused(network,
 
 
 def test_seeds_are_all_different():
-    seeds = {draw_seed(s, step, place, member) for s in range(3) for step in range(9) for place in range(3) for member in range(9)}
+    seeds = {
+        draw_seed(s, step, place, member)
+        for s in range(3)
+        for step in range(9)
+        for place in range(3)
+        for member in range(9)
+    }
     assert len(seeds) == 3 * 9 * 3 * 9
 
 
