@@ -146,7 +146,6 @@ def teach(policy: Reasoner, tasks: Tasks, config: AgentConfig) -> None:
         model=policy.model.train(), args=args, train_dataset=lessons(tasks), processing_class=policy.processor
     )
     trainer.remove_callback(PrinterCallback)
-    torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
     trainer.train()
 
 
@@ -211,6 +210,7 @@ def run(config: AgentConfig, report: Report = lambda row: None) -> Path:
     """Train; returns the folder of the adapter. metrics.jsonl holds the learning figure before and after."""
     if config.threads:
         torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
     write_effective(config, config.out)
     log = Log(config.out)
     trainer = build(config, log, report)

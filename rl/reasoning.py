@@ -24,7 +24,7 @@ from degradation.diagnosis import Diagnosis
 from degradation.photographs import read_folder, to_uint8
 from evaluation.metrics import calibration_error, presence
 from reasoner import Reasoner
-from reasoner.data import damaged_batch, make_rows
+from reasoner.data import damaged_batch
 from reasoner.export import export
 from reasoner.reasoner import BUILT_IN
 from rl.config import ReasonerConfig, write_effective
@@ -47,13 +47,12 @@ def pictures(folder: Path, count: int, seed: int) -> list[tuple[torch.Tensor, Di
     return made[:count]
 
 
-def dataset(folder: Path, count: int, seed: int, prompt: str) -> Dataset:
-    """TRL's rows: the views of a region, the prompt, the true Diagnosis as JSON."""
-    rows = []
+def dataset(folder: Path, count: int, seed: int, reasoner: Reasoner) -> Dataset:
+    """TRL's rows: the views that this reasoner takes of a region, its prompt, the true Diagnosis as JSON."""
+    prompt, rows = [{"role": "user", "content": reasoner.prompt_text}], []
     for image, truth in pictures(folder, count, seed):
-        row = make_rows(image[None], [truth], prompt)[0]
-        views = [Image.fromarray(view) for view in row["images"]]
-        rows.append({"images": views, "prompt": [{"role": "user", "content": prompt}], "truth": row["completion"]})
+        views = [Image.fromarray(view) for view in reasoner.views(to_uint8(image))]
+        rows.append({"images": views, "prompt": prompt, "truth": truth.to_json()})
     return Dataset.from_list(rows)
 
 
@@ -133,8 +132,8 @@ def build(config: ReasonerConfig, log: Log | None, report: Report = lambda row: 
         raise ValueError(f"weights for rewards that are not used: {', '.join(sorted(strange))}")
     if config.train == "full" and config.beta:
         raise ValueError("beta needs a reference: train = 'lora' has one (the adapter off); or set beta = 0")
-    policy = Reasoner.from_pretrained(config.reasoner)
-    rows = dataset(config.images, config.rows, config.seed, policy.prompt_text)
+    policy = Reasoner.from_pretrained(config.reasoner, dtype=getattr(torch, config.dtype))
+    rows = dataset(config.images, config.rows, config.seed, policy)
     for name, reward in rewards.items():
         ask(name, reward, prompts=[""] * 2, completions=[rows[0]["truth"], "no"], truth=[rows[0]["truth"]] * 2)
     weights = {name: config.weights.get(name, 1.0) for name in rewards}
@@ -157,6 +156,7 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
     """Train, measure before and after (and the supervised control), export; returns the folder of the weights."""
     if config.threads:
         torch.set_num_threads(config.threads)
+    torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
     write_effective(config, config.out)
     held, before = pictures(config.val, config.val_rows, config.seed + 1), Reasoner.from_pretrained(config.reasoner)
     checkpoints = [int(p.name.rsplit("-", 1)[1]) for p in config.out.glob("checkpoint-*")] if resume else []

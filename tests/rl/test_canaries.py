@@ -12,7 +12,11 @@ from rl.judge import Judge
 from rl.rewards import SeverityReward
 from rl.tasks import Task
 
-DAMAGES = {"astronaut": {"haze": 60}, "coffee": {"noise": 60}, "chelsea": {"low_light": 60, "noise": 30}}
+DAMAGES: dict[str, dict[str, float]] = {
+    "astronaut": {"haze": 60},
+    "coffee": {"noise": 60},
+    "chelsea": {"low_light": 60, "noise": 30},
+}
 
 
 @pytest.fixture(scope="module")

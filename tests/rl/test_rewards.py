@@ -13,7 +13,7 @@ from rl import rewards
 from rl.judge import Judge
 from rl.rewards import SeverityReward, ask, combine, fidelity, named, paid, structure
 
-NOISE = {"type": "gaussian", "sigma": 13, "colour": "per_channel"}
+NOISE: dict[str, int | float | str] = {"type": "gaussian", "sigma": 13, "colour": "per_channel"}
 
 
 def text(**severities: int) -> str:
