@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evaluation.cli import app as bench_app
+from rl.cli import app as rl_app
 from rnr.console import stop
 from rnr.core import BUILT_IN, SetupError, release
 from rnr.pictures import MAX_MEGAPIXELS, PictureError
@@ -24,6 +25,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions
 train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models on a folder of clean photographs.")
 app.add_typer(train_app, name="train")
 app.add_typer(bench_app, name="bench")
+app.add_typer(rl_app, name="rl")
 
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]

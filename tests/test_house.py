@@ -26,7 +26,8 @@ BELOW = {
     "restorer": {"degradation", "prompts"},
     "graph": {"degradation", "prompts", "reasoner", "restorer"},
     "evaluation": {"degradation", "prompts", "reasoner", "restorer", "graph"},
-    "rnr": {"degradation", "prompts", "reasoner", "restorer", "graph", "evaluation"},
+    "rl": {"degradation", "prompts", "reasoner", "restorer", "evaluation"},
+    "rnr": {"degradation", "prompts", "reasoner", "restorer", "graph", "evaluation", "rl"},
 }
 ROOMS = list(BELOW)
 

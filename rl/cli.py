@@ -1,0 +1,131 @@
+"""`rnr rl …`: three loops that learn from predicted severity, and the canaries that watch the reward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from evaluation import running
+
+app = typer.Typer(no_args_is_help=True)
+
+Recipe = Annotated[Path, typer.Option("--config", help="a recipe, such as recipes/rl_restorer.toml")]
+Images = Annotated[Path | None, typer.Option("--images", help="clean photographs, over the recipe's")]
+Val = Annotated[Path | None, typer.Option("--val", help="held-out photographs, over the recipe's")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="folder for the results, over the recipe's")]
+Seed = Annotated[int | None, typer.Option("--seed", help="over the recipe's")]
+Steps = Annotated[int | None, typer.Option("--steps", min=1, help="updates, over the recipe's")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in the output folder")]
+
+
+@app.callback()
+def rl() -> None:
+    """Learn from predicted severity: the reasoner, the restorer, or the agent of both."""
+
+
+@app.command()
+def restorer(
+    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, steps: Steps = None,
+    resume: Resume = False,
+) -> None:  # fmt: skip
+    """Loop B: Flow-GRPO on the restorer; the reward is damage removed, as a frozen reasoner sees it."""
+    with errors():
+        from rl.config import RestorerConfig, read
+        from rl.restoring import run
+
+        settings = read(RestorerConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
+        typer.echo(f"weights: {run(settings, resume, show)}")
+
+
+@app.command()
+def reasoner(
+    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, steps: Steps = None,
+    resume: Resume = False,
+) -> None:  # fmt: skip
+    """Loop A: GRPO on the reasoner's answers, held against supervised training for the same time."""
+    with errors():
+        from rl.config import ReasonerConfig, read
+        from rl.reasoning import run
+
+        settings = read(ReasonerConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
+        typer.echo(f"weights: {run(settings, resume, show)}")
+
+
+@app.command()
+def agent(
+    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, steps: Steps = None,
+) -> None:  # fmt: skip
+    """Loop C: the reasoner calls the restorer as a tool, sees the new picture, stops or goes on."""
+    with errors():
+        from rl.agent import run
+        from rl.config import AgentConfig, read
+
+        settings = read(AgentConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
+        typer.echo(f"adapter: {run(settings, show)}")
+
+
+@app.command()
+def canaries(
+    images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
+    tasks: Annotated[int, typer.Option("--tasks", min=2, help="damaged pictures")] = 6,
+    size: Annotated[int, typer.Option("--size", min=64, help="their side, px")] = 192,
+    views: Annotated[int, typer.Option("--views", min=1, max=3, help="of the judge")] = 2,
+    reasoner: Annotated[str, typer.Option("--reasoner", help="the judge: built-in, or a weights folder")] = "built-in",
+    no_truth: Annotated[bool, typer.Option("--no-truth", help="hide the clean picture from the reward")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads")] = None,
+) -> None:
+    """Score pictures that no sound reward pays for; exit code 1 if it pays for what is worse than the input."""
+    with errors():
+        from rl.canaries import failures, score, table
+        from rl.judge import Judge
+        from rl.rewards import SeverityReward
+        from rl.tasks import Tasks
+
+        judge = Judge(running.load_reasoner(reasoner, threads), views)
+        made = Tasks(list(running.photographs(images, None).values()), tasks, size, seed, told="true")
+        rows = score(SeverityReward(judge), [made[i] for i in range(tasks)], not no_truth)
+        table(rows)
+        found = failures(rows)
+    for failure in found:
+        typer.echo(failure, err=True)
+    if found:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def errors() -> Iterator[None]:
+    """A mistake as one line and exit code 2, also where an extra is missing."""
+    import os
+    import warnings
+
+    warnings.simplefilter("ignore")  # libraries' notices to developers
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    with running.errors():
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            remedy = "install what training needs: pip install 'reason-and-restore[train]'"
+            raise ValueError(f"{error.name} is not installed; {remedy}") from error
+
+
+def show(row: dict[str, Any]) -> None:
+    """A row of the record as a line for people, on stderr."""
+    text = f"step {row['step']}"
+    if "warning" in row:
+        text = f"warning: {row['warning']}"
+    elif "evaluation" in row:
+        values = row["evaluation"]
+        figures = {"reward": values.get("reward"), "predicted severity": values.get("predicted"), **values["metrics"]}
+        text += "  held out: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items() if v is not None)
+    else:
+        shown = ("reward", "spread", "kl", "clipped", "flat", "grad_norm")
+        text += "".join(f"  {name} {row[name]:.4g}" for name in shown if row.get(name) is not None)
+        if row.get("seconds_left") is not None:
+            text += f"  {timedelta(seconds=round(row['seconds_left']))} left"
+    typer.echo(text, err=True)

@@ -1,0 +1,160 @@
+"""The configuration of a run: a TOML file, checked. What took effect is written as config.json beside the result.
+
+rnr rl restorer --config recipes/rl_restorer_smoke.toml --images DIR --val OTHER_DIR -o OUT
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Common(_Strict):
+    """What every loop is told."""
+
+    images: Path = Field(description="folder of clean photographs; they are damaged as training goes")
+    val: Path = Field(description="folder of other photographs, held out")
+    out: Path = Field(description="folder for curves, checkpoints and weights")
+    seed: int = Field(default=0, ge=0, description="of everything that is drawn")
+    steps: int = Field(default=60, ge=1, description="updates of the policy")
+    lr: float = Field(default=2e-4, gt=0, description="learning rate, constant")
+    beta: float = Field(
+        default=0.04, ge=0, description="weight of the KL to the policy that training began with; 0 = off"
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; None leaves it to torch")
+    reasoner: str = Field(
+        default="built-in", description="reasoner: the policy of loop A and C, the frozen judge of B and C"
+    )
+    stage: Literal["single", "several", "high_order"] = Field(default="several", description="how pictures are damaged")
+    report_to: list[str] = Field(default=[], description="trackers of accelerate or transformers, such as tensorboard")
+    rank: int = Field(default=8, ge=1, description="rank of the LoRA adapter")
+
+
+class RestorerConfig(Common):
+    """Loop B: Flow-GRPO on a restorer."""
+
+    group: int = Field(
+        default=4, ge=2, description="rollouts of one picture that are compared; 1 has nobody to compare with"
+    )
+    prompts: int = Field(default=2, ge=1, description="pictures in an update, over all processes")
+    restorer: str = Field(default="built-in", description="restorer whose weights are trained")
+    train: Literal["lora", "full"] = Field(
+        default="lora", description="an adapter, or all weights beside a frozen copy"
+    )
+    weaken: float = Field(
+        default=0.0, ge=0, le=1, description="share of the condition that is lost first: a deliberately weak start"
+    )
+    told: Literal["predicted", "true", "blind"] = Field(
+        default="predicted", description="the diagnosis the restorer is told"
+    )
+    rewards: list[str] = Field(default=["severity"], description="names of rewards; metrics are none")
+    weights: dict[str, float] = Field(
+        default={}, description="weight of each reward, 1 by default; kept apart from scores"
+    )
+    gate: bool = Field(default=True, description="fidelity gate of the severity reward; off only to see it hacked")
+    views: int = Field(default=2, ge=1, le=3, description="views of the judge")
+    size: int = Field(default=128, ge=64, multiple_of=16, description="side of the pictures, px")
+    tasks: int = Field(default=64, ge=2, description="damaged pictures to train on")
+    hardest: float = Field(default=1.0, gt=0, le=1, description="share of them, the worst restored, that is kept (0.3)")
+    sampling_steps: int = Field(default=2, description="steps of the sampler; one step has no policy and is refused")
+    window: list[int] = Field(default=[0], description="stochastic steps, never the last")
+    explore: Literal["condition", "pixels", "both"] = Field(default="condition", description="what is drawn")
+    condition_std: float = Field(default=0.1, gt=0, description="exploration of the condition vector, by its size")
+    pixel_std: float = Field(default=0.03, gt=0, description="exploration of the picture at the bridge's middle, 0..1")
+    colour: Literal["pink", "white"] = Field(default="pink", description="spectrum of the exploration noise")
+    updates: int = Field(default=1, ge=1, description="passes over the same rollouts")
+    clip: float = Field(
+        default=0.03,
+        gt=0,
+        description="clip of the ratio; log-probabilities are means over dimensions: 0.2 by their number",
+    )
+    advantage_clip: float = Field(default=5.0, gt=0, description="largest advantage")
+    by_std: bool = Field(default=True, description="divide advantages by the group's spread (GRPO) or not (Dr. GRPO)")
+    max_grad_norm: float = Field(default=1.0, gt=0, description="clip of the gradient")
+    ema: float = Field(
+        default=0.98, ge=0, lt=1, description="decay of the average of the weights that is evaluated and kept"
+    )
+    val_tasks: int = Field(default=8, ge=2, description="held-out damaged pictures")
+    eval_every: int = Field(default=10, ge=1, description="steps between evaluations")
+    save_every: int = Field(default=10, ge=1, description="steps between checkpoints")
+    on_alarm: Literal["warn", "stop"] = Field(default="warn", description="when the reward rises and the truth falls")
+
+
+class ReasonerConfig(Common):
+    """Loop A: GRPO on the reasoner, and supervised training for the same time to hold it against."""
+
+    group: int = Field(default=4, ge=2, description="answers to one picture that are compared")
+    prompts: int = Field(default=2, ge=1, description="pictures in an update, on each process")
+    train: Literal["lora", "full"] = Field(default="lora", description="an adapter, or all weights")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the policy's weights")
+    rewards: list[str] = Field(
+        default=["format", "type", "severity"], description="names of rewards (rl.rewards.REASONER)"
+    )
+    weights: dict[str, float] = Field(default={}, description="weight of each reward, 1 by default")
+    rows: int = Field(default=64, ge=2, description="damaged pictures to train on")
+    temperature: float = Field(default=1.0, gt=0, description="of the sampled answers")
+    max_tokens: int = Field(default=224, ge=16, description="longest answer")
+    clip: float = Field(default=0.2, gt=0, description="clip of the ratio, per token")
+    save_every: int = Field(default=50, ge=1, description="steps between checkpoints")
+    val_rows: int = Field(default=16, ge=1, description="held-out damaged pictures, diagnosed before and after")
+    control: bool = Field(default=False, description="also train supervised for the same seconds from the same weights")
+    control_lr: float = Field(default=5e-5, gt=0, description="learning rate of that training")
+    use_vllm: bool = Field(default=False, description="generate by vLLM, in its own environment")
+    vllm_mode: Literal["colocate", "server"] = Field(
+        default="colocate", description="vLLM beside the trainer or as a server"
+    )
+
+
+class AgentConfig(Common):
+    """Loop C: the agent as policy, the restorer as its tool."""
+
+    group: int = Field(default=2, ge=2, description="attempts at one picture that are compared")
+    prompts: int = Field(default=1, ge=1, description="pictures in an update, on each process")
+    restorer: str = Field(default="built-in", description="the tool")
+    gate: bool = Field(default=True, description="fidelity gate of the severity reward")
+    views: int = Field(default=1, ge=1, le=3, description="views of the judge")
+    size: int = Field(default=128, ge=64, multiple_of=16, description="side of the pictures, px")
+    rows: int = Field(default=16, ge=2, description="damaged pictures to train on")
+    max_calls: int = Field(default=3, ge=1, description="calls of the tool in one attempt")
+    call_cost: float = Field(default=0.02, ge=0, description="what a call costs, in units of reward")
+    max_tokens: int = Field(default=128, ge=8, description="longest answer, all turns and new pictures together")
+    temperature: float = Field(default=1.0, gt=0, description="of the sampled answers")
+    sft_steps: int = Field(
+        default=60, ge=0, description="supervised steps on the tool's syntax before; 0 if it is known"
+    )
+    val_rows: int = Field(default=8, ge=1, description="held-out pictures for the learning figure")
+
+
+Config = TypeVar("Config", bound=Common)
+
+
+def read(kind: type[Config], path: str | Path, **overrides: Any) -> Config:
+    """A configuration from TOML, with these fields set over it (None leaves a field). ValueError names each mistake."""
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: not TOML ({error})") from None
+    data |= {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e.get('input')!r})" for e in error.errors()]
+        raise ValueError(f"{path}: " + "; ".join(mistakes)) from None
+
+
+def write_effective(config: Common, folder: Path) -> None:
+    """The configuration as it took effect, with each field's meaning, as JSON beside the result."""
+    import json
+
+    fields = type(config).model_fields
+    values = config.model_dump(mode="json")
+    about = {name: {"value": value, "meaning": fields[name].description} for name, value in values.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,60 @@
+"""Exploration noise with a spectrum: gaussian and diagonal in the DCT, so that its log-probability is exact.
+
+White noise explores badly: what differs between restorations is coarse. `pink` has amplitude 1/f over frequency.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from degradation._lazy import LazyModule
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+Colour = Literal["white", "pink"]
+
+
+@cache
+def dct_matrix(n: int) -> torch.Tensor:
+    """The orthonormal DCT-II, (n, n): rows are frequencies."""
+    k, x = torch.arange(n)[:, None], torch.arange(n)[None] + 0.5
+    matrix = torch.cos(math.pi * k * x / n) * math.sqrt(2 / n)
+    matrix[0] /= math.sqrt(2)
+    return matrix
+
+
+def dct(image_BCHW: torch.Tensor) -> torch.Tensor:
+    rows, columns = (dct_matrix(n).to(image_BCHW) for n in image_BCHW.shape[-2:])
+    return rows @ image_BCHW @ columns.T
+
+
+def inverse_dct(spectrum_BCHW: torch.Tensor) -> torch.Tensor:
+    rows, columns = (dct_matrix(n).to(spectrum_BCHW) for n in spectrum_BCHW.shape[-2:])
+    return rows.T @ spectrum_BCHW @ columns
+
+
+@cache
+def spectrum(height: int, width: int, colour: Colour) -> torch.Tensor:
+    """Relative standard deviation of each DCT coefficient (H, W), mean square 1 (so the picture's deviation is 1)."""
+    if colour == "white":
+        return torch.ones(height, width)
+    frequency = torch.hypot(torch.arange(height)[:, None] / height, torch.arange(width)[None] / width)
+    amplitude = 1 / frequency.clamp(min=1 / max(height, width))
+    return amplitude / amplitude.square().mean().sqrt()
+
+
+def gaussian_log_prob(value: torch.Tensor, mean: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Log-density of a diagonal gaussian, mean over dimensions (Flow-GRPO, Liu et al. 2025, sec. 4): (B,), float32."""
+    value, mean, std = value.float(), mean.float(), std.float()
+    density = -((value - mean) / std).square() / 2 - std.log() - math.log(2 * math.pi) / 2
+    return density.flatten(1).mean(1)
+
+
+def gaussian_kl(mean: torch.Tensor, other: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """KL between two gaussians of one spread, mean over dimensions: (B,)."""
+    return (((mean.float() - other.float()) / std.float()).square() / 2).flatten(1).mean(1)

@@ -1,0 +1,153 @@
+"""What a run leaves: metrics.jsonl, curves, the Goodhart plot (reward against truth), sheets of samples, an alarm."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from degradation._lazy import LazyModule
+from evaluation.plots import canvas
+from rl.metrics import METRICS
+
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = LazyModule("torch")
+
+FILE = "metrics.jsonl"
+Row = dict[str, Any]
+RISE = 0.03  # of the mean reward, from which it counts as risen
+HARM = {"damage": 0.03, "psnr": -0.1}  # change of a mean, from which the truth counts as fallen
+
+
+class Log:
+    """Rows of metrics.jsonl, one JSON object a line; those after `step` are forgotten (a resumed run repeats them)."""
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        self.path = folder / FILE
+        rows = self.rows() if self.path.is_file() else []
+        kept = [row for row in rows if step and row["step"] <= step]
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+
+    def write(self, row: Row) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(rounded(row)) + "\n")
+
+    def rows(self) -> list[Row]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    return (round(value, 8) if math.isfinite(value) else None) if isinstance(value, float) else value
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Mean of what is known; None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def summary(pictures: Sequence[Row]) -> Row:
+    """Means over the pictures of an evaluation, scores and metrics apart."""
+    return {
+        "reward": mean([p["reward"] for p in pictures]),
+        "predicted": mean([p["predicted"] for p in pictures]),
+        "scores": {name: mean([p["scores"][name] for p in pictures]) for name in pictures[0]["scores"]},
+        "metrics": {name: mean([p["metrics"][name] for p in pictures]) for name in METRICS},
+    }
+
+
+def alarm(first: Row, now: Row) -> Row | None:
+    """Has the reward risen since the first evaluation while the truth has fallen (Goodhart)?
+
+    Both are paired means over the held-out pictures, each beyond its threshold and its standard error. The answer holds
+    the step, the changes, and the pictures that say so most.
+    """
+    rise = _paired(first, now, lambda p: p["reward"])
+    harms = {name: _paired(first, now, lambda p, name=name: p["metrics"][name]) for name in HARM}
+    fallen = [
+        name for name, (change, error) in harms.items()
+        if math.copysign(1, HARM[name]) * change > max(abs(HARM[name]), error)
+    ]  # fmt: skip
+    if not fallen or rise[0] < max(RISE, rise[1]):
+        return None
+    pairs = zip(first["pictures"], now["pictures"])
+    by_harm = sorted(pairs, key=lambda p: (p[0]["metrics"]["damage"] or 0) - (p[1]["metrics"]["damage"] or 0))
+    changes = {name: harms[name][0] for name in harms} | {"reward": rise[0]}
+    return {"step": now["step"], "changes": changes, "fallen": fallen, "samples": [p[1]["task"] for p in by_harm[:3]]}
+
+
+def _paired(first: Row, now: Row, value: Any) -> tuple[float, float]:
+    """Mean change and its standard error."""
+    pairs = [(value(a), value(b)) for a, b in zip(first["pictures"], now["pictures"])]
+    changes = [b - a for a, b in pairs if a is not None and b is not None]
+    if len(changes) < 2:
+        return 0.0, math.inf
+    centre = sum(changes) / len(changes)
+    variance = sum((c - centre) ** 2 for c in changes) / (len(changes) - 1)
+    return centre, math.sqrt(variance / len(changes))
+
+
+def warn_text(found: Row) -> str:
+    changes = ", ".join(f"{name} {change:+.3f}" for name, change in found["changes"].items())
+    samples = ", ".join(map(str, found["samples"]))
+    return f"step {found['step']}: the reward rises and the truth falls ({changes}); look at pictures {samples}"
+
+
+CURVES = {"reward": "reward", "spread": "spread in groups", "kl": "KL to the reference", "clipped": "share clipped",
+          "flat": "groups without spread", "grad_norm": "gradient norm"}  # fmt: skip
+
+
+def draw(folder: Path) -> None:
+    """curves.png and goodhart.png from metrics.jsonl."""
+    rows = [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+    steps = [row for row in rows if "evaluation" not in row]
+    checks = [row for row in rows if "evaluation" in row]
+    with canvas(folder / "curves.png", len(CURVES)) as axes:
+        for axis, (name, title) in zip(axes, CURVES.items()):
+            points = [(row["step"], row[name]) for row in steps if row.get(name) is not None]
+            axis.plot(*(zip(*points) if points else ((), ())), lw=0.9)
+            axis.set(title=title, xlabel="step")
+    if checks:
+        _goodhart(checks, folder / "goodhart.png")
+
+
+def _goodhart(checks: Sequence[Row], path: Path) -> None:
+    """Each metric that does not train against the reward, both on held-out pictures; from the first evaluation (cross)
+    to the last. Up is better in all of them, so a path that goes right and down is a reward that has come apart."""
+    names = [name for name, sign in METRICS.items() if sign]
+    with canvas(path, len(names) + 1) as axes:
+        points = [(row["step"], row["evaluation"]["reward"], row["evaluation"]["predicted"]) for row in checks]
+        axes[0].plot([p[0] for p in points], [p[1] for p in points], "o-", markersize=3, label="reward")
+        other = axes[0].twinx()
+        other.plot([p[0] for p in points], [p[2] for p in points], "s--", markersize=3, color="0.6")
+        axes[0].set(title="reward; predicted severity (grey)", xlabel="step")
+        for axis, name in zip(axes[1:], names):
+            pairs = [(row["evaluation"]["reward"], row["evaluation"]["metrics"][name]) for row in checks]
+            known = [(a, b) for a, b in pairs if a is not None and b is not None]
+            axis.plot(*(zip(*known) if known else ((), ())), "o-", markersize=3, lw=0.8)
+            axis.plot(*known[0], "x", color="black") if known else None
+            axis.set(title=name, xlabel="reward", ylabel=name)
+            if METRICS[name] < 0:
+                axis.invert_yaxis()
+            for row in checks:
+                if row.get("alarm"):
+                    axis.plot(row["evaluation"]["reward"], row["evaluation"]["metrics"][name], "o", color="red")
+
+
+def sheet(rows: Sequence[Sequence[torch.Tensor]], path: Path) -> None:
+    """Pictures (3, H, W) in rows: damaged, restored, clean."""
+    from PIL import Image
+
+    from degradation.photographs import to_uint8
+
+    lines = [torch.cat([picture.cpu() for picture in row], 2) for row in rows]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(to_uint8(torch.cat(lines, 1))).save(path)

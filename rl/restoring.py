@@ -1,0 +1,104 @@
+"""Loop B as a run: damaged photographs, the built-in restorer as policy, a frozen reasoner as judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from degradation.photographs import read_folder
+from reasoner import Reasoner
+from restorer import BridgeScheduler, RestorePipeline
+from restorer.export import export
+from rl.config import RestorerConfig, write_effective
+from rl.judge import Judge
+from rl.policy import BridgePolicy, Exploration, trainable
+from rl.rewards import SeverityReward, combine, named
+from rl.tasks import Task, Tasks
+from rl.trainer import DiffusionGRPOTrainer, Report
+
+
+def build(config: RestorerConfig, report: Report = lambda row: None) -> DiffusionGRPOTrainer:
+    """A trainer as configured. Raises ValueError or OSError for what is wrong before any time is spent."""
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    exploration = Exploration(
+        config.sampling_steps,
+        tuple(config.window),
+        config.explore,
+        config.condition_std,
+        config.pixel_std,
+        config.colour,
+    ).check()
+    named(config.rewards, {"severity": SeverityReward(None)})  # type: ignore[arg-type]
+    photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
+    judge = Judge(Reasoner.from_pretrained(config.reasoner), config.views)
+    rewards = named(config.rewards, {"severity": SeverityReward(judge, config.gate)})
+    network = RestorePipeline.from_pretrained(config.restorer).network
+    weaken(network, config.weaken)
+    network, frozen = trainable(network, config.train, config.rank, config.seed)
+    policy = BridgePolicy(network, BridgeScheduler(), exploration, frozen)
+
+    def tasks(pictures: list, count: int, seed: int) -> Tasks:
+        return Tasks(pictures, count, config.size, seed, judge.reasoner, config.told, config.stage)
+
+    chosen: Sequence[Task] = tasks(photographs, config.tasks, config.seed)  # type: ignore[assignment]
+    held: Sequence[Task] = tasks(others, config.val_tasks, config.seed + 1)  # type: ignore[assignment]
+    trainer = DiffusionGRPOTrainer(policy, rewards, chosen, held, judge, config, report)
+    if config.hardest < 1:
+        trainer.tasks = hardest(trainer, config.hardest)
+    return trainer
+
+
+def run(config: RestorerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
+    """Train, draw, export; returns the folder of the merged weights (`weights`; the adapter is beside it)."""
+    trainer = build(config, report)
+    if trainer.accelerator.is_main_process:
+        write_effective(config, config.out)
+    trainer.train(resume)
+    if trainer.accelerator.is_main_process:
+        finish(trainer)
+    trainer.accelerator.wait_for_everyone()
+    return config.out / "weights"
+
+
+def finish(trainer: DiffusionGRPOTrainer) -> Path:
+    """The averaged weights: adapter (where there is one) and merged restorer with a card."""
+    config, network = trainer.config, trainer.policy.module
+    trainer.average.swap()
+    if config.train == "lora":
+        network.save_pretrained(str(config.out / "adapter"), safe_serialization=True)  # type: ignore[operator]
+        network = network.merge_and_unload()  # type: ignore[operator]
+    checks = [row["evaluation"] for row in trainer.log.rows() if "evaluation" in row]
+    before, after = (_figures(check) for check in (checks[0], checks[-1]))
+    card: dict[str, object] = {
+        "data": f"photographs of `{Path(config.images).name}`; the licence of those photographs applies",
+        "training": f"{trainer.step} updates of Flow-GRPO on predicted severity, from `{config.restorer}`",
+        "command": "rnr rl restorer --config config.toml (config.json beside these weights)",
+        "figures": f"held out before: {before}; after: {after}; alarms: {trainer.alarms}",
+    }
+    return export(network, config.out / "weights", card)  # type: ignore[arg-type]
+
+
+def _figures(check: dict[str, Any]) -> str:
+    values = {"reward": check["reward"], "predicted severity": check["predicted"], **check["metrics"]}
+    return ", ".join(f"{name} {value:.3f}" for name, value in values.items() if value is not None)
+
+
+def hardest(trainer: DiffusionGRPOTrainer, share: float) -> list[Task]:
+    """The worst restored share of the tasks, by reward; at least as many as an update needs."""
+    tasks, policy = list(trainer.tasks), trainer.policy
+    restored = [policy.decode(policy.rollout([task], [0], noise=0))[0] for task in tasks]
+    totals = combine(trainer.score(tasks, restored), trainer.weights)
+    known = [(total, place) for place, total in enumerate(totals) if total is not None]
+    count = max(trainer.config.prompts, round(share * len(known)))
+    return [tasks[place] for _, place in sorted(known)[:count]]
+
+
+def weaken(network: torch.nn.Module, share: float) -> None:
+    """Take away this share of the built-in restorer's condition vector: something to recover from."""
+    with torch.no_grad():
+        for p in network.condition_encoder.out[1].parameters():  # type: ignore[union-attr, index]
+            p.mul_(1 - share)

@@ -1,0 +1,258 @@
+"""Rewards: plain picklable callables in TRL's convention, `f(prompts, completions, **columns) -> list[float | None]`.
+
+None where a thing could not be scored, never 0. Scores are combined by weights (`combine`) that records keep apart.
+Pictures are float (3, H, W) in [0, 1]. What is measured but must not train stands in `metrics.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from degradation._lazy import LazyModule
+from degradation.diagnosis import Diagnosis, Finding
+from degradation.kind import kinds
+from degradation.measure import psnr
+
+if TYPE_CHECKING:
+    import torch
+
+    from rl.judge import Judge, Severities
+else:
+    torch = LazyModule("torch")
+
+Scores = list[float | None]
+Reward = Callable[..., Scores]
+
+LEAST = 5.0  # sum of expected severities below which the judge saw no damage that could be removed
+SLACK = 3.0  # dB below the input's PSNR at which nothing is paid any more
+SAME, OTHER = 0.85, 0.35  # structure: correlation from which it is the same picture, below which it is another one
+TOLERANCE = 30.0  # points of severity at which a severity earns nothing
+
+
+class SeverityReward:
+    """Damage removed, as a frozen judge sees it: r = g max(d, 0) + min(d, 0) - n - (1 - g); doing nothing scores 0.
+
+    With s the expected severities: d = sum(s_in - s_out) / sum(s_in) over the kinds present in the input, n = new
+    damage of the other kinds on the same scale, g a fidelity gate in 0..1 (`fidelity`, `structure`). Per view of the
+    judge; paid is the mean minus the spread. None where the judge saw no damage or could not diagnose.
+    """
+
+    __name__ = "severity"
+
+    def __init__(self, judge: Judge, gate: bool = True) -> None:
+        self.judge, self.gate = judge, gate
+
+    def __call__(
+        self, prompts: Sequence[Any], completions: Sequence[Any], degraded: Any = None, clean: Any = None,
+        present: Any = None, environments: Any = None, **columns: Any,
+    ) -> Scores:  # fmt: skip
+        """`completions` are restored pictures, `degraded`, `clean` (may be missing) and `present` (true kinds; may be
+        missing) their columns; an agent's `environments` hold all of these themselves."""
+        if environments is not None:
+            completions = [e.picture for e in environments]
+            degraded, clean, present = ([getattr(e, n) for e in environments] for n in ("degraded", "clean", "present"))
+        if degraded is None:
+            raise ValueError("the severity reward needs the column `degraded`: what the pictures were restored from")
+        missing = [None] * len(completions)
+        rows = zip(completions, degraded, clean or missing, present or missing)
+        return [self.score(*row) for row in rows]
+
+    def score(
+        self, restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor | None, present: list[str] | None
+    ) -> float | None:
+        """One picture."""
+        before, after = self.judge.severities(degraded), self.judge.severities(restored)
+        if before is None or after is None:
+            return None
+        held = (
+            present if present is not None else [k for k in before[0] if sum(v[k] for v in before) >= 10 * len(before)]
+        )
+        gate = 1.0
+        if self.gate:
+            gate = fidelity(restored, degraded, clean) if clean is not None else structure(restored, degraded)
+        scores = [paid(a, b, held, gate) for a, b in zip(before, after)]
+        known = [score for score in scores if score is not None]
+        if len(known) < len(scores):
+            return None
+        mean = sum(known) / len(known)
+        return mean - math.sqrt(sum((score - mean) ** 2 for score in known) / len(known))
+
+
+def paid(before: Severities, after: Severities, present: Sequence[str], gate: float) -> float | None:
+    """The formula of `SeverityReward` for one view."""
+    total = sum(before.get(kind, 0.0) for kind in present)
+    if total < LEAST:
+        return None
+    removed = sum(before[kind] - after[kind] for kind in present if kind in before) / total
+    new = sum(max(0.0, after[kind] - before[kind]) for kind in before if kind not in present) / total
+    return gate * max(removed, 0.0) + min(removed, 0.0) - new - (1 - gate)
+
+
+def fidelity(restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor) -> float:
+    """1 while the PSNR is no lower than the input's, falling to 0 at 3 dB below; likewise the structure's correlation
+    with the clean picture (to 0 at 0.5 below), since of a dense haze any other photograph has the better PSNR."""
+    now, then = (float(psnr(picture[None], clean[None])) for picture in (restored, degraded))
+    level = 1.0 if now >= then else max(0.0, 1 - (then - now) / SLACK)
+    lost = similarity(degraded, clean) - similarity(restored, clean)
+    return min(level, 1.0 if lost <= 0 else max(0.0, 1 - lost / (SAME - OTHER)))
+
+
+def structure(restored: torch.Tensor, degraded: torch.Tensor) -> float:
+    """The gate without the truth: is it still the same picture, whatever its light?
+
+    `similarity` to the input, from 0.35 (nothing) to 0.85 (everything): dehazing and relighting are no offence.
+    """
+    return min(1.0, max(0.0, (similarity(restored, degraded) - OTHER) / (SAME - OTHER)))
+
+
+def similarity(picture: torch.Tensor, other: torch.Tensor) -> float:
+    """Correlation, 0..1, at 4x4 px, mean over the channels, after fitting each channel's gain, offset and gamma."""
+    small = torch.nn.functional.avg_pool2d(torch.stack([picture, other]).float(), 4).flatten(2).double()
+    gammas = torch.logspace(-0.45, 0.45, 13, dtype=torch.float64)
+    curves = small[0][None].clamp(0, 1) ** gammas[:, None, None]  # (gamma, channel, pixel)
+    fits = _correlation(curves, small[1][None]).amax(0).clamp(min=0)  # gain and offset change no correlation
+    return float(fits.mean())
+
+
+def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
+    return (a * b).sum(-1) / (a.square().sum(-1) * b.square().sum(-1)).sqrt().clamp(min=1e-12)
+
+
+# ---- the reasoner: completions are texts (or TRL's messages), the column `truth` holds the true Diagnosis as JSON
+
+
+def read(completion: Any) -> Diagnosis | None:
+    """The Diagnosis in a completion, also with words around it; None where there is none."""
+    text = completion if isinstance(completion, str) else completion[-1]["content"]
+    try:
+        return Diagnosis.from_json(text[text.find("{") : text.rfind("}") + 1])
+    except ValueError:
+        return None
+
+
+def format_reward(prompts: Any, completions: Sequence[Any], **columns: Any) -> Scores:
+    """1 for a Diagnosis and nothing else, 0.5 with words around it, 0 otherwise."""
+    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    bare = [text.startswith("{") and text.rstrip().endswith("}") for text in texts]
+    return [0.0 if read(text) is None else 1.0 if clean else 0.5 for text, clean in zip(texts, bare)]
+
+
+def type_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], **columns: Any) -> Scores:
+    """F1 of the kinds held present; 1 where rightly nothing was found."""
+
+    def score(said: Diagnosis, true: Diagnosis) -> float:
+        a, b = set(said.present), set(true.present)
+        return 2 * len(a & b) / (len(a) + len(b)) if a or b else 1.0
+
+    return _scored(completions, truth, score)
+
+
+def severity_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], **columns: Any) -> Scores:
+    """1 minus the error of the sampled severity in units of 30 points, mean over the kinds said or there."""
+
+    def score(said: Diagnosis, true: Diagnosis) -> float:
+        named = set(said.present) | set(true.present)
+        errors = [abs(_severity(said, kind) - _severity(true, kind)) for kind in named]
+        return sum(max(0.0, 1 - e / TOLERANCE) for e in errors) / len(errors) if errors else 1.0
+
+    return _scored(completions, truth, score)
+
+
+def factor_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], **columns: Any) -> Scores:
+    """1 minus the error of each factor by its range (words: right or wrong), over the kinds rightly found."""
+
+    def score(said: Diagnosis, true: Diagnosis) -> float | None:
+        both = [kind for kind in said.present if kind in true.present]
+        hits = [hit for kind in both for hit in _factors(kind, said.findings[kind], true.findings[kind])]
+        return sum(hits) / len(hits) if hits else None
+
+    return _scored(completions, truth, score)
+
+
+def calibration_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], **columns: Any) -> Scores:
+    """Energy score of a group's sampled severities, -|x - y| + |x - x'| / 2 by 100 (Gneiting & Raftery 2007, eq. 21).
+
+    A strictly proper score: best for a policy that samples severities as often as they are true. x' are the group's
+    other answers to the same picture; None where there is none.
+    """
+    said = [read(completion) for completion in completions]
+
+    def score(i: int) -> float | None:
+        one, true = said[i], Diagnosis.from_json(truth[i])
+        others = [s for j, s in enumerate(said) if s is not None and j != i and truth[j] == truth[i]]
+        if one is None or not others:
+            return None
+        return sum(_energy(one, others, true, kind) for kind in true.findings) / len(true.findings)
+
+    return [score(i) for i in range(len(said))]
+
+
+def _energy(one: Diagnosis, others: Sequence[Diagnosis], true: Diagnosis, kind: str) -> float:
+    x = _severity(one, kind)
+    apart = sum(abs(x - _severity(other, kind)) for other in others) / len(others)
+    return (apart / 2 - abs(x - _severity(true, kind))) / 100
+
+
+def _scored(completions: Sequence[Any], truth: Sequence[str], score: Callable[..., float | None]) -> Scores:
+    said = [read(completion) for completion in completions]
+    return [None if one is None else score(one, Diagnosis.from_json(true)) for one, true in zip(said, truth)]
+
+
+def _severity(diagnosis: Diagnosis, kind: str) -> float:
+    finding = diagnosis.findings.get(kind)
+    return float(finding.severity or 0) if finding else 0.0
+
+
+def _factors(kind: str, said: Finding, true: Finding) -> list[float]:
+    hits = []
+    for name, value in true.factors.items():
+        spec = kinds()[kind].factor(name)
+        if name not in said.factors:
+            hits.append(0.0)
+        elif spec.choices:
+            hits.append(float(said.factors[name] == value))
+        else:
+            hits.append(1 - abs(spec.value(said.factors[name]) - spec.value(value)) / (spec.high - spec.low))
+    return hits
+
+
+REASONER: dict[str, Reward] = {
+    "format": format_reward,
+    "type": type_reward,
+    "severity": severity_reward,
+    "factor": factor_reward,
+    "calibration": calibration_reward,
+}
+
+
+# ---- any reward
+
+
+def named(names: Sequence[str], known: Mapping[str, Reward]) -> dict[str, Reward]:
+    """The rewards of these names. ValueError for one that does not exist."""
+    strange = [name for name in names if name not in known]
+    if strange or not names:
+        raise ValueError(f"unknown reward {', '.join(strange) or '(none named)'}; there are: {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def ask(name: str, reward: Reward, **columns: Any) -> Scores:
+    """Call a reward and check its answer. ValueError for a wrong length or a NaN (None is "could not be scored")."""
+    scores = reward(**columns)
+    wanted = len(columns["completions"])
+    if not isinstance(scores, list) or len(scores) != wanted:
+        got = len(scores) if hasattr(scores, "__len__") else type(scores).__name__
+        raise ValueError(f"reward {name}: expected a list of {wanted} scores, got {got}")
+    if any(score is not None and not math.isfinite(score) for score in scores):
+        raise ValueError(f"reward {name}: returned {scores}; a score is a finite number, or None if it cannot be said")
+    return scores
+
+
+def combine(scores: Mapping[str, Scores], weights: Mapping[str, float]) -> Scores:
+    """The weighted sum per sample, of what could be scored; None where nothing could (as in TRL)."""
+    rows = zip(*(scores[name] for name in scores))
+    totals = ([weights[name] * s for name, s in zip(scores, row) if s is not None] for row in rows)
+    return [sum(parts) if parts else None for parts in totals]

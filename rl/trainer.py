@@ -1,0 +1,243 @@
+"""Flow-GRPO (Liu et al. 2025) for any restorer that offers `policy.DiffusionPolicy`, on accelerate.
+
+An update: restore each of a few pictures `group` times with exploration, score the results, compare within the group,
+and raise the probability of the draws that did better. Groups are whole on a process, every draw has a seed of its own
+and gradients are summed over all processes, so that several processes do what one does.
+Log-probabilities are means over dimensions; zero-spread groups are dropped and counted; the reference is the adapter
+off; the weights' average is what is evaluated. Nothing random is kept between steps, so a resumed run is an unbroken
+one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from trl.trainer.utils import RepeatSampler
+
+from rl import checkpoint
+from rl.advantage import group_advantages
+from rl.config import RestorerConfig
+from rl.judge import Judge
+from rl.loss import step_loss
+from rl.metrics import measure
+from rl.policy import DiffusionPolicy, Trajectory
+from rl.record import Log, Row, alarm, draw, mean, sheet, summary, warn_text
+from rl.rewards import Reward, ask, combine
+from rl.tasks import Task, check_truth
+
+Report = Callable[[Row], None]
+
+
+class DiffusionGRPOTrainer:
+    """See the module. `rewards` by name; `judge` is asked for predicted severities (a metric), and is not the policy.
+
+    Raises ValueError before any time is spent: a reward that answers wrongly, tasks without truth, a judge that is the
+    policy, groups that cannot be shared among the processes.
+    """
+
+    def __init__(
+        self, policy: DiffusionPolicy, rewards: Mapping[str, Reward], tasks: Sequence[Task], held_out: Sequence[Task],
+        judge: Judge, config: RestorerConfig, report: Report = lambda row: None,
+    ) -> None:  # fmt: skip
+        self.policy, self.rewards, self.tasks, self.held_out = policy, dict(rewards), tasks, held_out
+        self.judge, self.config, self.report, self.out = judge, config, report, Path(config.out)
+        self.accelerator = Accelerator(log_with=config.report_to or None, project_dir=str(config.out))
+        self.weights = {name: config.weights.get(name, 1.0) for name in rewards}
+        self._check()
+        policy.module.to(self.accelerator.device)
+        self.live = {name: p for name, p in policy.module.named_parameters() if p.requires_grad}
+        self.average = checkpoint.Average(self.live, config.ema)
+        self.optimizer = torch.optim.AdamW(self.live.values(), lr=config.lr, weight_decay=0.0, betas=(0.9, 0.99))
+        self.step, self.alarms = 0, 0
+
+    def _check(self) -> None:
+        config, processes = self.config, self.accelerator.num_processes
+        strange = set(config.weights) - set(self.rewards)
+        if strange:
+            raise ValueError(f"weights for rewards that are not used: {', '.join(sorted(strange))}")
+        if config.group < 2:
+            raise ValueError(f"a group of {config.group} has nobody to compare with: take 2 or more")
+        if config.prompts % processes:
+            raise ValueError(f"{config.prompts} pictures in an update cannot be shared by {processes} processes")
+        for tasks in (self.tasks, self.held_out):
+            check_truth(tasks)
+        if len(self.tasks) < config.prompts:
+            raise ValueError(f"{len(self.tasks)} tasks do not fill an update of {config.prompts} pictures")
+        self.judge.refuse_policy(self.policy.module.parameters())
+        probe = self.tasks[0]
+        self.score([probe, probe], [probe.degraded, probe.degraded])
+
+    def score(self, tasks: Sequence[Task], pictures: Sequence[torch.Tensor]) -> dict[str, list[float | None]]:
+        """Every reward's scores of restored pictures."""
+        columns = {
+            "prompts": [task.number for task in tasks], "completions": list(pictures),
+            "degraded": [task.degraded for task in tasks], "clean": [task.clean for task in tasks],
+            "present": [task.present for task in tasks],
+        }  # fmt: skip
+        return {name: ask(name, reward, **columns) for name, reward in self.rewards.items()}
+
+    def train(self, resume: bool = False) -> None:
+        """To the last step, or until the alarm where the configuration says so."""
+        if resume:
+            self.step = checkpoint.load(self.out, self.average, self.optimizer)["step"]
+        main = self.accelerator.is_main_process
+        if main:
+            self.out.mkdir(parents=True, exist_ok=True)
+            self.log = Log(self.out, self.step)
+        if self.config.report_to:
+            self.accelerator.init_trackers("rl", config=self.config.model_dump(mode="json"))
+        stopped = not self.step and self._evaluate()
+        started, begun = time.monotonic(), self.step
+        for batch in self._batches(self.step):
+            if stopped:
+                break
+            row = self.update(batch)
+            pace = (time.monotonic() - started) / (self.step - begun)
+            self._write(row | {"seconds": pace, "seconds_left": pace * (self.config.steps - self.step)})
+            last = self.step == self.config.steps
+            if last or self.step % self.config.eval_every == 0:
+                stopped = self._evaluate()
+            if main and (last or stopped or self.step % self.config.save_every == 0):
+                checkpoint.save(self.out, self.average, self.optimizer, {"step": self.step})
+        self.accelerator.wait_for_everyone()
+        if self.config.report_to:
+            self.accelerator.end_training()
+
+    def _batches(self, done: int) -> Iterator[list[int]]:
+        """The numbers of the tasks of each update that is left, the same on every process."""
+        config = self.config
+        sampler = RepeatSampler(self.tasks, batch_size=config.prompts, mini_repeat_count=1, seed=config.seed)
+        endless = itertools.chain.from_iterable(iter(sampler) for _ in itertools.count())
+        for step in range(config.steps):
+            batch = list(itertools.islice(endless, config.prompts))
+            if step >= done:
+                yield batch
+
+    def update(self, batch: Sequence[int]) -> Row:
+        """Roll out, score, compare, take `updates` optimiser steps; returns the row of the record."""
+        config, process = self.config, self.accelerator.process_index
+        share = config.prompts // self.accelerator.num_processes
+        groups, local = [], []
+        for place in range(process * share, (process + 1) * share):
+            trajectory, scores, totals = self._rollouts(batch[place], place)
+            advantages = group_advantages(totals, config.group, config.advantage_clip, config.by_std)
+            values = torch.tensor(advantages.values, device=self.accelerator.device)
+            local.append(
+                {"scores": scores, "totals": totals, "flat": advantages.flat_groups, "spread": advantages.spread}
+            )
+            groups += [] if advantages.flat_groups else [(trajectory, values)]
+        everyone: list[Row] = gather_object(local)
+        row = self._told(everyone)
+        if row["flat"] < len(everyone):
+            for _ in range(config.updates):
+                row |= self._descend(groups, len(everyone))
+            self.average.update(self.step)
+        self.step += 1
+        return {"step": self.step} | row
+
+    def _rollouts(self, number: int, place: int) -> tuple[Trajectory, dict, list[float | None]]:
+        tasks = [self.tasks[number]] * self.config.group
+        seeds = [draw_seed(self.config.seed, self.step, place, member) for member in range(self.config.group)]
+        trajectory = self.policy.rollout(tasks, seeds)
+        scores = self.score(tasks, list(self.policy.decode(trajectory)))
+        return trajectory, scores, combine(scores, self.weights)
+
+    def _descend(self, groups: Sequence[tuple[Trajectory, torch.Tensor]], count: int) -> Row:
+        """One optimiser step; `count` groups there are on all processes."""
+        self.optimizer.zero_grad(set_to_none=False)
+        told = []
+        for trajectory, advantages in groups:
+            for one in trajectory.draws:
+                part = step_loss(self.policy, trajectory, one, advantages, self.config.clip, self.config.beta)
+                (part.loss / (count * len(trajectory.draws))).backward()
+                off = float((part.ratio - 1).abs().max())
+                told.append(
+                    {"kl": float(part.kl.mean()), "ratio_off": off, "clipped": float(part.clipped.float().mean())}
+                )
+        self._sum_gradients()
+        norm = torch.nn.utils.clip_grad_norm_(self.live.values(), self.config.max_grad_norm)
+        self.optimizer.step()
+        everyone = gather_object(told)
+        return {name: mean([t[name] for t in everyone]) for name in everyone[0]} | {"grad_norm": float(norm)}
+
+    def _sum_gradients(self) -> None:
+        """Over all processes, as one vector."""
+        for p in self.live.values():
+            p.grad = torch.zeros_like(p) if p.grad is None else p.grad
+        if self.accelerator.num_processes == 1:
+            return
+        flat = torch.cat([p.grad.flatten() for p in self.live.values()])  # type: ignore[union-attr]
+        parts = self.accelerator.reduce(flat, "sum").split([p.numel() for p in self.live.values()])
+        for p, part in zip(self.live.values(), parts):
+            p.grad = part.view_as(p)
+
+    def _told(self, everyone: Sequence[Row]) -> Row:
+        """Scores by reward (weights stand in the configuration), their sum, and what could not be used."""
+        totals = [total for group in everyone for total in group["totals"]]
+        scores = {name: mean([s for group in everyone for s in group["scores"][name]]) for name in self.rewards}
+        return {
+            "reward": mean(totals), "scores": scores, "spread": mean([group["spread"] for group in everyone]),
+            "flat": sum(group["flat"] for group in everyone), "unscored": sum(total is None for total in totals),
+        }  # fmt: skip
+
+    def _evaluate(self) -> bool:
+        """Held-out pictures, restored deterministically by the averaged weights; True if the run should stop."""
+        stop = False
+        if self.accelerator.is_main_process:
+            pictures, shown = self.evaluate()
+            row: Row = {"step": self.step, "pictures": pictures}
+            first = next((r for r in self.log.rows() if "evaluation" in r), None)
+            found = alarm(first, row) if first else None
+            sheet(shown[:6], self.out / "samples" / f"step-{self.step:05d}.png")
+            self._write({"step": self.step, "evaluation": summary(pictures), "pictures": pictures, "alarm": found})
+            draw(self.out)
+            self.alarms += found is not None
+            stop = found is not None and self.config.on_alarm == "stop"
+            if found is not None:
+                self.report({"step": self.step, "warning": warn_text(found)})
+        return bool(gather_object([stop])[0])
+
+    def evaluate(self) -> tuple[list[Row], list[list[torch.Tensor]]]:
+        """A row per held-out picture (scores and metrics apart), and (damaged, restored, clean) of each."""
+        self.average.swap()
+        try:
+            restored = [self.policy.decode(self.policy.rollout([t], [0], noise=0))[0] for t in self.held_out]
+        finally:
+            self.average.swap()
+        tasks = list(self.held_out)
+        scores = self.score(tasks, restored)
+        totals, rows = combine(scores, self.weights), []
+        for i, (task, picture) in enumerate(zip(tasks, restored)):
+            seen = self.judge.mean(picture)
+            rows.append({
+                "task": task.number, "reward": totals[i], "scores": {name: scores[name][i] for name in scores},
+                "predicted": None if seen is None else sum(seen.values()),
+                "metrics": measure(picture, task.degraded, task.clean),
+            })  # fmt: skip
+        return rows, [[t.degraded, picture, t.clean] for t, picture in zip(tasks, restored)]
+
+    def _write(self, row: Row) -> None:
+        if not self.accelerator.is_main_process:
+            return
+        self.log.write(row)
+        self.report(row)
+        if self.config.report_to:
+            numbers = row.get("evaluation", row)
+            self.accelerator.log({k: v for k, v in numbers.items() if isinstance(v, int | float)}, step=self.step)
+
+
+def draw_seed(*numbers: int) -> int:
+    """One seed of several numbers."""
+    value = 0
+    for number in numbers:
+        value = (value * 1_000_003 + number + 1) % 2**61
+    return value

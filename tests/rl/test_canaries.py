@@ -1,0 +1,60 @@
+"""Canaries with the real judge: what is truly worse than the input is not paid, and the clean picture is paid best."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from degradation.photographs import centre_crop, to_tensor
+from degradation.synthesize import degrade, prescribe, truths
+from rl.canaries import CANARIES, failures, pictures, score, table
+from rl.judge import Judge
+from rl.rewards import SeverityReward
+from rl.tasks import Task
+
+DAMAGES: dict[str, dict[str, float]] = {
+    "astronaut": {"haze": 60},
+    "coffee": {"noise": 60},
+    "chelsea": {"low_light": 60, "noise": 30},
+}
+
+
+@pytest.fixture(scope="module")
+def damaged(photographs) -> list[Task]:
+    made = []
+    for number, (name, requests) in enumerate(DAMAGES.items()):
+        clean = to_tensor(centre_crop(photographs[name], 192))
+        mixture = prescribe(requests, seed=5)
+        degraded = degrade(clean, mixture)
+        truth = truths(clean, degraded, mixture)[0]
+        made.append(Task(number, degraded[0], clean[0], truth, truth))
+    return made
+
+
+@pytest.mark.parametrize("with_truth", [True, False])
+def test_no_canary_that_is_worse_is_paid_and_the_clean_picture_is_paid_best(reasoner, damaged, with_truth, capsys):
+    rows = score(SeverityReward(Judge(reasoner, 1)), damaged, with_truth)
+    table(rows)
+    print(capsys.readouterr().out)
+    assert failures(rows) == []
+    assert {row["canary"] for row in rows} == {*CANARIES, "input", "another picture", "clean"}
+    assert sum(row["worse"] for row in rows) > 10
+    assert all(row["score"] == 0 for row in rows if row["canary"] == "input")
+
+
+def test_failures_are_named():
+    rows = [
+        {"task": 0, "canary": "clean", "score": 0.5, "psnr": 99, "worse": False},
+        {"task": 0, "canary": "blank", "score": 0.1, "psnr": 5, "worse": True},
+        {"task": 0, "canary": "blurred", "score": 0.6, "psnr": 25, "worse": False},
+    ]
+    assert failures(rows) == [
+        "task 0: blank is worse than the input and scores 0.10",
+        "task 0: blurred scores no less than the clean picture",
+    ]
+
+
+def test_canaries_are_pictures(damaged):
+    for picture in pictures(damaged[0], damaged[1]).values():
+        assert picture.shape == damaged[0].clean.shape and picture.min() >= 0 and picture.max() <= 1
+        assert torch.isfinite(picture).all()

@@ -1,0 +1,146 @@
+"""Loops A and C on the built-in models: two steps each, with TRL's own trainer; commands that refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
+from rl.record import Log
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_recipes_are_valid(recipe):
+    kind = {"res": RestorerConfig, "rea": ReasonerConfig, "age": AgentConfig}[recipe.stem[3:6]]
+    assert read(kind, recipe).steps >= 1
+
+
+def test_two_steps_of_loop_a(folder, tmp_path):
+    from rl.reasoning import build
+
+    config = ReasonerConfig(
+        images=folder, val=folder, out=tmp_path, steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
+        rewards=["format", "severity"], weights={"severity": 2.0},
+    )  # fmt: skip
+    log = Log(tmp_path)
+    trainer = build(config, log)
+    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    trainer.train()
+    rows = log.rows()
+    assert [row["step"] for row in rows] == [1, 2]
+    assert {"rewards/format_reward/mean", "rewards/severity_reward/mean"} <= set(rows[0]["scores"])
+    assert rows[0]["kl"] == 0
+    assert any(not torch.equal(before[n], p) for n, p in trainer.model.named_parameters() if n in before)
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"rewards": ["psnr"]}, "unknown reward psnr"),
+        ({"weights": {"type": 1.0}}, "not used: type"),
+        ({"train": "full"}, "beta needs"),
+    ],
+)
+def test_loop_a_refuses_before_it_loads(folder, tmp_path, change, reason):
+    from rl.reasoning import build
+
+    settings = {"images": folder, "val": folder, "out": tmp_path, "rewards": ["format"]} | change
+    with pytest.raises(ValueError, match=reason):
+        build(ReasonerConfig(**settings), None)
+
+
+def test_the_agent_calls_its_tool_sees_the_picture_and_stops(folder, tmp_path, monkeypatch):
+    from transformers import Qwen3VLForConditionalGeneration
+
+    from rl.agent import build
+
+    config = AgentConfig(
+        images=folder, val=folder, out=tmp_path, steps=1, group=2, prompts=1, rows=2, val_rows=2, rank=2,
+        sft_steps=0, max_tokens=96, stage="single",
+    )  # fmt: skip
+    log = Log(tmp_path)
+    trainer = build(config, log)
+    tokenizer = trainer.processing_class.tokenizer
+    lengths: list[int] = []
+
+    def scripted(self, input_ids, **kwargs):
+        """The first attempt calls and then says done, the second says done at once."""
+        says = ['<call>"noise"</call><|im_end|>', "done<|im_end|>"] if not lengths else ["done<|im_end|>"]
+        lengths.append(input_ids.shape[1])
+        answers = [tokenizer.encode(text, add_special_tokens=False) for text in says]
+        longest = max(map(len, answers))
+        padded = torch.tensor([ids + [tokenizer.pad_token_id] * (longest - len(ids)) for ids in answers])
+        return torch.cat([input_ids, padded], 1)
+
+    monkeypatch.setattr(Qwen3VLForConditionalGeneration, "generate", scripted)
+    trainer.train()
+    row = log.rows()[0]
+    assert len(lengths) == 2 and lengths[1] > lengths[0] + 16  # the second turn holds the new picture
+    assert row["scores"]["tools/call_frequency"] == 0.5 and row["scores"]["tools/failure_frequency"] == 0
+    assert row["scores"]["rewards/calls/mean"] == pytest.approx(-0.01)
+
+
+def test_the_tool_refuses_what_it_does_not_know(folder, reasoner):
+    from degradation.photographs import read_folder
+    from restorer import RestorePipeline
+    from rl.agent import Attempt
+    from rl.tasks import Tasks
+
+    tasks = Tasks(list(read_folder(folder).values()), 1, 128, 0, told="true", stage="single")
+    attempt = Attempt(tasks, reasoner, RestorePipeline.from_pretrained("built-in"), max_calls=1)
+    attempt.reset(0)
+    with pytest.raises(ValueError, match="unknown kind dust; known: "):
+        attempt.restore("dust")
+    assert attempt.restore('"noise"')[0]["type"] == "image" and attempt.calls == 1
+    with pytest.raises(ValueError, match="no more than 1"):
+        attempt.restore("noise")
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [("group = 1", "group"), ("window = [1]", "never the last"), ("rewards = ['x']", "unknown reward x")],
+)
+def test_the_command_refuses_in_one_line(folder, tmp_path, text, reason):
+    from rl.cli import app
+
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f"{text}\n")
+    done = CliRunner().invoke(
+        app,
+        ["restorer", "--config", str(recipe), "--images", str(folder), "--val", str(folder), "-o", str(tmp_path / "o")],
+    )
+    assert done.exit_code == 2 and reason in done.output and "Traceback" not in done.output
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_curve_of_one(folder, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'steps = 2\ngroup = 2\nprompts = 2\nsize = 64\ntasks = 4\nval_tasks = 2\ntold = "true"\nviews = 1\n'
+        "rank = 2\nthreads = 1\n"
+    )
+    common = ["rl", "restorer", "--config", str(recipe), "--images", str(folder), "--val", str(folder), "-o"]
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+              "--mixed_precision", "no", "--dynamo_backend", "no", "-m"]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    for name, before in (("one", ["-m"]), ("two", launch)):
+        command = [sys.executable, *before, "rnr", *common, str(tmp_path / name)]
+        subprocess.run(command, check=True, cwd=tmp_path, env=environment, timeout=900)
+
+    def curve(name: str) -> list[dict]:
+        return [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+
+    for a, b in zip(curve("one"), curve("two"), strict=True):
+        for key in ("reward", "kl", "spread", "grad_norm"):
+            assert a.get(key) == pytest.approx(b.get(key), rel=1e-3, abs=1e-5)
