@@ -82,7 +82,9 @@ class Batch:
         if self.options.with_traceback:
             err.print("".join(traceback.format_exception(error)), markup=False)
         if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-            return PictureError(job.source, "not enough memory to restore it", "make it smaller, close other programs")
+            remedy = str(error).removeprefix("out of memory: ") if isinstance(error, MemoryError) else ""
+            remedy = remedy or "make it smaller, close other programs"
+            return PictureError(job.source, "not enough memory to restore it", remedy)
         problem = f"unexpected {type(error).__name__}: {error}"
         return PictureError(job.source, problem, "run again with --traceback and report what it shows")
 

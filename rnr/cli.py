@@ -28,14 +28,22 @@ Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.",
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
-ReasonerName = Annotated[str, typer.Option("--reasoner", help="built-in, a weights folder or a hub name.")]
-RestorerName = Annotated[str, typer.Option("--restorer", help="built-in, or a weights folder.")]
+ReasonerName = Annotated[
+    str, typer.Option("--reasoner", help="built-in, a weights folder, a hub name, a recipe (.toml).")
+]
+RestorerName = Annotated[
+    str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a recipe (.toml).")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where unexpected errors come from.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", "--resume", help="Go on with a batch that was cut off.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Built-in: 1 is nearest to the truth, 2-8 give more texture.", show_default="1"),
+]
 Sets = Annotated[list[str], typer.Option("--set", metavar="KIND=SEVERITY", help="Such as haze=40; may be repeated.")]
 
 
@@ -57,7 +65,7 @@ def rnr(version: Annotated[bool, typer.Option("--version", callback=_version, is
 def restore(
     pictures: Pictures,
     out: Out,
-    steps: Annotated[int, typer.Option(min=1, max=8, help="1 is nearest to the truth, more give more texture.")] = 1,
+    steps: Steps = None,
     seed: Seed = 0,
     diagnosis: Annotated[Path | None, typer.Option(help="Restore by this diagnosis, possibly edited.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
@@ -102,7 +110,7 @@ def _hush() -> None:
     warnings.simplefilter("ignore")
 
 
-def _request(steps: int, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
+def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
     from rnr.core import Request, read_diagnosis
     from rnr.outputs import printable
 
