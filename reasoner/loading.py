@@ -1,4 +1,4 @@
-"""A Qwen3-VL checkpoint from a folder or a hub, with the settings that large ones need, and errors that name the remedy."""
+"""A Qwen3-VL checkpoint from a folder or a hub: the settings that large ones need, and errors that name the remedy."""
 
 from __future__ import annotations
 

@@ -29,11 +29,12 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; 
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
 ReasonerName = Annotated[
-    str, typer.Option("--reasoner", help="built-in, a weights folder, a hub name, a recipe (.toml).")
+    str, typer.Option("--reasoner", help="built-in, a weights folder, a hub name, a server's URL, a recipe (.toml).")
 ]
 RestorerName = Annotated[
-    str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a recipe (.toml).")
+    str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a server's URL, a recipe (.toml).")
 ]
+Server = Annotated[str | None, typer.Option(metavar="URL", help="Diagnose there: an OpenAI-compatible vLLM server.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where unexpected errors come from.")]
@@ -75,6 +76,7 @@ def restore(
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
+    server: Server = None,
     device: Device = "auto",
     no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
     traceback: Traceback = False,
@@ -91,7 +93,7 @@ def restore(
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
         request = _request(steps, seed, only or [], diagnosis)
-        _run(pictures, recursive, out, _models(reasoner, restorer, device), request, options)
+        _run(pictures, recursive, out, _models(server or reasoner, restorer, device), request, options)
     except SetupError as error:
         stop(str(error))
 
@@ -171,6 +173,7 @@ def diagnose(
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
+    server: Server = None,
     device: Device = "auto",
     traceback: Traceback = False,
 ) -> None:
@@ -179,7 +182,9 @@ def diagnose(
 
     if as_json and as_jsonl:
         stop("--json and --jsonl exclude each other")
-    rows = diagnose_all(pictures, recursive, max_megapixels, _models(reasoner, BUILT_IN, device), traceback, as_jsonl)
+    rows = diagnose_all(
+        pictures, recursive, max_megapixels, _models(server or reasoner, BUILT_IN, device), traceback, as_jsonl
+    )
     try:
         results = list(rows)
     except SetupError as error:

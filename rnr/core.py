@@ -18,10 +18,10 @@ from rnr.pictures import Picture, PictureError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from reasoner.server import ServerReasoner
 
     from degradation.diagnosis import Diagnosis, DiagnosisRecord
     from reasoner import Reasoner
+    from reasoner.server import ServerReasoner
 
 BUILT_IN = "built-in"
 EXTRAS = {"ray": "ray", "httpx": "server", "torchvision": "qwen", "qwen_vl_utils": "qwen", "bitsandbytes": "qwen"}
@@ -103,6 +103,11 @@ class Models:
             from reasoner import Reasoner
 
             return Reasoner.from_pretrained(name, device=self.device, **options)
+
+    @property
+    def at_once(self) -> int:
+        """Pictures that the reasoner takes at the same time: one, or what a server's client was told."""
+        return getattr(self.reasoner, "workers", 1)
 
     @cached_property
     def pipeline(self) -> Any:
