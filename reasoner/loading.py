@@ -64,8 +64,10 @@ def check_architecture(source: str) -> None:
         raise ValueError(f"reasoner {source}: a {found} model; it must be a Qwen3-VL ({ARCHITECTURE}, dense)")
 
 
-def _dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype:
+def _dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | str:
     if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype == "auto":  # as stored
         return dtype
     wanted = getattr(torch, dtype or ("float32" if device.startswith("cpu") else "bfloat16"), None)
     if not isinstance(wanted, torch.dtype):

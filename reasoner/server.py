@@ -3,10 +3,11 @@
     vllm serve Qwen/Qwen3-VL-8B-Instruct --limit-mm-per-prompt '{"image": 3}'
     rnr diagnose photo.jpg --server http://localhost:8000
 
-One request writes the Diagnosis under our JSON schema. The beliefs come from the log-probabilities of single tokens:
-the text so far is the beginning of the answer, one request at `present`, one at the severity, and one below each first
-digit that is likely at all (the server's prefix cache makes them cheap). Masked to the legal tokens and renormalised,
-as in `severity.py`. What lies outside the 20 likeliest tokens, or below LEAST, counts as 0.
+One request writes the Diagnosis under our JSON schema (weights of our own: under the exact grammar, so that the text is
+the one that skeleton decoding writes). The beliefs come from the log-probabilities of single tokens: the text so far is
+the beginning of the answer, one request at `present`, one at the severity, and one below each first digit that is
+likely at all (the server's prefix cache makes them cheap). Masked to the legal tokens and renormalised, as in
+`severity.py`. What lies outside the 20 likeliest tokens, or below LEAST, counts as 0.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from degradation.diagnosis import (
 )
 from degradation.kind import kinds
 from reasoner.chat import Client, ServerError
+from reasoner.ebnf import ebnf
 from reasoner.grammar import SEVERITIES, segments, severity_opening
 from reasoner.loading import read_card
 from reasoner.reasoner import Settings, side_of
@@ -115,11 +117,13 @@ class ServerReasoner:
         return {"role": "user", "content": [*parts, {"type": "text", "text": self.prompt_text}]}
 
     def _write(self, asked: dict[str, Any], settings: Settings) -> dict[str, Any]:
-        schema = {"name": "diagnosis", "schema": diagnosis_schema(self.kinds, self.closed), "strict": True}
-        return self.client.chat({
+        schema = {"name": "diagnosis", "schema": diagnosis_schema(self.kinds), "strict": True}
+        shape: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": schema}}
+        if self.closed:  # white space that a schema allows is text that these weights have never seen
+            shape = {"structured_outputs": {"grammar": ebnf(self.kinds)}}
+        return self.client.chat(shape | {
             "model": self.served, "messages": [asked], "temperature": settings.temperature, "seed": settings.seed,
             "max_tokens": self.most_tokens, "logprobs": True, "top_logprobs": 0, "return_token_ids": True,
-            "response_format": {"type": "json_schema", "json_schema": schema},
         })  # fmt: skip
 
     def _beliefs(self, asked: dict[str, Any], diagnosis: Diagnosis, pool: Executor) -> dict[str, Belief]:
@@ -164,7 +168,9 @@ def read_answer(text: str, finish: str | None, names: list[str]) -> Diagnosis:
         data["plan"], data["quality"]["words"] = present, quality_words(int(data["quality"]["technical"]))
     except (ValueError, KeyError, TypeError) as error:
         problem = f"the answer does not follow the schema ({type(error).__name__}: {error}): {text[:80]!r}"
-        raise ServerError(f"{problem}; the server needs structured outputs (response_format json_schema)") from None
+        raise ServerError(
+            f"{problem}; the server needs structured outputs (a JSON schema, or for our own weights a grammar)"
+        ) from None
     return Diagnosis.from_json(json.dumps(data), "the server's answer")
 
 

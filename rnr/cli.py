@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evaluation.cli import app as bench_app
-from rnr.console import stop
+from rnr.console import hush, stop
 from rnr.core import BUILT_IN, SetupError, release
 from rnr.pictures import MAX_MEGAPIXELS, PictureError
+from rnr.train_cli import data_app, train_app
 
 if TYPE_CHECKING:
     from rnr.batch import Batch
     from rnr.core import Models, Request
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models on a folder of clean photographs.")
 app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
@@ -101,15 +102,8 @@ def restore(
 def _models(reasoner: str, restorer: str, device: str) -> Models:
     from rnr.core import Models
 
-    _hush()
+    hush()
     return Models(reasoner, restorer, device)
-
-
-def _hush() -> None:
-    """Libraries' notices to developers."""
-    import warnings
-
-    warnings.simplefilter("ignore")
 
 
 def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
@@ -224,50 +218,6 @@ def degrade(
         raise typer.Exit(1) from None
     done = ", ".join(f"{name.replace('_', ' ')} {truth.findings[name].severity}" for name in truth.present)
     plain_stdout(f"{printable(path)}: {done or 'nothing that could be seen'}")
-
-
-Images = Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")]
-TrainOut = Annotated[Path, typer.Option("-o", "--out", help="Folder for checkpoints, curves and weights.")]
-Val = Annotated[Path | None, typer.Option(help="Folder of other photographs, for validation.")]
-Samples = Annotated[int | None, typer.Option(min=1, help="Length of the schedule.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
-Init = Annotated[Path | None, typer.Option(help="Start from these weights, with a new schedule.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
-Rate = Annotated[float | None, typer.Option(help="Learning rate at its highest.")]
-Confusion = Annotated[Path | None, typer.Option(help="How the reasoner errs: the file of `rnr bench confusion`.")]
-
-
-@train_app.command("reasoner")
-def train_reasoner(
-    images: Images, out: TrainOut, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, rate: Rate = None, threads: Threads = None,
-) -> None:  # fmt: skip
-    """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
-    _train("reasoner", **locals())
-
-
-@train_app.command("restorer")
-def train_restorer(
-    images: Images, out: TrainOut, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, rate: Rate = None, confusion: Confusion = None, threads: Threads = None, device: Device = "auto",
-) -> None:  # fmt: skip
-    """Picture + Diagnosis -> picture: a diffusion bridge, told diagnoses that are right, wrong and missing."""
-    _train("restorer", **locals())
-
-
-def _train(which: str, **settings: Any) -> None:
-    from rnr import training
-    from rnr.console import plain_stdout
-
-    _hush()
-    run = training.train_reasoner if which == "reasoner" else training.train_restorer
-    try:
-        weights = run(training.Training(**settings), training.Lines())
-    except SetupError as error:
-        stop(str(error))
-    except KeyboardInterrupt:
-        stop(f"interrupted; go on with --resume --out {settings['out']}", 130)
-    plain_stdout(f"weights: {weights}")
 
 
 @app.command()

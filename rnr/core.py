@@ -95,7 +95,7 @@ class Models:
     def reasoner(self) -> Reasoner | ServerReasoner:
         quiet()
         name, options = recipe_of(self.names[0])
-        with _explained(name):
+        with explained(name):
             if is_server(name):
                 from reasoner.server import ServerReasoner
 
@@ -114,7 +114,7 @@ class Models:
         """Anything with the `restore` of `RestorePipeline`."""
         quiet()
         name, options = recipe_of(self.names[1])
-        with _explained(name):
+        with explained(name):
             from restorer import load_restorer
 
             return load_restorer(name, device=self.device, **options)
@@ -140,13 +140,14 @@ def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
+def explained(name: str) -> Iterator[None]:
     """What goes wrong while a model is loaded, as SetupError."""
     try:
         yield
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name), "train")
-        raise SetupError(f"{name} needs {error.name}: pip install 'reason-and-restore[{extra}]'") from error
+        remedy = f"pip install 'reason-and-restore[{extra}]'"
+        raise SetupError(f"{error.name} is not installed, {name} needs it: {remedy}") from error
     except TypeError as error:
         raise SetupError(f"{name}: {error}; is every option of the recipe spelt right?") from error
     except (ValueError, OSError, MemoryError) as error:

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from reasoner.decode import Session, decode, sampler
+from reasoner.ebnf import ebnf
 from reasoner.grammar import program
 from reasoner.reasoner import Reasoner
 
@@ -71,10 +72,10 @@ class Handler(BaseHTTPRequestHandler):
             assert body["continue_final_message"] and not body["add_generation_prompt"]
             session.feed(encode(begun[0]["content"], add_special_tokens=False))
             return self.following(session, body["top_logprobs"])
-        if self.path.startswith("/free") or "response_format" not in body:
+        if self.path.startswith("/free"):
             return {"message": {"content": "A nice photograph."}, "finish_reason": "stop"}
-        schema = body["response_format"]["json_schema"]["schema"]
-        order = list(schema["properties"]["findings"]["properties"])
+        order = self.reasoner.kinds
+        assert body["structured_outputs"]["grammar"] == ebnf(order)
         done = decode(session, program(order), self.reasoner.lexicon, sampler(body["temperature"], body["seed"]))
         ids = done.token_ids[: body["max_tokens"]]
         tokens = [self.reasoner.processor.tokenizer.decode([i]) for i in ids]
