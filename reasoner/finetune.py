@@ -88,7 +88,7 @@ def _asked() -> list:
 def _pixels(image: Any) -> Any:
     import numpy as np
 
-    return np.asarray(image.convert("RGB"))
+    return np.array(image.convert("RGB"))
 
 
 def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int) -> None:

@@ -84,7 +84,14 @@ def _quantised(quantisation: str) -> Any:
 
 
 def load_adapter(model: Any, folder: Path) -> None:
-    """Put a LoRA on a model. ValueError where there is none, or where it was made for another base."""
+    """Put a LoRA on a model, which keeps its class. Raises ValueError as `check_adapter`."""
+    check_adapter(model, folder)
+    model.load_adapter(str(folder))
+    model.eval()
+
+
+def check_adapter(model: Any, folder: Path) -> None:
+    """ValueError where there is no adapter, or where it was made for another base."""
     from safetensors import safe_open
 
     weights = folder / "adapter_model.safetensors"
@@ -98,8 +105,6 @@ def load_adapter(model: Any, folder: Path) -> None:
             if ".lora_A." in name and file.get_slice(name).get_shape()[1] != width:
                 base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
                 raise ValueError(f"adapter {folder}: made for another base ({base}); {place} does not fit this model")
-    model.load_adapter(str(folder))
-    model.eval()
 
 
 def check_folder(folder: Path) -> None:

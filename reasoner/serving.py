@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from reasoner.export import CARD
 
@@ -26,9 +27,9 @@ def export_for_vllm(weights: str | Path, folder: Path, adapter: str | Path | Non
     from reasoner.reasoner import BUILT_IN
 
     source = str(BUILT_IN) if str(weights) == "built-in" else str(weights)
-    model = load_model(source, dtype="auto" if adapter is None else "float32", adapter=adapter)
+    model = load_model(source, dtype="auto")
     if adapter is not None:
-        model = merged(model)
+        model = merged(model, Path(adapter))
     model.save_pretrained(folder)
     load_processor(source).save_pretrained(folder)
     for home in (source, adapter):
@@ -38,16 +39,14 @@ def export_for_vllm(weights: str | Path, folder: Path, adapter: str | Path | Non
     return folder
 
 
-def merged(model):
-    """The same class with the adapter added into its weights."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
+def merged(model: Any, adapter: Path) -> Any:
+    """The same class with the adapter added into its weights. Raises ValueError as `load_adapter`."""
+    from peft import PeftModel
 
-    for name, module in list(model.named_modules()):
-        if isinstance(module, BaseTunerLayer):
-            module.merge()
-            model.set_submodule(name, module.get_base_layer())
-    model._hf_peft_config_loaded = False
-    return model
+    from reasoner.loading import check_adapter
+
+    check_adapter(model, adapter)
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
 
 
 def rename_processor(folder: Path) -> None:
