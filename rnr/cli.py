@@ -38,6 +38,8 @@ RestorerName = Annotated[
 Server = Annotated[str | None, typer.Option(metavar="URL", help="Diagnose there: an OpenAI-compatible vLLM server.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Engine = Annotated[str | None, typer.Option(metavar="ray", help="Many processes or machines, by Ray Data.")]
+Workers = Annotated[int, typer.Option(min=1, help="With --engine ray: actors, each with its own models.")]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where unexpected errors come from.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 
@@ -80,6 +82,8 @@ def restore(
     server: Server = None,
     device: Device = "auto",
     no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
+    engine: Engine = None,
+    workers: Workers = 1,
     traceback: Traceback = False,
 ) -> None:
     """Diagnose and restore pictures: the picture, its diagnosis before and after, and one report for all.
@@ -94,7 +98,8 @@ def restore(
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
         request = _request(steps, seed, only or [], diagnosis)
-        _run(pictures, recursive, out, _models(server or reasoner, restorer, device), request, options)
+        models = _models(server or reasoner, restorer, device)
+        _run(pictures, recursive, out, models, request, options, _cluster(engine, workers, models))
     except SetupError as error:
         stop(str(error))
 
@@ -114,7 +119,20 @@ def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path 
     return Request(steps, seed, tuple(only), given, printable(diagnosis.name) if diagnosis else "").check()
 
 
-def _run(pictures: Sequence[str], recursive: bool, out: Path, models: Models, request: Request, options: Any) -> None:
+def _cluster(engine: str | None, workers: int, models: Models) -> Any:
+    """None for one process. Raises SetupError for an engine that nobody knows."""
+    if engine is None:
+        return None
+    if engine != "ray":
+        raise SetupError(f"--engine is ray or not given, not {engine}")
+    from rnr.cluster import Cluster
+
+    return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"))
+
+
+def _run(
+    pictures: Sequence[str], recursive: bool, out: Path, models: Models, request: Request, options: Any, cluster: Any
+) -> None:
     from rnr.batch import Batch
     from rnr.console import complain, remark
     from rnr.outputs import leave_out, plan, prepare_folder, printable
@@ -130,9 +148,24 @@ def _run(pictures: Sequence[str], recursive: bool, out: Path, models: Models, re
         remark(f"{len(found) - len(sources)} pictures in the output folder itself are left out")
     if found and not sources:
         raise SetupError(f"{printable(out)}: all pictures lie in the output folder; choose another one")
+    if cluster:
+        from rnr import cluster as engine
+
+        counts = engine.restore(cluster, plan(sources), out, request, options.mode, options.max_megapixels)
+        return _told(counts, len(problems))
     batch = Batch(plan(sources), out, models, request, options)
     batch.run()
     _finish(batch, problems, time.monotonic() - started)
+
+
+def _told(counts: dict[str, int], problems: int) -> None:
+    """The summary of a cluster's work, and the exit code."""
+    from rnr.console import plain_stdout
+
+    counts["failed"] += problems
+    plain_stdout(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no pictures")
+    if counts["failed"]:
+        raise typer.Exit(1)
 
 
 def _finish(batch: Batch, problems: Sequence[PictureError], seconds: float) -> None:
@@ -169,6 +202,9 @@ def diagnose(
     reasoner: ReasonerName = BUILT_IN,
     server: Server = None,
     device: Device = "auto",
+    engine: Engine = None,
+    workers: Workers = 1,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="With --engine ray: folder for JSONL shards.")] = None,
     traceback: Traceback = False,
 ) -> None:
     """Say what happened to pictures: severity, probability, evidence and physical factors of each kind of damage."""
@@ -176,6 +212,9 @@ def diagnose(
 
     if as_json and as_jsonl:
         stop("--json and --jsonl exclude each other")
+    if engine:
+        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, server or reasoner, device)
+        return
     rows = diagnose_all(
         pictures, recursive, max_megapixels, _models(server or reasoner, BUILT_IN, device), traceback, as_jsonl
     )
@@ -191,6 +230,26 @@ def diagnose(
         print_for_people(results)
     if any(row.record.diagnosis is None for row in results):
         raise typer.Exit(1)
+
+
+def _diagnose_on(
+    engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
+    device: str,
+) -> None:  # fmt: skip
+    from rnr import cluster
+    from rnr.console import complain
+    from rnr.pictures import find_pictures
+
+    if out is None:
+        stop("--engine ray writes shards: name a folder with -o")
+    try:
+        found, problems = find_pictures(pictures, recursive)
+        for problem in problems:
+            complain(problem)
+        chosen = _cluster(engine, workers, _models(name, BUILT_IN, device))
+        _told(cluster.diagnose(chosen, found, out, most), len(problems))
+    except SetupError as error:
+        stop(str(error))
 
 
 @app.command()
