@@ -62,7 +62,7 @@ class Photographs(Sequence):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: Any) -> Any:
         return _read(self.paths[index])
 
 

@@ -22,6 +22,7 @@ from transformers import ProcessorMixin, Qwen2VLProcessor
 
 import prompts
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
+from restorer.bridge import BridgeStep
 from restorer.condition import Intent, wanted
 from restorer.edit_flow import EditInput, flow_step, image_of, look, sigmas_of, start, velocity
 from restorer.pipeline import RestoreResult
@@ -168,13 +169,17 @@ class QwenEditRestorer:
 
     def log_prob(self, paths: Trajectory, index: int) -> torch.Tensor:
         """(B,) log-probability of step `index` under the weights as they are now, with gradients."""
+        log_prob = self.score(paths, index).log_prob
+        if log_prob is None:
+            raise ValueError("these paths were drawn with eta = 0: they have no log-probability")
+        return log_prob
+
+    def score(self, paths: Trajectory, index: int) -> BridgeStep:
+        """The same step with its mean and spread, for a KL divergence to other weights."""
         if not 0 <= index < len(paths.samples) - 2:
             raise ValueError(f"step {index} is not stochastic; these are 0..{len(paths.samples) - 3}")
         speed = velocity(self.pipe, paths.samples[index], paths.sigmas[index], paths.told, self.guidance)
-        step = flow_step(speed, paths.samples[index], paths.sigmas, index, paths.eta, None, paths.samples[index + 1])
-        if step.log_prob is None:
-            raise ValueError("these paths were drawn with eta = 0: they have no log-probability")
-        return step.log_prob
+        return flow_step(speed, paths.samples[index], paths.sigmas, index, paths.eta, None, paths.samples[index + 1])
 
     def decode(self, latents_BLC: torch.Tensor, paths: Trajectory) -> np.ndarray:
         """float32 (B, H, W, 3) in [0, 1], at the picture's original size."""

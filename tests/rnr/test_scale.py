@@ -53,6 +53,30 @@ def test_a_recipe_restores_with_qwen_image_edit(cli, tmp_path: Path, crop: np.nd
     assert Image.open(tmp_path / "out" / "a.png").size == (96, 64)
 
 
+def test_a_recipe_trains_qwen_image_edit(cli, tmp_path: Path, photographs) -> None:
+    tiny_pipeline().save_pretrained(tmp_path / "qwen")
+    (tmp_path / "images").mkdir()
+    Image.fromarray(photographs["coffee"][:128, :128]).save(tmp_path / "images" / "a.png")
+    recipe = tmp_path / "lora.toml"
+    recipe.write_text(f'model = "{tmp_path / "qwen"}"\n[training]\nsteps = 1\nbatch = 1\nrank = 2\nsize = 64\n')
+    arguments = ("train", "restorer", "--recipe", recipe, "-o", tmp_path / "run")
+    code, out, err = cli(*arguments, "--images", tmp_path / "images", "--device", "cpu")
+    assert code == 0 and out == f"weights: {tmp_path / 'run' / 'weights'}\n", err
+    assert cli(*arguments)[0] == 2
+    recipe.write_text(f'model = "{tmp_path / "qwen"}"\n[training]\nspeed = 1\n')
+    code, _, err = cli(*arguments, "--images", tmp_path / "images", "--device", "cpu")
+    assert code == 2 and "speed" in err
+
+
+def test_a_data_set_is_built_and_asked_for(cli, tmp_path: Path) -> None:
+    code, _, err = cli("data", "build", "--images", tmp_path, "-o", tmp_path / "data")
+    assert code == 2 and "no photographs" in err
+    code, _, err = cli("train", "reasoner", "--model", "x", "--data", tmp_path / "data", "-o", tmp_path / "run")
+    assert code == 2 and "x" in err
+    code, _, err = cli("train", "reasoner", "-o", tmp_path / "run")
+    assert code == 2 and "--images" in err
+
+
 def test_what_is_wrong_with_a_recipe_is_said(tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
     with pytest.raises(SetupError, match="cannot be read"):
