@@ -94,7 +94,7 @@ def _pixels(image: Any) -> Any:
 def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int) -> None:
     """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads."""
     trainer.save_model(str(folder))
-    card = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "prompt": prompt.name}
+    card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "prompt": prompt.name}
     card |= {"prompt_version": prompt.version, "views": {"side": side, "crops": CROPS}}
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 

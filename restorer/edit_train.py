@@ -136,7 +136,7 @@ def write_adapter(pipe: Any, folder: Path, settings: Settings) -> Path:
 
 def _save(path: Path, transformer: Any, optimizer: Any, step: int) -> None:
     """Adapter and optimiser in one file, renamed when complete."""
-    tensors = {}
+    tensors: dict[str, torch.Tensor] = {}
     for name, p in transformer.named_parameters():
         if p.requires_grad:
             state = getattr(optimizer, "optimizer", optimizer).state.get(p, {})

@@ -58,7 +58,7 @@ class Actor:
 def diagnose(cluster: Cluster, paths: Sequence[Path], out: Path, max_megapixels: float) -> dict[str, int]:
     """Records as OUT/part-00000.jsonl, ...; shards that are there are kept. Returns how many were done and failed."""
     out.mkdir(parents=True, exist_ok=True)
-    chunks = []
+    chunks: list[dict[str, Any]] = []
     for number, start in enumerate(range(0, len(paths), CHUNK)):
         target = out / f"part-{number:05d}.jsonl"
         files = [str(path.absolute()) for path in paths[start : start + CHUNK]]

@@ -60,7 +60,7 @@ def test_dtypes(folder) -> None:
         ({"quantisation": "1bit"}, "1bit"),
     ):
         with pytest.raises((ValueError, ImportError), match=said):
-            Reasoner.from_pretrained(folder, **options)
+            Reasoner.from_pretrained(folder, **options)  # type: ignore[arg-type]
 
 
 def test_an_adapter_changes_the_diagnosis_and_its_hash(folder, reasoner, tmp_path, small_model) -> None:

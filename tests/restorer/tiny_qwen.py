@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers import (
     AutoencoderKLQwenImage,
@@ -17,10 +19,10 @@ from restorer.qwen_edit import EditProcessor
 MARKS = ["<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>"]
 
 
-def tiny_pipeline(seed: int = 0, heads: int = 2) -> QwenImageEditPlusPipeline:
+def tiny_pipeline(seed: int = 0, heads: int = 2) -> Any:
     torch.manual_seed(seed)
     tokenizer = _tokenizer()
-    transformer = QwenImageTransformer2DModel(
+    transformer: Any = QwenImageTransformer2DModel(
         patch_size=2, in_channels=16, out_channels=4, num_layers=1, attention_head_dim=16, num_attention_heads=heads,
         joint_attention_dim=16, axes_dims_rope=(8, 4, 4),
     )  # fmt: skip
@@ -53,4 +55,5 @@ def _text_encoder(tokenizer: Qwen2Tokenizer) -> Qwen2_5_VLForConditionalGenerati
     }  # fmt: skip
     marks = zip(("image", "video", "vision_start", "vision_end"), (MARKS[4], MARKS[5], MARKS[2], MARKS[3]))
     ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(token) for name, token in marks}
-    return Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision, **ids)).eval()
+    config: Any = Qwen2_5_VLConfig
+    return Qwen2_5_VLForConditionalGeneration(config(text_config=text, vision_config=vision, **ids)).eval()
