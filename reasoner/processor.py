@@ -37,15 +37,19 @@ def build_processor(tokenizer, patch_size: int = 16, merge_size: int = 2) -> Pic
     return PictureProcessor(images, tokenizer, chat_template=tokenizer.chat_template)
 
 
-def register() -> None:
-    """Let AutoProcessor build a Qwen3-VL processor where torchvision is missing; where it works, keep the original."""
+def register() -> bool:
+    """Let AutoProcessor build a Qwen3-VL processor where torchvision is missing; where it works, keep the original.
+
+    Returns whether it was missing.
+    """
     try:
         import torchvision  # noqa: F401
     except Exception:  # a broken torchvision raises RuntimeError, not ImportError
         AutoProcessor.register(Qwen3VLConfig, PictureProcessor, exist_ok=True)
+        return True
+    return False
 
 
 def load_processor(path: str):
-    """The processor beside a checkpoint. Raises OSError where there is none."""
-    register()
-    return AutoProcessor.from_pretrained(path)
+    """The processor beside a checkpoint, whichever class it was saved as. Raises OSError where there is none."""
+    return PictureProcessor.from_pretrained(path) if register() else AutoProcessor.from_pretrained(path)

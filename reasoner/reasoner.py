@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -18,12 +18,12 @@ from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, reasoning_
 from degradation.kind import kinds
 from reasoner.collate import messages
 from reasoner.decode import Decoded, Lexicon, Session, decode, sampler
-from reasoner.export import CARD
 from reasoner.grammar import program
+from reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, read_card
 from reasoner.processor import load_processor
 from reasoner.severity import belief
 from reasoner.spectrum import with_spectrum
-from reasoner.views import CROPS, SIDE, as_uint8, views_of
+from reasoner.views import SIDE, as_uint8, views_of
 
 BUILT_IN = Path(__file__).parent / "weights"
 LARGE_SIDE = 448  # views of a checkpoint that has no card of its own, px
@@ -52,28 +52,37 @@ class Reasoner:
 
     @classmethod
     def from_pretrained(
-        cls, path_or_name: str | Path = "built-in", device: str = "cpu", dtype: torch.dtype = torch.float32
+        cls,
+        path_or_name: str | Path = "built-in",
+        device: str = "cpu",
+        dtype: str | torch.dtype | None = None,
+        pixels: int | None = None,
+        adapter: str | Path | None = None,
+        **options: Any,
     ) -> Reasoner:
-        """Load a folder or a hub name; "built-in" is the one that comes with the package.
+        """Load a folder or a hub name; "built-in" is the one that comes with the package (float32 everywhere).
 
-        Raises ValueError that says what is missing or broken, and what to do.
+        `pixels` is the budget of each view of a checkpoint that has no views of its own (default 448 x 448); `adapter`
+        and the other options are those of `reasoner.loading.load_model`. Raises ValueError that says what is missing
+        or broken, and what to do.
         """
-        from transformers import Qwen3VLForConditionalGeneration
-
         folder = BUILT_IN if str(path_or_name) == "built-in" else Path(path_or_name)
-        local = folder.exists() or str(path_or_name) == "built-in"
+        local = folder.exists() or folder == BUILT_IN
         if local:
-            _check(folder)
+            check_folder(folder)
         source = str(folder) if local else str(path_or_name)
+        card = (read_card(folder) if local else {}) | (read_card(Path(adapter)) if adapter else {})
+        if pixels:
+            card.setdefault("views", {"most": max(SIDE, math.isqrt(pixels) // 32 * 32)})
         try:
-            model: Any = Qwen3VLForConditionalGeneration.from_pretrained(source, dtype=dtype)
-            model = model.to(torch.device(device))
+            dtype = dtype or (torch.float32 if folder == BUILT_IN else None)
+            model = load_model(source, device, dtype, adapter=adapter, **options)
             processor = load_processor(source)
+        except (ValueError, ImportError, TypeError):
+            raise
         except Exception as error:  # safetensors, json and hub errors have no common base
             raise ValueError(f"reasoner {source}: cannot be loaded ({type(error).__name__}: {error})") from error
-        return cls(
-            model, processor, _card(folder) if local else {}, str(path_or_name), hash_of(folder) if local else ""
-        )
+        return cls(model, processor, card, str(path_or_name), hash_of(folder, adapter) if local or adapter else "")
 
     def diagnose(
         self,
@@ -99,6 +108,8 @@ class Reasoner:
             record.text, record.trace, record.forward_passes = decoded.text, decoded.trace, decoded.passes
             record.beliefs = beliefs
             record.diagnosis = Diagnosis.from_json(decoded.text, "the reasoner's text")
+        except torch.OutOfMemoryError:
+            record.error = f"out of memory; {OUT_OF_MEMORY}"
         except Exception as error:  # one bad picture must not cost the others their result
             record.error = f"{type(error).__name__}: {error}"
         record.seconds = time.perf_counter() - started
@@ -125,11 +136,7 @@ class Reasoner:
 
     def views(self, picture_HWC: np.ndarray) -> np.ndarray:
         """uint8 (views, side, side, 3), in the size that the weights were trained on."""
-        if "views" in self.card:
-            views = views_of(picture_HWC, self.card["views"]["side"])
-            return _with_spectrum(views) if self.card["views"].get("spectrum") else views
-        shorter = min(picture_HWC.shape[:2]) // 32 * 32
-        return views_of(picture_HWC, min(LARGE_SIDE, max(SIDE, shorter)))
+        return shown(picture_HWC, self.card)
 
     def _identity(self, settings: Settings, forced: Mapping[str, str] | None) -> dict[str, Any]:
         used = asdict(settings) | ({"forced": dict(forced)} if forced else {})
@@ -137,7 +144,14 @@ class Reasoner:
         return {"model": self.name, "model_hash": self.model_hash, "settings": used, **prompt}
 
 
-def _with_spectrum(views: np.ndarray) -> np.ndarray:
+def shown(picture_HWC: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
+    """The views by a card, uint8 (views, side, side, 3): as many as its weights were trained on, of their side; else as
+    large as the picture and the budget (`most`) allow."""
+    wanted = card.get("views", {})
+    shorter = min(picture_HWC.shape[:2]) // 32 * 32
+    views = views_of(picture_HWC, wanted.get("side") or min(wanted.get("most", LARGE_SIDE), max(SIDE, shorter)))
+    if not wanted.get("spectrum"):
+        return views
     seen = torch.from_numpy(views).permute(0, 3, 1, 2)[None] / 255
     return (with_spectrum(seen)[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
@@ -149,32 +163,13 @@ def _known(names: list[str], origin: str) -> list[str]:
     return names
 
 
-def _check(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"reasoner {folder}: no weights here; train them with `rnr train reasoner`, or name another folder"
-        )
-    if (folder / CARD).is_file():
-        card = _card(folder)
-        crops = card.get("views", {}).get("crops", CROPS)
-        if crops != CROPS:
-            raise ValueError(f"reasoner {folder}: trained on {crops} crops a picture, this release makes {CROPS}")
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    path = folder / CARD
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); copy the weights folder again") from None
-
-
-def hash_of(folder: Path) -> str:
-    """sha256 over the weight files, first 16 digits."""
+def hash_of(folder: Path, adapter: str | Path | None = None) -> str:
+    """sha256 over the weight files (an adapter's last), first 16 digits."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
+    for path in [
+        *sorted(folder.glob("*.safetensors")),
+        *sorted(Path(adapter).glob("*.safetensors") if adapter else ()),
+    ]:
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as file:

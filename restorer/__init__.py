@@ -10,6 +10,8 @@ __getattr__, __all__ = lazy_names(
         "restorer.bridge": ("BridgeScheduler", "BridgeStep"),
         "restorer.condition": ("Condition", "Intent"),
         "restorer.network": ("RestorerNetwork",),
+        "restorer.other_models": ("DiffusersRestorer", "load_restorer"),
+        "restorer.qwen_edit": ("QwenEditRestorer",),
         "restorer.pipeline": ("RestorePipeline", "RestoreResult"),
     },
 )

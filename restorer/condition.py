@@ -9,6 +9,7 @@ Shapes: every tensor has a leading batch B; `findings[kind]` is (B, F_kind), `as
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -108,6 +109,17 @@ def scene_features(scene: Scene) -> torch.Tensor:
     slots = [(scene.lighting, LIGHTING), (colours[0], COLOURS), (colours[1], COLOURS)]
     slots += [(scene.texture, TEXTURE), (scene.layout, LAYOUT)]
     return torch.tensor([[float(option == word) for word, options in slots for option in options]])
+
+
+def wanted(
+    source: DiagnosisRecord | Diagnosis, intent: Intent | None = None, known: Collection[str] | None = None
+) -> list[str]:
+    """Kinds that are present, wanted and (if `known` is given) known. ValueError for a record without a diagnosis."""
+    diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
+    if diagnosis is None:
+        raise ValueError(f"there is no diagnosis to restore by ({getattr(source, 'error', None) or 'empty record'})")
+    asked = diagnosis.present if intent is None or intent.kinds is None else intent.kinds
+    return [kind for kind in diagnosis.present if kind in asked and (known is None or kind in known)]
 
 
 def encode(layout: Layout, source: Diagnosis | DiagnosisRecord | None, intent: Intent | None = None) -> Condition:

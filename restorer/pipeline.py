@@ -23,7 +23,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from restorer.bridge import BridgeScheduler
-from restorer.condition import Condition, Intent, encode
+from restorer.condition import Condition, Intent, encode, wanted
 from restorer.inversion import invert
 from restorer.network import RestorerNetwork, thumbnail
 from restorer.tiling import tiled
@@ -46,6 +46,7 @@ class RestorePipeline(DiffusionPipeline):
 
     _optional_components = ["autoencoder"]
     model_cpu_offload_seq = "autoencoder->network"  # type: ignore[assignment]
+    steps = 1  # where nobody asks for another number
 
     def __init__(self, network: RestorerNetwork, scheduler: BridgeScheduler, autoencoder: Any = None) -> None:
         super().__init__()
@@ -76,7 +77,7 @@ class RestorePipeline(DiffusionPipeline):
         pixels_HWC3: np.ndarray,
         source: DiagnosisRecord | Diagnosis | None,
         intent: Intent | None = None,
-        num_inference_steps: int = 1,
+        num_inference_steps: int | None = None,
         seed: int = 0,
         eta: float = 0.0,
         tile: int = 512,
@@ -88,10 +89,10 @@ class RestorePipeline(DiffusionPipeline):
         means blind. Where it holds nothing present (or nothing of what `intent` wants), the same array comes back.
         `eta` > 0 makes the steps stochastic (`seed`). The callback gets (pipe, step, time, {"sample", "estimate"}).
         """
-        started = time.perf_counter()
+        started, num_inference_steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": num_inference_steps, "seed": seed, "eta": eta, "tile": tile}
         settings["intent"] = None if intent is None else vars(intent)
-        if source is not None and not self._wanted(source, intent):
+        if source is not None and not wanted(source, intent, self.network.layout.factors):
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
         condition = encode(self.network.layout, source, intent)
         image = torch.from_numpy(np.ascontiguousarray(pixels_HWC3, dtype=np.float32)).permute(2, 0, 1)[None]
@@ -102,16 +103,6 @@ class RestorePipeline(DiffusionPipeline):
         pixels = np.ascontiguousarray(output[0].permute(1, 2, 0).numpy())
         seconds = time.perf_counter() - started
         return RestoreResult(pixels_HWC3=pixels, untouched=False, settings=settings, seconds=seconds)
-
-    def _wanted(self, source: DiagnosisRecord | Diagnosis, intent: Intent | None) -> list[str]:
-        """Kinds that are present, known to these weights and wanted. ValueError for a record without a diagnosis."""
-        diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
-        if diagnosis is None:
-            raise ValueError(
-                f"there is no diagnosis to restore by ({getattr(source, 'error', None) or 'empty record'})"
-            )
-        wanted = self.network.layout.factors if intent is None or intent.kinds is None else intent.kinds
-        return [kind for kind in diagnosis.present if kind in wanted and kind in self.network.layout.factors]
 
     @torch.no_grad()
     def __call__(

@@ -174,7 +174,9 @@ def problem_of(source: Path, error: Exception, with_traceback: bool = False) -> 
     if with_traceback:
         err.print("".join(traceback.format_exception(error)), markup=False)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return PictureError(source, "not enough memory to restore it", "make it smaller, close other programs")
+        remedy = str(error).removeprefix("out of memory: ") if isinstance(error, MemoryError) else ""
+        remedy = remedy or "make it smaller, close other programs"
+        return PictureError(source, "not enough memory to restore it", remedy)
     problem = f"unexpected {type(error).__name__}: {error}"
     return PictureError(source, problem, "run again with --traceback and report what it shows")
 

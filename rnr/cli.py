@@ -12,18 +12,22 @@ import typer
 
 from evaluation.cli import app as bench_app
 from rl.cli import app as rl_app
-from rnr.console import stop
+from rnr.console import hush, stop
 from rnr.core import BUILT_IN, SetupError, release
 from rnr.pictures import MAX_MEGAPIXELS, PictureError
+from rnr.train_cli import data_app, train_app
 
 if TYPE_CHECKING:
     from rnr.agent_batch import AgentBatch
-    from rnr.batch import Batch
+    from rnr.batch import Batch, Options
     from rnr.core import Models, Request
+    from rnr.outputs import Job
+
+    Planned = tuple[list[Job], list[PictureError]]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models on a folder of clean photographs.")
 app.add_typer(train_app, name="train")
+app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 app.add_typer(rl_app, name="rl")
 
@@ -31,14 +35,25 @@ Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.",
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
-ReasonerName = Annotated[str, typer.Option("--reasoner", help="built-in, a weights folder or a hub name.")]
-RestorerName = Annotated[str, typer.Option("--restorer", help="built-in, or a weights folder.")]
+ReasonerName = Annotated[
+    str, typer.Option("--reasoner", help="built-in, a weights folder, a hub name, a server's URL, a recipe (.toml).")
+]
+RestorerName = Annotated[
+    str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a server's URL, a recipe (.toml).")
+]
+Server = Annotated[str | None, typer.Option(metavar="URL", help="Diagnose there: an OpenAI-compatible vLLM server.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Engine = Annotated[str | None, typer.Option(metavar="ray", help="Many processes or machines, by Ray Data.")]
+Workers = Annotated[int, typer.Option(min=1, help="With --engine ray: actors, each with its own models.")]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where unexpected errors come from.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", "--resume", help="Go on with a batch that was cut off.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Built-in: 1 is nearest to the truth, 2-8 give more texture.", show_default="1"),
+]
 Sets = Annotated[list[str], typer.Option("--set", metavar="KIND=SEVERITY", help="Such as haze=40; may be repeated.")]
 
 
@@ -60,7 +75,7 @@ def rnr(version: Annotated[bool, typer.Option("--version", callback=_version, is
 def restore(
     pictures: Pictures,
     out: Out,
-    steps: Annotated[int, typer.Option(min=1, max=8, help="1 is nearest to the truth, more give more texture.")] = 1,
+    steps: Steps = None,
     seed: Seed = 0,
     diagnosis: Annotated[Path | None, typer.Option(help="Restore by this diagnosis, possibly edited.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
@@ -70,8 +85,11 @@ def restore(
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
+    server: Server = None,
     device: Device = "auto",
     no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
+    engine: Engine = None,
+    workers: Workers = 1,
     traceback: Traceback = False,
 ) -> None:
     """Diagnose and restore pictures: the picture, its diagnosis before and after, and one report for all.
@@ -86,8 +104,11 @@ def restore(
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
         request = _request(steps, seed, only or [], diagnosis)
-        models = _models(reasoner, restorer, device)
-        _run(pictures, recursive, out, lambda jobs: Batch(jobs, out, models, request, options))
+        models = _models(server or reasoner, restorer, device)
+        if engine:
+            _on_cluster(_cluster(engine, workers, models), _jobs(pictures, recursive, out), out, request, options)
+        else:
+            _run(pictures, recursive, out, lambda jobs: Batch(jobs, out, models, request, options))
     except SetupError as error:
         stop(str(error))
 
@@ -95,18 +116,11 @@ def restore(
 def _models(reasoner: str, restorer: str, device: str) -> Models:
     from rnr.core import Models
 
-    _hush()
+    hush()
     return Models(reasoner, restorer, device)
 
 
-def _hush() -> None:
-    """Libraries' notices to developers."""
-    import warnings
-
-    warnings.simplefilter("ignore")
-
-
-def _request(steps: int, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
+def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
     from rnr.core import Request, read_diagnosis
     from rnr.outputs import printable
 
@@ -114,12 +128,42 @@ def _request(steps: int, seed: int, only: Sequence[str], diagnosis: Path | None)
     return Request(steps, seed, tuple(only), given, printable(diagnosis.name) if diagnosis else "").check()
 
 
-def _run(pictures: Sequence[str], recursive: bool, out: Path, make: Callable[[Any], Batch | AgentBatch]) -> None:
+def _cluster(engine: str, workers: int, models: Models) -> Any:
+    """Raises SetupError for an engine that nobody knows."""
+    if engine != "ray":
+        raise SetupError(f"--engine is ray or not given, not {engine}")
+    from rnr.cluster import Cluster
+
+    return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"))
+
+
+def _on_cluster(cluster: Any, planned: Planned, out: Path, request: Request, options: Options) -> None:
+    """The same work by a cluster: a summary line, the exit code."""
+    from rnr.cluster import restore
+    from rnr.console import plain_stdout
+
+    jobs, problems = planned
+    counts = restore(cluster, jobs, out, request, options.mode, options.max_megapixels)
+    counts["failed"] += len(problems)
+    plain_stdout(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no pictures")
+    if counts["failed"]:
+        raise typer.Exit(1)
+
+
+def _run(pictures: Sequence[str], recursive: bool, out: Path, make: Callable[[list[Job]], Batch | AgentBatch]) -> None:
+    started = time.monotonic()
+    jobs, problems = _jobs(pictures, recursive, out)
+    batch = make(jobs)
+    batch.run()
+    _finish(batch, problems, time.monotonic() - started)
+
+
+def _jobs(pictures: Sequence[str], recursive: bool, out: Path) -> Planned:
+    """What there is to do, and what was asked for in vain (told already)."""
     from rnr.console import complain, remark
     from rnr.outputs import leave_out, plan, prepare_folder, printable
     from rnr.pictures import find_pictures
 
-    started = time.monotonic()
     found, problems = find_pictures(pictures, recursive)
     for problem in problems:
         complain(problem)
@@ -129,9 +173,7 @@ def _run(pictures: Sequence[str], recursive: bool, out: Path, make: Callable[[An
         remark(f"{len(found) - len(sources)} pictures in the output folder itself are left out")
     if found and not sources:
         raise SetupError(f"{printable(out)}: all pictures lie in the output folder; choose another one")
-    batch = make(plan(sources))
-    batch.run()
-    _finish(batch, problems, time.monotonic() - started)
+    return plan(sources), problems
 
 
 def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds: float) -> None:
@@ -209,7 +251,11 @@ def diagnose(
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
+    server: Server = None,
     device: Device = "auto",
+    engine: Engine = None,
+    workers: Workers = 1,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="With --engine ray: folder for JSONL shards.")] = None,
     traceback: Traceback = False,
 ) -> None:
     """Say what happened to pictures: severity, probability, evidence and physical factors of each kind of damage."""
@@ -217,7 +263,12 @@ def diagnose(
 
     if as_json and as_jsonl:
         stop("--json and --jsonl exclude each other")
-    rows = diagnose_all(pictures, recursive, max_megapixels, _models(reasoner, BUILT_IN, device), traceback, as_jsonl)
+    if engine:
+        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, server or reasoner, device)
+        return
+    rows = diagnose_all(
+        pictures, recursive, max_megapixels, _models(server or reasoner, BUILT_IN, device), traceback, as_jsonl
+    )
     try:
         results = list(rows)
     except SetupError as error:
@@ -230,6 +281,26 @@ def diagnose(
         print_for_people(results)
     if any(row.record.diagnosis is None for row in results):
         raise typer.Exit(1)
+
+
+def _diagnose_on(
+    engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
+    device: str,
+) -> None:  # fmt: skip
+    from rnr import cluster
+    from rnr.console import complain
+    from rnr.pictures import find_pictures
+
+    if out is None:
+        stop("--engine ray writes shards: name a folder with -o")
+    try:
+        found, problems = find_pictures(pictures, recursive)
+        for problem in problems:
+            complain(problem)
+        chosen = _cluster(engine, workers, _models(name, BUILT_IN, device))
+        _told(cluster.diagnose(chosen, found, out, most), len(problems))
+    except SetupError as error:
+        stop(str(error))
 
 
 @app.command()
@@ -257,50 +328,6 @@ def degrade(
         raise typer.Exit(1) from None
     done = ", ".join(f"{name.replace('_', ' ')} {truth.findings[name].severity}" for name in truth.present)
     plain_stdout(f"{printable(path)}: {done or 'nothing that could be seen'}")
-
-
-Images = Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")]
-TrainOut = Annotated[Path, typer.Option("-o", "--out", help="Folder for checkpoints, curves and weights.")]
-Val = Annotated[Path | None, typer.Option(help="Folder of other photographs, for validation.")]
-Samples = Annotated[int | None, typer.Option(min=1, help="Length of the schedule.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
-Init = Annotated[Path | None, typer.Option(help="Start from these weights, with a new schedule.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
-Rate = Annotated[float | None, typer.Option(help="Learning rate at its highest.")]
-Confusion = Annotated[Path | None, typer.Option(help="How the reasoner errs: the file of `rnr bench confusion`.")]
-
-
-@train_app.command("reasoner")
-def train_reasoner(
-    images: Images, out: TrainOut, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, rate: Rate = None, threads: Threads = None,
-) -> None:  # fmt: skip
-    """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
-    _train("reasoner", **locals())
-
-
-@train_app.command("restorer")
-def train_restorer(
-    images: Images, out: TrainOut, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, rate: Rate = None, confusion: Confusion = None, threads: Threads = None, device: Device = "auto",
-) -> None:  # fmt: skip
-    """Picture + Diagnosis -> picture: a diffusion bridge, told diagnoses that are right, wrong and missing."""
-    _train("restorer", **locals())
-
-
-def _train(which: str, **settings: Any) -> None:
-    from rnr import training
-    from rnr.console import plain_stdout
-
-    _hush()
-    run = training.train_reasoner if which == "reasoner" else training.train_restorer
-    try:
-        weights = run(training.Training(**settings), training.Lines())
-    except SetupError as error:
-        stop(str(error))
-    except KeyboardInterrupt:
-        stop(f"interrupted; go on with --resume --out {settings['out']}", 130)
-    plain_stdout(f"weights: {weights}")
 
 
 @app.command()

@@ -133,3 +133,10 @@ def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
             cells.append(Text(text, "bold" if seen.state == "present" else "dim"))
         table.add_row(*cells)
     return table
+
+
+def hush() -> None:
+    """Silence the libraries' notices to developers."""
+    import warnings
+
+    warnings.simplefilter("ignore")

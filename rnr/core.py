@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from degradation.diagnosis import Diagnosis, DiagnosisRecord
     from reasoner import Reasoner
-    from restorer import RestorePipeline
+    from reasoner.server import ServerReasoner
 
 BUILT_IN = "built-in"
-STEPS = range(1, 9)
+EXTRAS = {"ray": "ray", "httpx": "server", "torchvision": "qwen", "qwen_vl_utils": "qwen", "bitsandbytes": "qwen"}
+STEPS = range(1, 101)
 
 
 class SetupError(ValueError):
@@ -34,7 +36,7 @@ class SetupError(ValueError):
 class Request:
     """How to restore. `only` limits the removal to some kinds; `diagnosis` replaces the reasoner's own."""
 
-    steps: int = 1
+    steps: int | None = None  # None: the restorer's own
     seed: int = 0
     only: tuple[str, ...] = ()
     diagnosis: Diagnosis | None = None
@@ -44,7 +46,7 @@ class Request:
         """Itself. Raises SetupError for a setting that cannot be."""
         from degradation.kind import kind_named
 
-        if self.steps not in STEPS:
+        if self.steps is not None and self.steps not in STEPS:
             raise SetupError(f"steps must lie in {STEPS[0]}..{STEPS[-1]}, not {self.steps}")
         if not 0 <= self.seed < 2**63:
             raise SetupError(f"the seed must be 0 or more, not {self.seed}")
@@ -90,26 +92,66 @@ class Models:
         return self.device_wanted
 
     @cached_property
-    def reasoner(self) -> Reasoner:
+    def reasoner(self) -> Reasoner | ServerReasoner:
         quiet()
-        from reasoner import Reasoner
+        name, options = recipe_of(self.names[0])
+        with explained(name):
+            if is_server(name):
+                from reasoner.server import ServerReasoner
 
-        device = self.device
-        try:
-            return Reasoner.from_pretrained(self.names[0], device=device)
-        except (ValueError, OSError) as error:
-            raise SetupError(f"{error}") from error
+                return ServerReasoner(name, **options)
+            from reasoner import Reasoner
+
+            return Reasoner.from_pretrained(name, device=self.device, **options)
+
+    @property
+    def at_once(self) -> int:
+        """Pictures that the reasoner takes at the same time: one, or what a server's client was told."""
+        return getattr(self.reasoner, "workers", 1)
 
     @cached_property
-    def pipeline(self) -> RestorePipeline:
+    def pipeline(self) -> Any:
+        """Anything with the `restore` of `RestorePipeline`."""
         quiet()
-        from restorer import RestorePipeline
+        name, options = recipe_of(self.names[1])
+        with explained(name):
+            from restorer import load_restorer
 
-        device = self.device
-        try:
-            return RestorePipeline.from_pretrained(self.names[1]).to(device)
-        except (ValueError, OSError) as error:
-            raise SetupError(f"{error}") from error
+            return load_restorer(name, device=self.device, **options)
+
+
+def is_server(name: str) -> bool:
+    return name.startswith(("http://", "https://"))
+
+
+def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
+    """A model's name and the options to load it with: of a TOML file (`model = "..."` and options), or just a name."""
+    if not name.endswith(".toml"):
+        return name, {}
+    import tomllib
+
+    try:
+        options = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{name}: cannot be read as a recipe ({error})") from None
+    if not isinstance(options.get("model"), str):
+        raise SetupError(f'{name}: names no model; write model = "..." into it')
+    return options.pop("model"), options
+
+
+@contextlib.contextmanager
+def explained(name: str) -> Iterator[None]:
+    """What goes wrong while a model is loaded, as SetupError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(str(error.name), "train")
+        remedy = f"pip install 'reason-and-restore[{extra}]'"
+        raise SetupError(f"{error.name} is not installed, {name} needs it: {remedy}") from error
+    except TypeError as error:
+        raise SetupError(f"{name}: {error}; is every option of the recipe spelt right?") from error
+    except (ValueError, OSError, MemoryError) as error:
+        raise SetupError(f"{error}") from error
 
 
 def quiet() -> None:
@@ -147,7 +189,9 @@ def restore_picture(
         intent=Intent(kinds=list(request.only)) if request.only else None,
         num_inference_steps=request.steps,
         seed=request.seed,
-        callback_on_step_end=lambda pipe, step, time, tensors: tell(f"restoring, step {step + 1} of {request.steps}"),
+        callback_on_step_end=lambda pipe, step, time, tensors: tell(
+            f"restoring, step {step + 1} of {request.steps or models.pipeline.steps}"
+        ),
     )
     tell("diagnosing again")
     after = before if result.untouched else models.reasoner.diagnose([result.pixels_HWC3])[0]

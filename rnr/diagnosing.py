@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +37,16 @@ def diagnose_all(
 ) -> Iterator[Row]:
     """Every picture once, errors told on stderr; `stream` prints each row as a line of JSON. Raises SetupError."""
     found, problems = find_pictures(pictures, recursive)
-    with Meter(len(found), "loading the model") as meter:
-        for path in found:
+
+    def row_of(path: Path) -> Row:
+        pixels = read_picture(path, max_megapixels).pixels_HWC3
+        return Row(printable(path), diagnose_pixels(models, pixels, str(path)))
+
+    with Meter(len(found), "loading the model") as meter, ThreadPoolExecutor(models.at_once if found else 1) as pool:
+        for path, waiting in ahead(pool, row_of, found, models.at_once if found else 1):
             meter.tell(printable(path.name))
             try:
-                pixels = read_picture(path, max_megapixels).pixels_HWC3
-                row = Row(printable(path), diagnose_pixels(models, pixels, str(path)))
+                row = waiting()
             except SetupError:
                 raise
             except Exception as error:
@@ -55,6 +62,22 @@ def diagnose_all(
         if stream:
             plain_stdout(json.dumps(row.as_json(), ensure_ascii=False))
         yield row
+
+
+def ahead(
+    pool: Executor, function: Callable[[Path], Row], paths: Sequence[Path], at_once: int
+) -> Iterator[tuple[Path, Callable[[], Row]]]:
+    """Each path with a call that waits for its result, in order; never more than `at_once` under way."""
+    if at_once == 1:  # in this thread: an interrupt then ends the work itself
+        yield from ((path, partial(function, path)) for path in paths)
+        return
+    queue: deque[tuple[Path, Future[Row]]] = deque()
+    for path in paths:
+        queue.append((path, pool.submit(function, path)))
+        if len(queue) == at_once:
+            first, future = queue.popleft()
+            yield first, future.result
+    yield from ((path, future.result) for path, future in queue)
 
 
 def _problem(file: str, error: Exception) -> PictureError:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 from rich.text import Text
 
 from rnr.console import err
-from rnr.core import Models, SetupError, quiet
+from rnr.core import Models, explained, quiet, recipe_of
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -59,7 +58,7 @@ def train_reasoner(training: Training, report: Report) -> Path:
     given = {"--val": training.val, "--samples": training.samples, "--init": training.init, "--lr": training.rate}
     for option, value in (given | {"--threads": training.threads}).items():
         argv += [] if value is None else [option, str(value)]
-    with _explained():
+    with explained("training"):
         quiet()
         from reasoner.train import main
 
@@ -71,7 +70,7 @@ def train_restorer(training: Training, report: Report) -> Path:
     given: dict[str, Any] = {"seed": training.seed, "samples": training.samples, "threads": training.threads}
     given["rate"] = training.rate
     paths = {"init": training.init, "val": training.val, "confusion": training.confusion}
-    with _explained():
+    with explained("training"):
         quiet()
         from restorer.train import Settings, train
 
@@ -80,12 +79,37 @@ def train_restorer(training: Training, report: Report) -> Path:
         return train(training.images, training.out, settings, training.resume, device=device, report=report, **paths)
 
 
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        remedy = "install what training needs: pip install 'reason-and-restore[train]'"
-        raise SetupError(f"{error.name} is not installed; {remedy}") from error
-    except (ValueError, OSError) as error:
-        raise SetupError(str(error)) from error
+def finetune_reasoner(
+    recipe: Path | None, model: str | None, data: Path, out: Path, resume: bool, report: Report
+) -> Path:
+    """LoRA on a real Qwen3-VL; returns the adapter's folder. Raises SetupError."""
+    name, options = recipe_of(str(recipe)) if recipe else ("", {})
+    with explained("training"):
+        quiet()
+        from reasoner.finetune import finetune
+
+        return finetune(model or name, data, out, options, resume, report)
+
+
+def finetune_restorer(
+    recipe: Path | None, model: str | None, images: Path, out: Path, resume: bool, report: Report, device: str
+) -> Path:
+    """LoRA on Qwen-Image-Edit; returns the adapter's folder. Raises SetupError."""
+    name, options = recipe_of(str(recipe)) if recipe else ("", {})
+    settings, where = options.pop("training", {}), Models(device=device).device
+    with explained("training"):
+        quiet()
+        from restorer.edit_train import Settings, train
+        from restorer.qwen_edit import QwenEditRestorer
+
+        restorer = QwenEditRestorer.from_pretrained(model or name, device=where, **options)
+        return train(restorer, images, out, Settings(**settings), resume, report)
+
+
+def build_data(images: Path, out: Path, samples: int, size: int, seed: int, shard: int, workers: int) -> None:
+    """See `reasoner.dataset`. Raises SetupError."""
+    with explained("rnr data"):
+        from reasoner.dataset import Build, build
+
+        wanted = Build(str(images), samples, size, seed, shard)
+        build(wanted, out, workers, lambda row: err.print(f"{row['done']} of {row['of']} shards: {row['shard']}"))

@@ -94,8 +94,8 @@ def test_pictures_of_any_size(crop: np.ndarray, size: tuple[int, int], diagnosed
 @pytest.mark.parametrize(
     ("arguments", "error", "problem"),
     [
-        ({"steps": 0}, ValueError, "steps must lie in 1..8"),
-        ({"steps": 9}, ValueError, "steps must lie in 1..8"),
+        ({"steps": 0}, ValueError, "steps must lie in 1..100"),
+        ({"steps": 101}, ValueError, "steps must lie in 1..100"),
         ({"seed": -1}, ValueError, "seed"),
         ({"only": "fog"}, ValueError, "unknown kind of degradation 'fog'"),
         ({"diagnosis": "nowhere.json"}, rnr.SetupError, "nowhere.json: cannot be read"),

@@ -43,7 +43,7 @@ def test_import_rnr_loads_no_torch():
     [
         (["restore"], "pictures"),
         (["restore", "a.png"], "--out"),
-        (["restore", "a.png", "-o", "OUT", "--steps", "9"], "--steps"),
+        (["restore", "a.png", "-o", "OUT", "--steps", "101"], "--steps"),
         (["restore", "a.png", "-o", "OUT", "--steps", "0"], "--steps"),
         (["restore", "a.png", "-o", "OUT", "--seed", "-1"], "--seed"),
         (["restore", "a.png", "-o", "OUT", "--only", "fog"], "unknown kind of degradation 'fog'; known: "),

@@ -1,0 +1,111 @@
+"""Fine-tune a real Qwen3-VL on a built data set: TRL's SFTTrainer, LoRA on the language layers.
+
+    rnr train reasoner --recipe recipes/qwen3vl_8b_lora.toml --data OUT -o runs/8b
+    accelerate launch --config_file CONFIG -m rnr train reasoner ...      # FSDP, DeepSpeed: accelerate's own files
+
+Rows are tokenised piece by piece, as skeleton decoding writes them, so that training and use see the same tokens. The
+folder `adapter` holds the LoRA and a card; `python -m reasoner.serving MODEL --adapter ... -o ...` merges it for vLLM.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+from trl import SFTConfig
+
+import prompts
+from degradation.diagnosis import SCHEMA_VERSION, reasoning_order
+from reasoner.collate import Collator
+from reasoner.export import CARD
+from reasoner.loading import load_model
+from reasoner.processor import load_processor
+from reasoner.train import DiagnosisTrainer
+from reasoner.views import CROPS, views_of
+
+LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+OURS = {"max_length": None, "remove_unused_columns": False, "report_to": "none", "disable_tqdm": True,
+        "dataset_kwargs": {"skip_prepare_dataset": True}}  # fmt: skip
+
+
+def finetune(
+    model_name: str, data: Path, out: Path, recipe: dict[str, Any], resume: bool, report: Callable[[dict], None]
+) -> Path:
+    """Train and write OUT/adapter; returns it. `recipe` has [load], [views], [lora] and [training] (SFTConfig's names).
+
+    Raises ValueError for data or a model that is not there, TypeError for a setting that nobody knows.
+    """
+    prompt = prompts.load(recipe.get("prompt", "diagnose_tuned"))
+    side = recipe.get("views", {}).get("side", 448)
+    # Weights are trained in float32 where bf16 is off; under autocast the frozen base stays as it was loaded.
+    model = load_model(model_name, **({"dtype": "float32"} | recipe.get("load", {})))
+    model = get_peft_model(model, LoraConfig(**({"target_modules": LANGUAGE, "r": 16} | recipe.get("lora", {}))))
+    processor = load_processor(model_name)
+    settings = SFTConfig(**({"output_dir": str(out), "bf16": False, "use_cpu": not torch.cuda.is_available()} | OURS
+                            | recipe.get("training", {})))  # fmt: skip
+    trainer = DiagnosisTrainer(
+        model=model, args=settings, train_dataset=rows(data, prompt, side), processing_class=processor,
+        data_collator=Collator(processor), callbacks=[Told(report, settings)],
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    last = get_last_checkpoint(str(out)) if resume else None
+    if resume and last is None:
+        raise ValueError(f"{out}: no checkpoint here to resume from; start without --resume")
+    trainer.train(resume_from_checkpoint=last)
+    if trainer.is_world_process_zero():
+        write_adapter(trainer, out / "adapter", prompt, side)
+    return out / "adapter"
+
+
+def rows(data: Path, prompt: prompts.Prompt, side: int) -> Any:
+    """Rows as the collator takes them, made when they are asked for. ValueError where there is no data set."""
+    from datasets import load_dataset
+
+    shards = sorted(str(path) for path in (data / "data").glob("*.parquet"))
+    if not shards:
+        raise ValueError(f"{data}: no shards here; `rnr data build` makes them")
+    text = prompt.fill(kinds=_asked())
+
+    def made(batch: dict[str, list]) -> dict[str, list]:
+        views = [views_of(_pixels(image), side) for image in batch["image"]]
+        return {"images": views, "prompt": [text] * len(views), "completion": batch["diagnosis"]}
+
+    return load_dataset("parquet", data_files=shards, split="train").with_transform(made)
+
+
+def _asked() -> list:
+    from degradation.kind import kinds
+
+    return [kinds()[name] for name in reasoning_order()]
+
+
+def _pixels(image: Any) -> Any:
+    import numpy as np
+
+    return np.array(image.convert("RGB"))
+
+
+def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int) -> None:
+    """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads."""
+    trainer.save_model(str(folder))
+    card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "prompt": prompt.name}
+    card |= {"prompt_version": prompt.version, "views": {"side": side, "crops": CROPS}}
+    (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+
+
+class Told(TrainerCallback):
+    """Losses to `report`."""
+
+    def __init__(self, report: Callable[[dict], None], settings: SFTConfig):
+        self.report = report
+        self.batch = settings.train_batch_size * settings.gradient_accumulation_steps * settings.world_size
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero and logs and "loss" in logs:
+            self.report({"samples": state.global_step * self.batch, "loss": logs["loss"]})

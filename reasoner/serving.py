@@ -1,0 +1,71 @@
+"""A weights folder in the form that vLLM loads: merged weights, and a processor under its original name.
+
+    python -m reasoner.serving WEIGHTS -o SERVED [--adapter LORA]
+    vllm serve SERVED --served-model-name reasoner --limit-mm-per-prompt '{"image": 3}'
+
+vLLM asks for `Qwen3VLProcessor` with a video processor, which our folders leave out because it needs torchvision. The
+card goes along: a client on the same machine finds it there, another one is told (`card = "SERVED"` in its recipe).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from reasoner.export import CARD
+
+VIDEO = {"video_processor_type": "Qwen3VLVideoProcessor", "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
+IMAGE_MEAN = ("image_mean", "image_std")
+
+
+def export_for_vllm(weights: str | Path, folder: Path, adapter: str | Path | None = None) -> Path:
+    """Write the folder and return it. `weights`: a folder, "built-in" or a hub name. Raises ValueError."""
+    from reasoner.loading import load_model
+    from reasoner.processor import load_processor
+    from reasoner.reasoner import BUILT_IN
+
+    source = str(BUILT_IN) if str(weights) == "built-in" else str(weights)
+    model = load_model(source, dtype="auto")
+    if adapter is not None:
+        model = merged(model, Path(adapter))
+    model.save_pretrained(folder)
+    load_processor(source).save_pretrained(folder)
+    for home in (source, adapter):
+        if home is not None and (Path(home) / CARD).is_file():
+            shutil.copy(Path(home) / CARD, folder / CARD)
+    rename_processor(folder)
+    return folder
+
+
+def merged(model: Any, adapter: Path) -> Any:
+    """The same class with the adapter added into its weights. Raises ValueError as `load_adapter`."""
+    from peft import PeftModel
+
+    from reasoner.loading import check_adapter
+
+    check_adapter(model, adapter)
+    return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
+
+
+def rename_processor(folder: Path) -> None:
+    """`processor_class` as vLLM expects it, and a video processor beside the image processor."""
+    for name in ("processor_config.json", "tokenizer_config.json"):
+        path = folder / name
+        data = json.loads(path.read_text(encoding="utf-8")) | {"processor_class": "Qwen3VLProcessor"}
+        if "image_processor" in data:
+            like = {key: data["image_processor"][key] for key in IMAGE_MEAN}
+            data.setdefault("video_processor", VIDEO | like)
+        path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="reasoner.serving", description=__doc__.split("\n")[0])
+    parser.add_argument("weights", help="weights folder, built-in, or a hub name")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--adapter", type=Path, help="LoRA folder to merge into the weights")
+    arguments = parser.parse_args()
+    print(export_for_vllm(arguments.weights, arguments.output, arguments.adapter))

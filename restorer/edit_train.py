@@ -1,0 +1,164 @@
+"""LoRA for Qwen-Image-Edit on pictures damaged as training goes: the flow-matching loss, the true diagnosis as prompt.
+
+    rnr train restorer --model Qwen/Qwen-Image-Edit-2509 --recipe recipes/qwen_image_edit_lora.toml --images DIR -o OUT
+    accelerate launch -m rnr train restorer ...        # several GPUs; FSDP and DeepSpeed by accelerate's own config
+
+The clean picture's latents and noise are mixed at a random sigma; the transformer, shown the damaged picture's latents,
+learns the velocity noise - clean (Lipman et al. 2023; Liu et al. 2023). Sample number n is the same whatever the number
+of processes, and a resumed training goes on at its place in the stream.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from degradation.diagnosis import Diagnosis
+from degradation.photographs import random_crops, read_folder, to_uint8
+from degradation.synthesize import synthesize
+from restorer.edit_flow import gaussian, latents_of, look, velocity
+from restorer.qwen_edit import LORA_FILE, QwenEditRestorer, edit_prompt
+
+LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
+CHECKPOINT = "checkpoint.safetensors"
+
+
+@dataclass
+class Settings:
+    """Of the recipe. `batch` is for all processes together."""
+
+    steps: int = 2000
+    batch: int = 8
+    rate: float = 1e-4
+    rank: int = 16
+    size: int = 512  # px of the crops
+    seed: int = 0
+    save_every: int = 100  # steps
+
+
+def train(
+    restorer: QwenEditRestorer,
+    images: Path,
+    out: Path,
+    settings: Settings,
+    resume: bool,
+    report: Callable[[dict], None],
+) -> Path:
+    """Train and write the adapter; returns its folder. Raises ValueError for photographs that are not there."""
+    from accelerate import Accelerator
+
+    accelerator = Accelerator()
+    photographs = list(read_folder(images).values())
+    pipe, transformer = restorer.pipe, add_lora(restorer, settings)
+    trained = [p for p in transformer.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=settings.rate, betas=(0.9, 0.99), weight_decay=1e-4)
+    out.mkdir(parents=True, exist_ok=True)
+    first = _resume(out / CHECKPOINT, transformer, optimizer) if resume else 0
+    pipe.transformer, optimizer = accelerator.prepare(transformer, optimizer)
+    for step in range(first, settings.steps):
+        mine = list(samples(photographs, settings, step, accelerator.process_index, accelerator.num_processes))
+        for number, (clean, degraded, diagnosis) in mine:
+            loss = flow_loss(restorer, clean, degraded, diagnosis, settings.seed * 1_000_003 + number)
+            accelerator.backward(loss / len(mine))
+        accelerator.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        shown = float(accelerator.reduce(loss.detach(), "mean"))
+        if accelerator.is_main_process:
+            report({"samples": (step + 1) * settings.batch, "loss": shown})
+            if (step + 1) % settings.save_every == 0:
+                _save(out / CHECKPOINT, accelerator.unwrap_model(pipe.transformer), optimizer, step + 1)
+    pipe.transformer = accelerator.unwrap_model(pipe.transformer)
+    return write_adapter(pipe, out / "weights", settings) if accelerator.is_main_process else out / "weights"
+
+
+def add_lora(restorer: QwenEditRestorer, settings: Settings) -> torch.nn.Module:
+    """Freeze everything but a fresh adapter on the transformer's attention (float32, as optimisers need)."""
+    from peft import LoraConfig
+
+    pipe = restorer.pipe
+    for part in (pipe.vae, pipe.text_encoder, pipe.transformer):
+        part.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        pipe.transformer.add_adapter(LoraConfig(r=settings.rank, lora_alpha=settings.rank, target_modules=LAYERS))
+    for p in pipe.transformer.parameters():
+        if p.requires_grad:
+            p.data = p.data.float()
+    return pipe.transformer
+
+
+def samples(
+    photographs: Sequence[np.ndarray], settings: Settings, step: int, rank: int, world: int
+) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray, Diagnosis]]]:
+    """This process's share of the batch of a step: (number, (clean, degraded, truth)), uint8 HWC."""
+    if settings.batch % world:
+        raise ValueError(f"a batch of {settings.batch} cannot be shared by {world} processes")
+    for number in range(step * settings.batch + rank, (step + 1) * settings.batch, world):
+        seed = (settings.seed * 1_000_003 + number) % 2**31
+        crop = random_crops(list(photographs), 1, (settings.size, settings.size), torch.Generator().manual_seed(seed))
+        degraded, diagnoses, _ = synthesize(crop, seed)
+        yield number, (to_uint8(crop), to_uint8(degraded), diagnoses[0])
+
+
+def flow_loss(
+    restorer: QwenEditRestorer, clean: np.ndarray, degraded: np.ndarray, diagnosis: Diagnosis, seed: int
+) -> torch.Tensor:
+    """Mean squared error of the velocity at one sigma, drawn logit-normal (Esser et al. 2024)."""
+    pipe, generator = restorer.pipe, torch.Generator().manual_seed(seed)
+    told = look(pipe, Image.fromarray(degraded), edit_prompt(diagnosis), min(restorer.area, degraded[..., 0].size))
+    target = latents_of(pipe, Image.fromarray(clean), told.size, told.source_1LC.dtype).float()
+    noise = gaussian(target.shape, generator, target.device)
+    sigma = torch.sigmoid(gaussian((1,), generator, target.device))
+    mixed = ((1 - sigma) * target + sigma * noise).to(told.source_1LC.dtype)
+    guess = velocity(pipe, mixed, sigma, told, guidance=1.0).float()
+    return ((guess - (noise - target)) ** 2).mean()
+
+
+def write_adapter(pipe: Any, folder: Path, settings: Settings) -> Path:
+    """The adapter in diffusers' format, and the recipe beside it."""
+    from peft import get_peft_model_state_dict
+
+    layers = get_peft_model_state_dict(pipe.transformer)
+    pipe.save_lora_weights(folder, transformer_lora_layers=layers, weight_name=LORA_FILE)
+    (folder / "recipe.json").write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
+    return folder
+
+
+def _save(path: Path, transformer: Any, optimizer: Any, step: int) -> None:
+    """Adapter and optimiser in one file, renamed when complete."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, p in transformer.named_parameters():
+        if p.requires_grad:
+            state = getattr(optimizer, "optimizer", optimizer).state.get(p, {})
+            tensors |= {f"{key}.{name}": state[key].contiguous() for key in ("exp_avg", "exp_avg_sq") if key in state}
+            tensors[f"model.{name}"] = p.detach().contiguous()
+    save_file(tensors, f"{path}.part", metadata={"step": str(step)})
+    os.replace(f"{path}.part", path)
+
+
+def _resume(path: Path, transformer: Any, optimizer: torch.optim.Optimizer) -> int:
+    """The number of steps done. Raises ValueError where there is no checkpoint."""
+    from safetensors import safe_open
+
+    if not path.is_file():
+        raise ValueError(f"{path}: no checkpoint here to resume from; start without --resume")
+    with safe_open(str(path), "pt") as file:
+        step = int(file.metadata()["step"])
+    tensors = load_file(str(path))
+    for name, p in transformer.named_parameters():
+        if p.requires_grad:
+            p.data.copy_(tensors[f"model.{name}"])
+            if f"exp_avg.{name}" in tensors:  # the last block's text branch leads nowhere: it has no gradient
+                moments = {key: tensors[f"{key}.{name}"].to(p.device) for key in ("exp_avg", "exp_avg_sq")}
+                optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
+    return step

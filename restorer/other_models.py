@@ -1,0 +1,115 @@
+"""Any diffusers image-to-image pipeline as a restorer, told by the same edit prompt, and the choice among them all.
+
+    DiffusersRestorer.from_pretrained("black-forest-labs/FLUX.1-Kontext-dev", call={"_auto_resize": False})
+
+The pipeline must take `image` and `prompt` and give `.images`; `call` holds what else it wants (guidance_scale, ...).
+Measured by the same tables as every other restorer; nothing here says that such a model keeps a photograph's content.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from degradation.diagnosis import Diagnosis, DiagnosisRecord
+from restorer.condition import Intent, wanted
+from restorer.pipeline import RestorePipeline, RestoreResult
+from restorer.qwen_edit import OUT_OF_MEMORY, QwenEditRestorer, edit_prompt
+
+
+class DiffusersRestorer:
+    """`restore` over any image-to-image pipeline. The original size comes back whatever size the pipeline gives."""
+
+    def __init__(self, pipe: Any, name: str = "untitled", steps: int = 28, call: Mapping[str, Any] | None = None):
+        self.pipe, self.name, self.steps, self.call = pipe, name, steps, dict(call or {})
+        taken = set(inspect.signature(pipe.__call__).parameters)
+        if missing := {"image", "prompt", *self.call} - taken:
+            raise ValueError(
+                f"{type(pipe).__name__} takes no {', '.join(sorted(missing))}; it cannot be used like this"
+            )
+        pipe.set_progress_bar_config(disable=True)
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str = "cpu", dtype: str = "", **options: Any):
+        """A folder or a hub name. OSError names what is missing or broken."""
+        from diffusers import DiffusionPipeline
+
+        loaded = {"dtype": getattr(torch, dtype or ("float32" if device.startswith("cpu") else "bfloat16"))}
+        try:
+            pipe = DiffusionPipeline.from_pretrained(str(name), **loaded)
+        except Exception as error:
+            raise OSError(f"{name}: cannot load a diffusers pipeline from here ({error})") from error
+        return cls(pipe.to(device), str(name), **options)
+
+    def restore(
+        self,
+        pixels_HWC3: np.ndarray,
+        source: DiagnosisRecord | Diagnosis | None,
+        intent: Intent | None = None,
+        num_inference_steps: int | None = None,
+        seed: int = 0,
+        callback_on_step_end: Callable[[Any, int, float, dict], None] | None = None,
+    ) -> RestoreResult:
+        """See `RestorePipeline.restore`. The callback hears of each step, without tensors."""
+        began, steps = time.perf_counter(), num_inference_steps or self.steps
+        settings = {"model": f"restorer {self.name}", "num_inference_steps": steps, "seed": seed, **self.call}
+        if source is not None and not wanted(source, intent):
+            return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
+        settings["text"] = edit_prompt(source, intent)
+        image = Image.fromarray((pixels_HWC3.clip(0, 1) * 255).round().astype(np.uint8))
+        told = {"image": image, "prompt": settings["text"], "num_inference_steps": steps, **self.call}
+        if callback_on_step_end and "callback_on_step_end" in inspect.signature(self.pipe.__call__).parameters:
+            told["callback_on_step_end"] = lambda pipe, step, t, _: callback_on_step_end(pipe, step, float(t), {}) or {}
+        try:
+            made = self.pipe(**told, generator=torch.Generator().manual_seed(seed)).images[0]
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(f"out of memory: {OUT_OF_MEMORY}") from error
+        settings["resize"] = {"from": list(image.size), "to": list(made.size), "back": "bicubic"}
+        pixels = np.asarray(made.convert("RGB").resize(image.size, Image.Resampling.BICUBIC), np.float32) / 255
+        return RestoreResult(
+            pixels_HWC3=pixels, untouched=False, settings=settings, seconds=time.perf_counter() - began
+        )
+
+
+def load_restorer(name: str | Path, device: str = "cpu", **options: Any) -> Any:
+    """The restorer behind a name or folder, by the class that its model_index.json names.
+
+    OSError names what is missing or broken; ValueError an option that this restorer does not have.
+    """
+    pipeline = _pipeline_class(str(name))
+    if pipeline == "RestorePipeline":
+        if options:
+            raise ValueError(f"{name}: the built-in restorer takes no {', '.join(options)}")
+        return RestorePipeline.from_pretrained(name).to(device)
+    home: Any = QwenEditRestorer if pipeline == "QwenImageEditPlusPipeline" else DiffusersRestorer
+    try:
+        return home.from_pretrained(name, device=device, **options)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _pipeline_class(name: str) -> str:
+    if name == "built-in" or Path(name).is_dir():
+        index = Path(name) / "model_index.json"
+        try:
+            return (
+                json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else "RestorePipeline"
+            )
+        except (ValueError, KeyError) as error:
+            raise OSError(f"{index}: cannot be read ({error}); copy the folder again") from error
+    from diffusers import DiffusionPipeline
+
+    try:
+        config: Any = DiffusionPipeline.load_config(name)
+    except Exception as error:
+        problem = f"{name}: neither a folder nor a model that can be fetched ({str(error).splitlines()[0]})"
+        raise OSError(f"{problem}; it needs model_index.json") from error
+    return config["_class_name"]

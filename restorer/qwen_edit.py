@@ -1,0 +1,233 @@
+"""Qwen-Image-Edit (Plus) as a restorer: the Diagnosis becomes the edit prompt, the loop is `edit_flow`.
+
+    restorer = QwenEditRestorer.from_pretrained("Qwen/Qwen-Image-Edit-2509", device="cuda", offload="model")
+    result = restorer.restore(pixels_HWC3, record)
+
+It generates at about one megapixel and is resized back, which the settings of every result record. It is also a policy
+for reinforcement learning: `rollout` draws, `log_prob` scores again with gradients, `decode` makes pictures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import ProcessorMixin, Qwen2VLProcessor
+
+import prompts
+from degradation.diagnosis import Diagnosis, DiagnosisRecord
+from restorer.bridge import BridgeStep
+from restorer.condition import Intent, wanted
+from restorer.edit_flow import EditInput, flow_step, image_of, look, sigmas_of, start, velocity
+from restorer.pipeline import RestoreResult
+
+PROMPT = "restore_edit"
+AREA = 1024 * 1024  # px, what the weights were trained at
+LORA_FILE = "pytorch_lora_weights.safetensors"
+OUT_OF_MEMORY = 'set offload = "model" (or "sequential"), vae_tiling = true or a smaller area for this restorer'
+Callback = Callable[[Any, int, float, dict], None]
+
+
+class EditProcessor(Qwen2VLProcessor):
+    """The text encoder's processor for pictures only: transformers' own needs torchvision, for its videos."""
+
+    def __init__(self, image_processor=None, tokenizer=None, chat_template=None, **kwargs):
+        for name in ("image", "video"):
+            setattr(self, f"{name}_token", f"<|{name}_pad|>")
+            setattr(self, f"{name}_token_id", tokenizer.convert_tokens_to_ids(f"<|{name}_pad|>"))
+        ProcessorMixin.__init__(self, image_processor, tokenizer, chat_template=chat_template)
+
+    @classmethod
+    def get_attributes(cls) -> list[str]:
+        return ["image_processor", "tokenizer"]
+
+
+@dataclass
+class Trajectory:
+    """Sampled paths of one picture: what a policy gradient needs. Shapes: samples are (B, L, C), n + 1 of them."""
+
+    told: EditInput
+    original_size: tuple[int, int]  # width, height
+    sigmas: torch.Tensor  # (n + 1,)
+    eta: float
+    samples: list[torch.Tensor]
+    log_probs: torch.Tensor  # (n - 1, B): all steps but the last, which has no variance
+
+
+class QwenEditRestorer:
+    """See the module. Make one with `from_pretrained`, or from an assembled `QwenImageEditPlusPipeline`."""
+
+    def __init__(self, pipe: Any, name: str = "untitled", area: int = AREA, steps: int = 40, guidance: float = 4.0):
+        self.pipe, self.area, self.steps, self.guidance = pipe, area, steps, guidance
+        self.identity: dict[str, Any] = {"model": f"restorer {name}", "model_hash": ""}
+        pipe.set_progress_bar_config(disable=True)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | Path,
+        device: str = "cpu",
+        dtype: str | None = None,
+        offload: str | None = None,
+        lora: str | Path | None = None,
+        vae_tiling: bool = False,
+        **options: Any,
+    ) -> QwenEditRestorer:
+        """A folder in diffusers' format or a hub name. `dtype`: bfloat16 on a GPU, float32 on a CPU unless given.
+
+        `offload`: None, "model" (a part at a time on the GPU) or "sequential" (a layer at a time: slow, smallest).
+        `lora`: a folder that `rnr train restorer --model` wrote. OSError names what is missing or does not fit.
+        """
+        from diffusers import QwenImageEditPlusPipeline
+
+        wide = device.startswith("cpu") or not torch.cuda.is_available()
+        loaded = {"dtype": getattr(torch, dtype or ("float32" if wide else "bfloat16"))}
+        try:
+            pipe: Any = QwenImageEditPlusPipeline.from_pretrained(str(name), **loaded, **_processor(str(name)))
+        except Exception as error:
+            raise OSError(f"{name}: cannot load Qwen-Image-Edit from here ({error})") from error
+        if lora:
+            load_lora(pipe, lora)
+        if vae_tiling:
+            pipe.vae.enable_tiling()
+        _place(pipe, device, offload)
+        made = cls(pipe, str(name), **options)
+        made.identity |= {"dtype": str(loaded["dtype"]).removeprefix("torch."), "lora": str(lora or "")}
+        return made
+
+    def restore(
+        self,
+        pixels_HWC3: np.ndarray,
+        source: DiagnosisRecord | Diagnosis | None,
+        intent: Intent | None = None,
+        num_inference_steps: int | None = None,
+        seed: int = 0,
+        eta: float = 0.0,
+        callback_on_step_end: Callback | None = None,
+    ) -> RestoreResult:
+        """As `RestorePipeline.restore`; `num_inference_steps` None takes the restorer's own (`steps`).
+
+        Nothing found: the same array. Raises MemoryError that names the settings to turn.
+        """
+        began, steps = time.perf_counter(), num_inference_steps or self.steps
+        prompt = prompts.load(PROMPT)
+        settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "guidance": self.guidance}
+        settings |= {"prompt": prompt.name, "prompt_version": prompt.version, "intent": intent and vars(intent)}
+        if source is not None and not wanted(source, intent):
+            return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
+        try:
+            paths = self.rollout(pixels_HWC3, source, intent, steps, seed, eta, callback=callback_on_step_end)
+            pixels = self.decode(paths.samples[-1], paths)[0]
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(f"out of memory: {OUT_OF_MEMORY}") from error
+        height, width = pixels_HWC3.shape[:2]
+        settings["text"] = edit_prompt(source, intent)
+        settings["resize"] = {"from": [width, height], "to": list(paths.told.size), "back": "bicubic, antialiased"}
+        return RestoreResult(
+            pixels_HWC3=pixels, untouched=False, settings=settings, seconds=time.perf_counter() - began
+        )
+
+    @torch.no_grad()
+    def rollout(
+        self,
+        pixels_HWC3: np.ndarray,
+        source: DiagnosisRecord | Diagnosis | None,
+        intent: Intent | None = None,
+        num_inference_steps: int = 10,
+        seed: int = 0,
+        eta: float = 0.7,
+        count: int = 1,
+        callback: Callback | None = None,
+    ) -> Trajectory:
+        """`count` paths from noise to latents. All steps but the last are stochastic where `eta` > 0.
+
+        Raises ValueError for one stochastic step: there would be nothing to learn from.
+        """
+        if eta and num_inference_steps < 2:
+            raise ValueError("a policy needs at least two steps: the last one is never stochastic")
+        image = Image.fromarray((pixels_HWC3.clip(0, 1) * 255).round().astype(np.uint8))
+        told = look(self.pipe, image, edit_prompt(source, intent), self.area, self.guidance > 1)
+        generator = torch.Generator().manual_seed(seed)
+        samples, scores = [start(self.pipe, told, count, generator)], []
+        sigmas = sigmas_of(self.pipe, num_inference_steps, samples[0].shape[1])
+        for index in range(num_inference_steps):
+            speed = velocity(self.pipe, samples[-1], sigmas[index], told, self.guidance)
+            step = flow_step(speed, samples[-1], sigmas, index, eta, generator)
+            estimate = samples[-1] - sigmas[index] * speed
+            samples.append(step.prev_sample.to(samples[0].dtype))
+            scores += [] if step.log_prob is None else [step.log_prob]
+            if callback is not None:
+                callback(self, index, float(sigmas[index]), {"sample": samples[-1], "estimate": estimate})
+        log_probs = torch.stack(scores) if scores else torch.zeros(0, count)
+        return Trajectory(told, image.size, sigmas, eta, samples, log_probs)
+
+    def log_prob(self, paths: Trajectory, index: int) -> torch.Tensor:
+        """(B,) log-probability of step `index` under the weights as they are now, with gradients."""
+        log_prob = self.score(paths, index).log_prob
+        if log_prob is None:
+            raise ValueError("these paths were drawn with eta = 0: they have no log-probability")
+        return log_prob
+
+    def score(self, paths: Trajectory, index: int) -> BridgeStep:
+        """The same step with its mean and spread, for a KL divergence to other weights."""
+        if not 0 <= index < len(paths.samples) - 2:
+            raise ValueError(f"step {index} is not stochastic; these are 0..{len(paths.samples) - 3}")
+        speed = velocity(self.pipe, paths.samples[index], paths.sigmas[index], paths.told, self.guidance)
+        return flow_step(speed, paths.samples[index], paths.sigmas, index, paths.eta, None, paths.samples[index + 1])
+
+    def decode(self, latents_BLC: torch.Tensor, paths: Trajectory) -> np.ndarray:
+        """float32 (B, H, W, 3) in [0, 1], at the picture's original size."""
+        image = image_of(self.pipe, latents_BLC, paths.told.size)
+        if paths.told.size != paths.original_size:
+            size = (paths.original_size[1], paths.original_size[0])
+            image = torch.nn.functional.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
+        self.pipe.maybe_free_model_hooks()
+        return np.ascontiguousarray(image.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def edit_prompt(source: DiagnosisRecord | Diagnosis | None, intent: Intent | None = None) -> str:
+    """The Diagnosis as an instruction: only what is present and wanted, in the order of the plan."""
+    from degradation.kind import kinds
+
+    diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
+    if diagnosis is not None:
+        named = wanted(diagnosis, intent)
+        order = [*(kind for kind in diagnosis.plan if kind in named), *(k for k in named if k not in diagnosis.plan)]
+        diagnosis = diagnosis.model_copy(update={"plan": order})
+    instruction = intent.instruction if intent else None
+    return prompts.load(PROMPT).fill(diagnosis=diagnosis, kinds=kinds(), instruction=instruction)
+
+
+def load_lora(pipe: Any, folder: str | Path) -> None:
+    """Raises OSError where there is no adapter or it was made for another base."""
+    try:
+        pipe.load_lora_weights(str(folder), weight_name=LORA_FILE)
+    except Exception as error:  # missing file, sizes that differ, no peft: no common base
+        problem = f"{folder}: this LoRA cannot be loaded ({str(error).strip().splitlines()[0]})"
+        raise OSError(f"{problem}; it must hold {LORA_FILE}, trained on this model, and needs peft") from error
+
+
+def _processor(name: str) -> dict[str, Any]:
+    """Nothing where torchvision works: then diffusers loads transformers' own processor."""
+    try:
+        import torchvision  # noqa: F401
+    except Exception:  # a broken torchvision raises RuntimeError
+        return {"processor": EditProcessor.from_pretrained(name, subfolder="processor")}
+    return {}
+
+
+def _place(pipe: Any, device: str, offload: str | None) -> None:
+    if offload not in (None, "model", "sequential"):
+        raise OSError(f'offload is "model", "sequential" or not given, not {offload!r}')
+    if offload == "model":
+        pipe.enable_model_cpu_offload(device=device)
+    elif offload == "sequential":
+        pipe.enable_sequential_cpu_offload(device=device)
+    else:
+        pipe.to(device)

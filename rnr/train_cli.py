@@ -1,0 +1,117 @@
+"""`rnr train` and `rnr data`: the built-in models, real ones by a recipe, and the training set as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rnr.console import hush, plain_stdout, stop
+from rnr.core import SetupError
+
+train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models, or real ones by a recipe.")
+data_app = typer.Typer(no_args_is_help=True, help="The training set as files.")
+
+Images = Annotated[Path | None, typer.Option("--images", help="Folder of clean photographs.")]
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for checkpoints, curves and weights.")]
+Val = Annotated[Path | None, typer.Option(help="Folder of other photographs, for validation.")]
+Samples = Annotated[int | None, typer.Option(min=1, help="Length of the schedule.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
+Init = Annotated[Path | None, typer.Option(help="Start from these weights, with a new schedule.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
+Rate = Annotated[float | None, typer.Option(help="Learning rate at its highest.")]
+Confusion = Annotated[Path | None, typer.Option(help="How the reasoner errs: the file of `rnr bench confusion`.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Recipe = Annotated[
+    Path | None, typer.Option(help="A real model with LoRA instead of the built-in one: recipes/*.toml.")
+]
+Model = Annotated[str | None, typer.Option(help="Another base than the recipe's: a folder or a hub name.")]
+Data = Annotated[Path | None, typer.Option(help="What `rnr data build` wrote; for --recipe.")]
+
+
+@train_app.command("reasoner")
+def train_reasoner(
+    out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    init: Init = None, rate: Rate = None, threads: Threads = None, recipe: Recipe = None, model: Model = None,
+    data: Data = None,
+) -> None:  # fmt: skip
+    """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
+    if recipe or model:
+        _real("reasoner", recipe, model, data, out, resume)
+    else:
+        _built_in("reasoner", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
+                  rate=rate, threads=threads)  # fmt: skip
+
+
+@train_app.command("restorer")
+def train_restorer(
+    out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    init: Init = None, rate: Rate = None, confusion: Confusion = None, threads: Threads = None, device: Device = "auto",
+    recipe: Recipe = None, model: Model = None,
+) -> None:  # fmt: skip
+    """Picture + Diagnosis -> picture: a diffusion bridge, told diagnoses that are right, wrong and missing."""
+    if recipe or model:
+        _real("restorer", recipe, model, images, out, resume, device)
+    else:
+        _built_in("restorer", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
+                  rate=rate, confusion=confusion, threads=threads, device=device)  # fmt: skip
+
+
+def _built_in(which: str, **settings: Any) -> None:
+    from rnr import training
+
+    if settings["images"] is None:
+        stop("name the clean photographs: --images DIR")
+    run = training.train_reasoner if which == "reasoner" else training.train_restorer
+    _show(lambda: run(training.Training(**settings), training.Lines()), settings["out"])
+
+
+def _real(
+    which: str, recipe: Path | None, model: str | None, source: Path | None, out: Path, resume: bool, device: str = ""
+) -> None:
+    from rnr import training
+
+    if source is None:
+        stop("name the data set: --data DIR" if which == "reasoner" else "name the clean photographs: --images DIR")
+    report = training.Lines()
+    if which == "reasoner":
+        _show(lambda: training.finetune_reasoner(recipe, model, source, out, resume, report), out)
+    else:
+        _show(lambda: training.finetune_restorer(recipe, model, source, out, resume, report, device), out)
+
+
+def _show(run: Any, out: Path) -> None:
+    hush()
+    try:
+        weights = run()
+    except SetupError as error:
+        stop(str(error))
+    except KeyboardInterrupt:
+        stop(f"interrupted; go on with --resume --out {out}", 130)
+    plain_stdout(f"weights: {weights}")
+
+
+@data_app.command("build")
+def build_data(
+    images: Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the data set; the same command goes on there.")],
+    samples: Annotated[int, typer.Option(min=1, help="Pictures in all.")] = 10_000,
+    size: Annotated[int, typer.Option(min=128, help="Side of a picture, px.")] = 512,
+    shard: Annotated[int, typer.Option(min=1, help="Pictures a shard.")] = 1_000,
+    seed: Seed = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+) -> None:
+    """Damaged pictures with their true diagnoses, as parquet shards that `datasets` reads, and a card."""
+    from rnr import training
+
+    hush()
+    try:
+        training.build_data(images, out, samples, size, seed, shard, workers or os.cpu_count() or 1)
+    except SetupError as error:
+        stop(str(error))
+    except KeyboardInterrupt:
+        stop("interrupted; the same command goes on", 130)
+    plain_stdout(f"data set: {out}")

@@ -1,0 +1,116 @@
+"""The client against a real server process (a tiny model, vLLM's interface): the same records, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+import prompts
+from reasoner.chat import ServerError
+from reasoner.export import export
+from reasoner.model import new_model, tiny_config
+from reasoner.reasoner import BUILT_IN, Reasoner, Settings
+from reasoner.server import ServerReasoner, before_present, masked, read_answer, severities
+from tests.reasoner.chat_server import running
+from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture, random_diagnosis
+
+PLAIN = Settings(beliefs=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tokenizer, processor, tmp_path_factory):
+    model = new_model(tiny_config(tokenizer, SMALL_TEXT, SMALL_VISION), seed=1)
+    return export(model, processor, tmp_path_factory.mktemp("served") / "weights", prompts.load("diagnose_tuned"))
+
+
+@pytest.fixture(scope="module")
+def url(folder):
+    with running(str(folder)) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Weights to which `true` and `false` are likely at all where they are asked for."""
+    with running(str(BUILT_IN)) as (address, _):
+        yield address
+
+
+def test_it_writes_the_records_of_one_process(trained, photographs) -> None:
+    pictures = [photographs["coffee"][:200, :256]]
+    here, there = Reasoner.from_pretrained().diagnose(pictures), ServerReasoner(trained).diagnose(pictures)
+    for local, remote in zip(here, there):
+        assert remote.error is None and remote.text == local.text and remote.model == "tiny"
+        assert (remote.prompt, remote.prompt_version) == (local.prompt, local.prompt_version)
+        spans = [(entry.field, entry.start, entry.end) for entry in local.trace]
+        assert [(entry.field, entry.start, entry.end) for entry in remote.trace] == spans
+        for kind, belief in local.beliefs.items():
+            assert remote.beliefs[kind].probability == pytest.approx(belief.probability, abs=1e-4)
+            assert remote.expected_severity(kind) == pytest.approx(belief.expected_severity, abs=0.1)
+
+
+def test_a_busy_server_is_asked_again(url) -> None:
+    record = ServerReasoner(f"{url}/flaky", pause=0.01).diagnose([picture()], PLAIN)[0]
+    assert record.error is None and record.diagnosis is not None
+
+
+def test_no_server(url) -> None:
+    with pytest.raises(ServerError, match="is the server running"):
+        ServerReasoner("http://127.0.0.1:9", retries=1, pause=0.01)
+    with pytest.raises(ServerError, match="serves no 'other'; it serves tiny"):
+        ServerReasoner(url, served="other")
+
+
+def test_a_server_without_structured_outputs_is_named(url, trained) -> None:
+    assert "structured outputs" in str(ServerReasoner(f"{url}/free").diagnose([picture()])[0].error)
+    assert "log-probabilities" in str(ServerReasoner(f"{trained}/mute").diagnose([picture()])[0].error)
+
+
+def test_an_answer_that_was_cut_off_is_named(url) -> None:
+    assert "raise most_tokens" in str(ServerReasoner(url, most_tokens=20).diagnose([picture()])[0].error)
+
+
+def test_a_server_killed_within_a_batch_costs_the_rest_only(folder) -> None:
+    with running(str(folder)) as (address, process):
+        reasoner = ServerReasoner(address, retries=1, pause=0.01, workers=2)
+        first = reasoner.diagnose([picture()], PLAIN)
+        process.kill()
+        process.join()
+        rest = reasoner.diagnose([picture(seed=seed) for seed in range(4)], PLAIN)
+    assert first[0].error is None and all("is the server running" in str(record.error) for record in rest)
+
+
+def test_sampling_goes_by_the_seed(url) -> None:
+    reasoner = ServerReasoner(url)
+    texts = [reasoner.diagnose([picture()], Settings(3.0, seed, False))[0].text for seed in (1, 1, 2)]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_what_a_schema_cannot_tie_follows_from_the_rest() -> None:
+    true = random_diagnosis(3)
+    data = json.loads(true.to_json())
+    data["plan"], data["quality"]["words"] = ["haze", "haze"], "excellent"
+    assert read_answer(json.dumps(data, indent=2), "stop", list(true.findings)) == true
+    with pytest.raises(ServerError, match="does not follow"):
+        read_answer('{"findings": {}}', "stop", ["noise"])
+
+
+def test_the_beginning_of_an_answer() -> None:
+    diagnosis = random_diagnosis(4)
+    for kind in diagnosis.findings:
+        start = before_present(diagnosis, kind)
+        assert diagnosis.to_json().startswith(start) and start.endswith('"present":')
+        assert start.count('"present":') == list(diagnosis.findings).index(kind) + 1
+
+
+def test_a_known_distribution_of_severities() -> None:
+    logs = {"": {"4": 0.5, "1": 0.5}, "4": {"2": 0.6, ',"': 0.4}, "1": {"0": 1.0}, "10": {"0": 0.25, ",": 0.75}}
+    found = severities(lambda digits: {token: math.log(p) for token, p in logs[digits].items()})
+    assert {i + 1: round(float(p), 6) for i, p in enumerate(found) if p} == {4: 0.2, 42: 0.3, 10: 0.375, 100: 0.125}
+    assert masked({"tr": math.log(0.3), " x": 0.0, "false": math.log(0.1)}, ("true", "false"))["true"] == pytest.approx(
+        0.75
+    )
+    with pytest.raises(ServerError, match="likeliest"):
+        masked({"x": 0.0}, ("true", "false"))
