@@ -96,6 +96,7 @@ def restore(
 
     OUT gets NAME.ext (same format, depth, profile, transparency and EXIF), NAME.diagnosis.json and report.html.
     """
+    from rnr import cluster
     from rnr.batch import Batch, Options
 
     if overwrite and skip_existing:
@@ -106,7 +107,8 @@ def restore(
         request = _request(steps, seed, only or [], diagnosis)
         models = _models(server or reasoner, restorer, device)
         if engine:
-            _on_cluster(_cluster(engine, workers, models), _jobs(pictures, recursive, out), out, request, options)
+            chosen, (jobs, problems) = _cluster(engine, workers, models), _jobs(pictures, recursive, out)
+            _told(cluster.restore(chosen, jobs, out, request, options.mode, max_megapixels), len(problems))
         else:
             _run(pictures, recursive, out, lambda jobs: Batch(jobs, out, models, request, options))
     except SetupError as error:
@@ -137,14 +139,11 @@ def _cluster(engine: str, workers: int, models: Models) -> Any:
     return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"))
 
 
-def _on_cluster(cluster: Any, planned: Planned, out: Path, request: Request, options: Options) -> None:
-    """The same work by a cluster: a summary line, the exit code."""
-    from rnr.cluster import restore
+def _told(counts: dict[str, int], problems: int) -> None:
+    """The summary of a cluster's work, and the exit code."""
     from rnr.console import plain_stdout
 
-    jobs, problems = planned
-    counts = restore(cluster, jobs, out, request, options.mode, options.max_megapixels)
-    counts["failed"] += len(problems)
+    counts["failed"] += problems
     plain_stdout(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no pictures")
     if counts["failed"]:
         raise typer.Exit(1)
