@@ -19,7 +19,7 @@ from rnr.train_cli import data_app, train_app
 
 if TYPE_CHECKING:
     from rnr.agent_batch import AgentBatch
-    from rnr.batch import Batch, Options
+    from rnr.batch import Batch
     from rnr.core import Models, Request
     from rnr.outputs import Job
 
