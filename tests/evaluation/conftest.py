@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, reasoning_order
 
@@ -41,12 +42,13 @@ def believer() -> Believer:
 
 @pytest.fixture(scope="session")
 def idle_restorer():
-    """A small network with fresh weights: its head is zero, so it returns the picture that it was given."""
+    """A small network whose head is zero: it returns the picture that it was given."""
     from restorer.bridge import BridgeScheduler
     from restorer.network import RestorerNetwork
     from restorer.pipeline import RestorePipeline
 
     network = RestorerNetwork(widths=(8, 16), blocks=(1, 1), condition=32).eval()
+    torch.nn.init.zeros_(network.mix.bias)  # fresh, it would trust physics
     return RestorePipeline(network, BridgeScheduler())
 
 

@@ -17,6 +17,7 @@ from reasoner.model import new_model, tiny_config
 from reasoner.processor import build_processor
 from reasoner.reasoner import Reasoner, Settings
 from reasoner.tokenizer import build_tokenizer
+from reasoner.views import VIEWS
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture, random_diagnosis
 
 PLAIN = Settings(beliefs=False)
@@ -137,7 +138,7 @@ def taught(tokenizer, processor):
         loss.backward()
         optimizer.step()
     assert loss < 0.05
-    return Reasoner(model, processor, {"prompt": "diagnose_tuned", "views": {"side": 128}}, "taught"), pictures
+    return Reasoner(model, processor, {"prompt": "diagnose_tuned", "views": VIEWS}, "taught"), pictures
 
 
 def test_the_tokens_are_those_of_constrained_generation(taught) -> None:
