@@ -26,7 +26,11 @@ class Album(TypedDict):
 restorer = graph.build_graph()
 
 
-def restore(page: dict, runtime: Runtime[graph.Context]) -> dict:
+class Page(TypedDict):
+    picture: str
+
+
+def restore(page: Page, runtime: Runtime[graph.Context]) -> dict:
     state = restorer.invoke({"picture": page["picture"]}, context=runtime.context)
     best = runtime.context.pictures.path(state["best"]["picture"])
     return {"restored": [f"{page['picture']}: {state['reason']}: {best}"]}

@@ -38,8 +38,10 @@ def build_graph(checkpointer: Any = None) -> Any:
     """
     retry = RetryPolicy(max_attempts=4, initial_interval=0.2, retry_on=outside)
     builder = StateGraph(AgentState, context_schema=Context, input_schema=AgentInput)
-    for node in (nodes.diagnose, nodes.plan, nodes.restore, nodes.judge, nodes.decide):
-        builder.add_node(node.__name__, node, retry_policy=retry, error_handler=nodes.give_up)
+    working: tuple[Any, ...] = (nodes.diagnose, nodes.plan, nodes.restore, nodes.judge, nodes.decide)
+    give_up: Any = nodes.give_up  # langgraph's types know handlers of one argument only
+    for node in working:
+        builder.add_node(node.__name__, node, retry_policy=retry, error_handler=give_up)
     builder.add_node("approve", nodes.approve)
     builder.add_node("finish", nodes.finish)
     builder.add_edge(START, "diagnose")

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -51,13 +56,22 @@ def _answer(question: Question) -> Answer:
 def _edited(question: Question) -> Answer:
     from graph import Answer
 
-    text = typer.edit(json.dumps(question["diagnosis"], indent=1, ensure_ascii=False), extension=".json")
-    if text is None:  # closed without saving
-        return _answer(question)
     try:
+        text = _in_editor(json.dumps(question["diagnosis"], indent=1, ensure_ascii=False))
         return Answer(action="edit", diagnosis=json.loads(text))
+    except (OSError, subprocess.CalledProcessError) as error:
+        return _answer({**question, "problem": f"no editor ({error}); set EDITOR"})
     except ValueError as error:
         return _answer({**question, "problem": f"the edited diagnosis is not a JSON object ({error})"})
+
+
+def _in_editor(text: str) -> str:
+    command = shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "diagnosis.json"
+        file.write_text(text, encoding="utf-8")
+        subprocess.run([*command, str(file)], check=True)
+        return file.read_text(encoding="utf-8")
 
 
 def _found(question: Question) -> str:

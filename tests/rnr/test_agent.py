@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from graph import Answer
 from rnr.agent_batch import AgentBatch
 from rnr.agent_report import render
 from rnr.agents import AgentRequest
+from rnr.asking import ask
 from rnr.batch import Options
 from rnr.core import Models, SetupError
 from rnr.outputs import plan
@@ -142,3 +145,29 @@ def test_wrong_usage(cli: Any, folder: Path, tmp_path: Path) -> None:
     ):
         code, _, error = cli("agent", folder, "-o", tmp_path / "out", *arguments)
         assert code == 2 and problem in error
+
+
+QUESTION: Any = {
+    "proposal": {"number": 1, "strategy": "one-pass", "kinds": ["noise", "haze"], "why": ""},
+    "diagnosis": {"findings": {"noise": {"present": True, "severity": 30}}}, "picture": {}, "problem": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        ("a\n", Answer(action="approve")),
+        ("\n", Answer(action="approve")),
+        ("what\ns\n", Answer(action="stop")),
+        ("r\n", Answer(action="reject")),
+        ("p\nhaze, noise\n", Answer(action="edit", plan=["haze", "noise"])),
+        ("d\n", Answer(action="edit", diagnosis={"edited": 1})),
+        ("", None),
+    ],
+)
+def test_asking_in_the_terminal(typed: str, answer: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    editor = tmp_path / "editor.py"
+    editor.write_text("import pathlib, sys; pathlib.Path(sys.argv[1]).write_text('{\"edited\": 1}')")
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {editor}")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+    assert ask(QUESTION) == answer

@@ -29,7 +29,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 @pytest.fixture
 def folder(tmp_path: Path, crop: np.ndarray) -> Path:
     inside, outside = tmp_path / "in", tmp_path / "outside"
-    (inside / "sub").mkdir(parents=True), outside.mkdir()
+    (inside / "sub").mkdir(parents=True)
+    outside.mkdir()
     Image.fromarray(crop).save(inside / "photo.png")
     Image.fromarray(crop).save(inside / "sub" / "a b.jpg", quality=95)
     Image.fromarray(crop).save(outside / "secret.png")
@@ -69,7 +70,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         Gate([tmp_path / "no"], 100)
 
 
-def talk(target: Any, conversation: Callable[[Client], Awaitable[None]]) -> None:
+def talk(target: Any, conversation: Callable[[Any], Awaitable[None]]) -> None:
     async def main() -> None:
         async with Client(target, read_timeout_seconds=200) as client:
             await conversation(client)
@@ -82,7 +83,7 @@ def server(folder: Path, *options: str) -> list[str]:
 
 
 def test_over_stdio(folder: Path) -> None:
-    async def conversation(client: Client) -> None:
+    async def conversation(client: Any) -> None:
         tools = {tool.name for tool in (await client.list_tools()).tools}
         assert tools == {"diagnose", "restore", "agent", "explain"}
         seen = await client.call_tool("diagnose", {"picture": "photo.png"})
@@ -132,7 +133,7 @@ def test_over_http_and_within_its_time(folder: Path) -> None:
             assert process.poll() is None
             time.sleep(0.2)
 
-        async def conversation(client: Client) -> None:
+        async def conversation(client: Any) -> None:
             refused = await client.call_tool("diagnose", {"picture": "photo.png"})
             assert refused.is_error and "0.02 allowed" in refused.content[0].text
 
