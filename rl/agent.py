@@ -217,7 +217,8 @@ def run(config: AgentConfig, report: Report = lambda row: None) -> Path:
     _figure(trainer, log, report)
     trainer.train()
     _figure(trainer, log, report)
-    trainer.model.save_pretrained(str(config.out / "adapter"))
+    policy: Any = trainer.model
+    policy.save_pretrained(str(config.out / "adapter"))
     return config.out / "adapter"
 
 

@@ -103,12 +103,13 @@ class BridgePolicy:
     """The built-in restorer. `module` is its network, with an adapter (peft), or trained whole beside a frozen copy."""
 
     def __init__(
-        self, network: torch.nn.Module, scheduler: BridgeScheduler, exploration: Exploration,
-        frozen: torch.nn.Module | None = None,
+        self, network: Any, scheduler: BridgeScheduler, exploration: Exploration,
+        frozen: Any = None,
     ) -> None:  # fmt: skip
+        self.module: Any
         self.module, self.scheduler, self.frozen = network.eval(), scheduler, frozen
         self.exploration = exploration.check()
-        self.active = network
+        self.active: Any = network
         scheduler.set_timesteps(exploration.steps)
 
     @torch.no_grad()
@@ -133,7 +134,7 @@ class BridgePolicy:
                 if "pixels" in draw.values:
                     sample = inverse_dct(draw.values["pixels"])
                 else:
-                    sample = self._mean(trajectory, index, sample, drawn)
+                    sample = self._mean(trajectory, index, sample, steer if drawn is None else drawn)
             else:
                 sample = self._mean(trajectory, index, sample, steer if kept is None else steer + kept)
         trajectory.final = sample
@@ -144,7 +145,7 @@ class BridgePolicy:
         means = {}
         steer = self._steer(trajectory, draw.index)
         held = draw.steer()
-        if held is not None:
+        if held is not None and draw.origin is not None:
             means["condition"] = torch.einsum("bd,bkd->bk", steer - draw.origin, draw.basis)
         if "pixels" in draw.values:
             means["pixels"] = dct(self._mean(trajectory, draw.index, draw.sample, steer if held is None else held))

@@ -167,7 +167,8 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=bool(checkpoints) or None)
     seconds = time.monotonic() - started
-    model: Any = trainer.model.merge_and_unload() if config.train == "lora" else trainer.model
+    model: Any = trainer.model
+    model = model.merge_and_unload() if config.train == "lora" else model
     after = Reasoner(model, before.processor, before.card, "after GRPO")
     _tell(log, report, trainer.state.global_step, figures(after, held))
     if config.control:

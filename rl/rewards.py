@@ -25,7 +25,7 @@ else:
 Scores = list[float | None]
 Reward = Callable[..., Scores]
 
-LEAST = 5.0  # sum of expected severities below which the judge saw no damage that could be removed
+LEAST = 10.0  # sum of expected severities below which the judge saw no damage that could be removed
 SLACK = 3.0  # dB below the input's PSNR at which nothing is paid any more
 SAME, OTHER = 0.85, 0.35  # structure: correlation from which it is the same picture, below which it is another one
 TOLERANCE = 30.0  # points of severity at which a severity earns nothing

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,8 @@ RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_recipes_are_valid(recipe):
-    kind = {"res": RestorerConfig, "rea": ReasonerConfig, "age": AgentConfig}[recipe.stem[3:6]]
+    kinds: dict[str, Any] = {"res": RestorerConfig, "rea": ReasonerConfig, "age": AgentConfig}
+    kind = kinds[recipe.stem[3:6]]
     assert read(kind, recipe).steps >= 1
 
 
@@ -34,13 +36,14 @@ def test_two_steps_of_loop_a(folder, tmp_path):
     )  # fmt: skip
     log = Log(tmp_path)
     trainer = build(config, log)
-    before = {n: p.detach().clone() for n, p in trainer.model.named_parameters() if p.requires_grad}
+    model: Any = trainer.model
+    before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
     trainer.train()
     rows = log.rows()
     assert [row["step"] for row in rows] == [1, 2]
     assert {"rewards/format_reward/mean", "rewards/severity_reward/mean"} <= set(rows[0]["scores"])
     assert rows[0]["kl"] == 0
-    assert any(not torch.equal(before[n], p) for n, p in trainer.model.named_parameters() if n in before)
+    assert any(not torch.equal(before[n], p) for n, p in model.named_parameters() if n in before)
 
 
 @pytest.mark.parametrize(
@@ -70,7 +73,8 @@ def test_the_agent_calls_its_tool_sees_the_picture_and_stops(folder, tmp_path, m
     )  # fmt: skip
     log = Log(tmp_path)
     trainer = build(config, log)
-    tokenizer = trainer.processing_class.tokenizer
+    processor: Any = trainer.processing_class
+    tokenizer = processor.tokenizer
     lengths: list[int] = []
 
     def scripted(self, input_ids, **kwargs):

@@ -86,10 +86,10 @@ def test_pink_noise_is_diagonal_in_an_orthonormal_dct():
 
 def test_a_pictures_noise_depends_on_its_seed_alone(network, tasks):
     policy = policy_of(network, explore="both")
-    pair = policy.rollout([tasks[0], tasks[1]], [5, 6])
-    alone = policy.rollout([tasks[1]], [6])
-    torch.testing.assert_close(pair.final[1:], alone.final, atol=5e-3, rtol=0)  # rounding, through a QR
-    assert not torch.equal(pair.final[1:], policy.rollout([tasks[1]], [7]).final)
+    pair = policy.decode(policy.rollout([tasks[0], tasks[1]], [5, 6]))
+    alone = policy.decode(policy.rollout([tasks[1]], [6]))
+    torch.testing.assert_close(pair[1:], alone, atol=5e-3, rtol=0)  # rounding, through a QR
+    assert not torch.equal(pair[1:], policy.decode(policy.rollout([tasks[1]], [7])))
 
 
 @pytest.mark.parametrize(
