@@ -50,7 +50,8 @@ class DiffusionGRPOTrainer:
     ) -> None:  # fmt: skip
         self.policy, self.rewards, self.tasks, self.held_out = policy, dict(rewards), tasks, held_out
         self.judge, self.config, self.report, self.out = judge, config, report, Path(config.out)
-        self.accelerator = Accelerator(log_with=config.report_to or None, project_dir=str(config.out))
+        cpu = not torch.cuda.is_available()  # said outright, or processes on a CPU would not find each other
+        self.accelerator = Accelerator(cpu=cpu, log_with=config.report_to or None, project_dir=str(config.out))
         self.weights = {name: config.weights.get(name, 1.0) for name in rewards}
         self._check()
         policy.module.to(self.accelerator.device)

@@ -135,12 +135,15 @@ def test_two_processes_give_the_curve_of_one(folder, tmp_path):
         "rank = 2\nthreads = 1\n"
     )
     common = ["rl", "restorer", "--config", str(recipe), "--images", str(folder), "--val", str(folder), "-o"]
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no", "-m"]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     for name, before in (("one", ["-m"]), ("two", launch)):
         command = [sys.executable, *before, "rnr", *common, str(tmp_path / name)]
-        subprocess.run(command, check=True, cwd=tmp_path, env=environment, timeout=900)
+        done = subprocess.run(
+            command, check=True, cwd=tmp_path, env=environment, timeout=900, capture_output=True, text=True
+        )
+        assert done.stderr.count("step 1  reward") == 1  # one run, not two beside each other
 
     def curve(name: str) -> list[dict]:
         return [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
