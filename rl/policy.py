@@ -29,6 +29,7 @@ from rl.noise import Colour, dct, gaussian_kl, gaussian_log_prob, inverse_dct, s
 from rl.tasks import Task
 
 Explore = Literal["condition", "pixels", "both"]
+NEW = 1e-3  # of the condition vector's length: less of a new direction is rounding
 MORE = 0.2  # of a finding, to see where the condition goes
 torch.backends.mha.set_fastpath_enabled(False)  # it would pass adapters by, and round otherwise than training does
 
@@ -195,13 +196,20 @@ class BridgePolicy:
         return draw
 
     def _directions(self, trajectory: Trajectory, index: int, steer: torch.Tensor) -> torch.Tensor:
-        """(B, K, D), orthonormal: the condition vector itself, then what more of each finding adds to it."""
+        """(B, K, D), orthonormal: the condition vector itself, then what more of each finding adds to it; zeros where
+        it adds nothing new, since a direction made of rounding would differ with the batch."""
         rows = [steer]
         for name in trajectory.condition.findings:
             more = {n: f.clone() for n, f in trajectory.condition.findings.items()}
             more[name][:, :3] += MORE  # probability, severity, expected severity
             rows.append(self._steer(trajectory, index, replace(trajectory.condition, findings=more)) - steer)
-        return torch.linalg.qr(torch.stack(rows, 2))[0].transpose(1, 2)
+        least, basis = NEW * torch.linalg.vector_norm(steer, dim=1, keepdim=True), []
+        for row in rows:  # Gram and Schmidt's way, which leaves out what is not new
+            for known in basis:
+                row = row - (row * known).sum(1, keepdim=True) * known
+            length = torch.linalg.vector_norm(row, dim=1, keepdim=True)
+            basis.append(torch.where(length > least, row / length.clamp(min=1e-12), 0))
+        return torch.stack(basis, 1)
 
     def _steer(self, trajectory: Trajectory, index: int, condition: Condition | None = None) -> torch.Tensor:
         degraded = trajectory.degraded

@@ -17,7 +17,7 @@ from rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
 from rl.record import Log
 
 ROOT = Path(__file__).parents[2]
-RECIPES = sorted((ROOT / "recipes").glob("*.toml"))
+RECIPES = sorted((ROOT / "recipes").glob("rl_*.toml"))
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
