@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from degradation.diagnosis import reasoning_order
+from degradation.kind import kinds
 from degradation.synthesize import degrade, prescribe
 from reasoner.reasoner import BUILT_IN, Reasoner
 
@@ -52,8 +53,10 @@ def test_more_damage_is_more_severe(built_in, kind: str) -> None:
 
 
 def test_the_evidence_causes_the_severity(built_in, photograph) -> None:
-    """A wrong word about the noise, and the belief in noise follows it: a chain of thought, not a decoration."""
-    words = ["fine residual below 1 levels", "fine residual 17-24 levels"]
-    forced = [built_in.diagnose([photograph], forced={"findings.noise.evidence": word})[0] for word in words]
-    low, high = (record.expected_severity("noise") for record in forced)
-    assert low + 5 < high, "words move it; not alone, because training shows misread ones"
+    """A wrong word about a thin haze, and the belief in it follows. Of noise the pictures say more than the word does:
+    there these weights hardly follow (docs/lab-log.md)."""
+    hazy = damaged(photograph, haze=30)
+    words = [kinds()["haze"].measurement.texts[place] for place in (0, -1)]
+    forced = [built_in.diagnose([hazy], forced={"findings.haze.evidence": word})[0] for word in words]
+    low, high = (record.expected_severity("haze") for record in forced)
+    assert low + 5 < high
