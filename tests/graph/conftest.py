@@ -88,6 +88,12 @@ def oracle(damaged: Callable[..., np.ndarray]) -> Callable[[np.ndarray], np.ndar
 
 
 @pytest.fixture(scope="session")
+def rainy(store: Store, damaged: Callable[..., np.ndarray]) -> ImageRef:
+    """What the restorer undoes to the judge's liking."""
+    return store.put(damaged(rain=60))
+
+
+@pytest.fixture(scope="session")
 def noisy(store: Store, damaged: Callable[..., np.ndarray]) -> ImageRef:
     """So much noise that no judge misses it."""
     return store.put(damaged(noise=60))

@@ -85,9 +85,9 @@ def test_the_budget_of_seconds_ends_it_before_the_next_step(agent: Any, context:
     assert (run.steps, run.picture) == ([], dark) and "1e-06 seconds" in run.reason
 
 
-def test_candidates_compete_and_the_best_is_kept(agent: Any, context: Any, noisy: Any) -> None:
+def test_candidates_compete_and_the_best_is_kept(agent: Any, context: Any, rainy: Any) -> None:
     given = context(candidates=3, strategy="one-pass")
-    run = run_agent(agent, given, "t", noisy)
+    run = run_agent(agent, given, "t", rainy)
     holds_together(run, given)
     (step,) = run.steps
     assert [c["number"] for c in step["candidates"]] == [0, 1, 2]
