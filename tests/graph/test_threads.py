@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import graph.state
 from graph import Context, Store, ThreadError, build_graph, open_checkpoints, run_agent, run_of
@@ -140,6 +141,7 @@ def test_four_threads_in_each_of_two_processes_share_a_store_and_a_database(
     assert [done.returncode for done in both] == [0, 0], both[0].stderr[-2000:] + both[1].stderr[-2000:]
     told = [json.loads(done.stdout.splitlines()[-1]) for done in both]
     assert told[0] == told[1]
+    torch.set_num_threads(1)  # as in the workers: rounding depends on it
     alone = Store(tmp_path / "alone")
     with open_checkpoints(tmp_path / "threads.sqlite") as saver:
         agent = build_graph(saver)

@@ -99,7 +99,7 @@ def test_over_stdio(folder: Path) -> None:
         assert not done.is_error, done.content[0].text
         again = await client.read_resource(done.structured_content["resource"])
         assert again.contents[0].blob and Path(done.structured_content["picture"]).is_file()
-        assert (await client.call_tool("restore", {"picture": "photo.png", "steps": 99})).is_error
+        assert (await client.call_tool("restore", {"picture": "photo.png", "steps": 999})).is_error
 
         run = (await client.call_tool("agent", {"picture": "sub/a b.jpg", "strategy": "one-pass"})).structured_content
         assert run["status"] == "done" and run["story"]
