@@ -203,7 +203,8 @@ class BridgePolicy:
             more = {n: f.clone() for n, f in trajectory.condition.findings.items()}
             more[name][:, :3] += MORE  # probability, severity, expected severity
             rows.append(self._steer(trajectory, index, replace(trajectory.condition, findings=more)) - steer)
-        least, basis = NEW * torch.linalg.vector_norm(steer, dim=1, keepdim=True), []
+        least = NEW * torch.linalg.vector_norm(steer, dim=1, keepdim=True)
+        basis: list[torch.Tensor] = []
         for row in rows:  # Gram and Schmidt's way, which leaves out what is not new
             for known in basis:
                 row = row - (row * known).sum(1, keepdim=True) * known
