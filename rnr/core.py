@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reasoner.server import ServerReasoner
 
 BUILT_IN = "built-in"
-EXTRAS = {"ray": "ray", "httpx": "server", "torchvision": "qwen", "qwen_vl_utils": "qwen", "bitsandbytes": "qwen"}
+EXTRAS = {"ray": "ray", "torchvision": "qwen", "qwen_vl_utils": "qwen", "bitsandbytes": "qwen"}
 STEPS = range(1, 101)
 
 
