@@ -7,28 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from degradation.diagnosis import DiagnosisRecord
 from degradation.kind import kinds
 from rnr.agents import Desk, untouched
 from rnr.outputs import Job, printable
 from rnr.pictures import Picture
-from rnr.previews import Previews, limit_for, previews, thumbnail
-from rnr.report import page
-from rnr.thoughts import spoken
+from rnr.previews import limit_for, previews, thumbnail
+from rnr.report import Pictured, page
 
 if TYPE_CHECKING:
     from graph import Run
     from graph.state import Candidate, Look, Step
 
-STATUS_WORDS = {
-    "restored": "restored",
-    "untouched": "left as it is",
-    "waiting": "waits for an answer",
-    "failed": "failed",
-}
 SHOT = 360  # px, longer side of a step's picture
 FAINT = 5.0  # a kind that never reaches this severity is not drawn
 PLOT = (640, 240, 40, 14, 30, 96)  # width, height, margins left, top, bottom, right
@@ -87,17 +79,12 @@ class Plot:
 
 
 @dataclass
-class AgentEntry:
-    """One picture of the report; without a run it has a problem and a remedy."""
+class AgentEntry(Pictured):
+    """A picture that the agent worked on."""
 
-    source: str
-    status: Literal["restored", "untouched", "waiting", "failed"]
     run: Run | None = None
-    problem: str = ""
-    remedy: str = ""
     about: str = ""
     output: str = ""
-    previews: Previews | None = None
     root: DiagnosisRecord | None = None
     steps: list[StepView] = field(default_factory=list)
     plot: Plot | None = None
@@ -106,21 +93,13 @@ class AgentEntry:
     def of(cls, job: Job, picture: Picture, desk: Desk, run: Run, output: str) -> AgentEntry:
         status = run.status if run.status in ("waiting", "failed") else "untouched" if untouched(run) else "restored"
         width, height = picture.size
-        entry = cls(printable(job.source), status, run, output=output)  # type: ignore[arg-type]
+        entry = cls(printable(job.source), status, run=run, output=output)  # type: ignore[arg-type]
         entry.about = f"{width} × {height}, {picture.bit_depth}-bit {picture.format}"
         entry.previews = previews(picture, None if untouched(run) else desk.store.get(run.picture), limit_for(1))
         entry.root = desk.record(run.first) if run.first else None
         entry.steps = [_view(step, desk) for step in run.steps]
         entry.plot = _plot(run)
         return entry
-
-    @property
-    def name(self) -> str:
-        return Path(self.source).name
-
-    @property
-    def words(self) -> str:
-        return STATUS_WORDS[self.status]
 
     @property
     def spent(self) -> float:
@@ -227,6 +206,4 @@ def _spread(lines: list[Line]) -> list[Line]:
 
 def render(entries: Sequence[AgentEntry], interrupted: bool = False) -> str:
     """The whole page. Everything that comes from file names or models is escaped by the template engine."""
-    counts = {status: sum(entry.status == status for entry in entries) for status in STATUS_WORDS}
-    words = {kind: spoken(kind) for kind in kinds()}
-    return page("agent.html", entries, interrupted, counts=counts, status_words=STATUS_WORDS, words=words)
+    return page("agent.html", entries, interrupted)

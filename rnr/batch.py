@@ -149,7 +149,7 @@ class Batch:
         return self._with_previews(job, data, picture, output.pixels_HWC3 if output else None)
 
     def _with_previews(self, job: Job, data: dict[str, Any], picture: Picture, after: Any) -> Entry:
-        entry = Entry(printable(job.source), "untouched" if data["untouched"] else "restored", data)
+        entry = Entry(printable(job.source), "untouched" if data["untouched"] else "restored", data=data)
         if self.options.with_report:
             from rnr.previews import limit_for, previews
 

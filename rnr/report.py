@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,17 +19,21 @@ if TYPE_CHECKING:
     from rnr.previews import Previews
 
 TEMPLATES = Path(__file__).parent / "templates"
-Status = Literal["restored", "untouched", "failed"]
-STATUS_WORDS: dict[Status, str] = {"restored": "restored", "untouched": "left as it is", "failed": "failed"}
+Status = Literal["restored", "untouched", "waiting", "failed"]
+STATUS_WORDS: dict[Status, str] = {
+    "restored": "restored",
+    "untouched": "left as it is",
+    "waiting": "waits for an answer",
+    "failed": "failed",
+}
 
 
 @dataclass
-class Entry:
-    """One picture of the report. `data` is its diagnosis JSON; a failed one has a problem and a remedy instead."""
+class Pictured:
+    """One picture of a report; one that was not worked on has a problem and a remedy instead of all else."""
 
     source: str  # as people may see it
     status: Status
-    data: dict[str, Any] = field(default_factory=dict)
     previews: Previews | None = None
     problem: str = ""
     remedy: str = ""
@@ -40,6 +45,13 @@ class Entry:
     @property
     def words(self) -> str:
         return STATUS_WORDS[self.status]
+
+
+@dataclass
+class Entry(Pictured):
+    """A picture that was restored in one pass; `data` is its diagnosis JSON."""
+
+    data: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def before(self) -> DiagnosisRecord:
@@ -141,11 +153,10 @@ def averages(entries: Sequence[Entry]) -> list[Average]:
 
 def render(entries: Sequence[Entry], interrupted: bool = False) -> str:
     """The whole page. Everything that comes from file names or models is escaped by the template engine."""
-    counts = {status: sum(entry.status == status for entry in entries) for status in STATUS_WORDS}
-    return page("report.html", entries, interrupted, counts=counts, averages=averages(entries))
+    return page("report.html", entries, interrupted, averages=averages(entries))
 
 
-def page(template: str, entries: Sequence[Any], interrupted: bool, **values: Any) -> str:
+def page(template: str, entries: Sequence[Pictured], interrupted: bool, **values: Any) -> str:
     """A page of these templates, with all that they share."""
     import jinja2
 
@@ -159,10 +170,11 @@ def page(template: str, entries: Sequence[Any], interrupted: bool, **values: Any
     return environment.get_template(template).render(
         entries=entries,
         interrupted=interrupted,
+        counts=Counter(entry.status for entry in entries),
+        status_words=STATUS_WORDS,
         made=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),
         thoughts=thoughts,
         scene_words=scene_words,
-        spoken=spoken,
         titles={kind.name: kind.words.title for kind in kinds().values()},
         **values,
     )

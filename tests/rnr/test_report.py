@@ -77,7 +77,7 @@ def entry(
         "request": {"steps": 4, "only": [], "diagnosis": None},
         "versions": {"torch": "2"},
     }
-    return Entry(name, "restored" if after else "untouched", data)
+    return Entry(name, "restored" if after else "untouched", data=data)
 
 
 @pytest.fixture(scope="module")
