@@ -48,6 +48,7 @@ def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, obje
     half.load_state_dict(network.state_dict())
     for parameter in half.parameters():
         parameter.data = parameter.data.half()
+    half.register_to_config(_name_or_path="")  # else diffusers writes the folder that a training began from
     RestorePipeline(half, BridgeScheduler()).save_pretrained(part, safe_serialization=True)
     size = sum(path.stat().st_size for path in part.rglob("*.safetensors")) / 1e6
     parameters = sum(p.numel() for p in network.parameters()) / 1e6

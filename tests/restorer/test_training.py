@@ -107,6 +107,8 @@ def test_from_trained_weights_it_begins_with_large_crops_and_says_so(tmp_path):
     assert (after.samples, after.step) == (16, 1), "one batch of four crops of 128 px"
     assert "--init" in (tmp_path / "out" / "weights" / "README.md").read_text()
     assert samples_of(tmp_path / "out" / "weights") == 100 + 20 + 16
+    config = (tmp_path / "out" / "weights" / "network" / "config.json").read_text()
+    assert str(tmp_path) not in config, "weights say nothing of the machine they were trained on"
 
 
 def test_resuming_without_a_checkpoint_says_so(tmp_path):
