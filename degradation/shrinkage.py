@@ -7,10 +7,10 @@ Katkovnik, Egiazarian, TIP 2007) without its matching of blocks; its colour tran
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from degradation._lazy import LazyModule
+from degradation.dct import dct_matrix
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,7 @@ def shrink(image_BCHW: torch.Tensor, sigma_B3: torch.Tensor, shot_B: torch.Tenso
     Of the variance a share `shot_B` is proportional to the light, and is as large as told at middle grey.
     """
     transform = torch.tensor(OPPONENT, device=image_BCHW.device)
-    dct = _dct().to(image_BCHW.device)
+    dct = dct_matrix(SIDE).to(image_BCHW.device)
     dct = torch.kron(dct, dct)
     planes = torch.einsum("kc,bchw->bkhw", transform, image_BCHW)
     blocks = _Blocks(planes)
@@ -80,11 +80,3 @@ class _Blocks:
 
     def _fold(self, blocks: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.fold(blocks.flatten(0, 1), self.size, SIDE, stride=STRIDE)
-
-
-def _dct() -> torch.Tensor:
-    """The orthonormal DCT-II as a matrix, one frequency a row."""
-    at = torch.arange(SIDE)
-    matrix = torch.cos(math.pi / SIDE * at[:, None] * (at + 0.5)) * math.sqrt(2 / SIDE)
-    matrix[0] /= math.sqrt(2)
-    return matrix

@@ -10,10 +10,10 @@ Brightness is (log10(power + 0.1) + 1) / 6, power in squared 8-bit levels.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from degradation._lazy import LazyModule
+from degradation.dct import dct_matrix
 
 if TYPE_CHECKING:
     import torch
@@ -50,12 +50,4 @@ def power(views_BVCHW: torch.Tensor) -> torch.Tensor:
     """Squared DCT coefficients of luma and colour differences by block, (B, V, 3, blocks, 16, 16), in 8-bit levels."""
     ycc = torch.einsum("kc,bvchw->bvkhw", torch.tensor(YCC), 255 * views_BVCHW)
     blocks = ycc.unfold(3, BLOCK, BLOCK).unfold(4, BLOCK, BLOCK).flatten(3, 4)
-    return (dct() @ blocks @ dct().T) ** 2
-
-
-def dct(side: int = BLOCK) -> torch.Tensor:
-    """The orthonormal DCT-II as a matrix (side, side), one frequency a row."""
-    at = torch.arange(side)
-    matrix = torch.cos(math.pi / side * at[:, None] * (at + 0.5)) * math.sqrt(2 / side)
-    matrix[0] /= math.sqrt(2)
-    return matrix
+    return (dct_matrix(BLOCK) @ blocks @ dct_matrix(BLOCK).T) ** 2

@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from degradation._lazy import LazyModule
+from degradation.dct import dct_matrix
 
 if TYPE_CHECKING:
     import torch
@@ -17,15 +18,6 @@ else:
     torch = LazyModule("torch")
 
 Colour = Literal["white", "pink"]
-
-
-@cache
-def dct_matrix(n: int) -> torch.Tensor:
-    """The orthonormal DCT-II, (n, n): rows are frequencies."""
-    k, x = torch.arange(n)[:, None], torch.arange(n)[None] + 0.5
-    matrix = torch.cos(math.pi * k * x / n) * math.sqrt(2 / n)
-    matrix[0] /= math.sqrt(2)
-    return matrix
 
 
 def dct(image_BCHW: torch.Tensor) -> torch.Tensor:

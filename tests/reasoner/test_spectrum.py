@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from reasoner.spectrum import BLOCK, dct, spectrum, with_spectrum
+from degradation.dct import dct_matrix
+from reasoner.spectrum import BLOCK, spectrum, with_spectrum
 from reasoner.views import views_of, views_of_batch
 from tests.reasoner.conftest import picture
 
@@ -22,7 +23,7 @@ def cells(views_BVCHW: torch.Tensor) -> torch.Tensor:
 
 def test_a_wave_lights_its_own_cell_of_its_own_quadrant() -> None:
     views = torch.full((1, 3, 3, 128, 128), 0.5)
-    wave = dct()[5][:, None] * dct()[9]
+    wave = dct_matrix(BLOCK)[5][:, None] * dct_matrix(BLOCK)[9]
     views[0, 1] += 0.2 * wave.repeat(8, 8) * 4
     rich = cells(views)[:BLOCK, :BLOCK].clone()
     rich[0, 0] = 0  # the mean
