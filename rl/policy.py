@@ -31,7 +31,6 @@ from rl.tasks import Task
 Explore = Literal["condition", "pixels", "both"]
 NEW = 1e-3  # of the condition vector's length: less of a new direction is rounding
 MORE = 0.2  # of a finding, to see where the condition goes
-torch.backends.mha.set_fastpath_enabled(False)  # it would pass adapters by, and round otherwise than training does
 
 
 @dataclass
@@ -215,7 +214,8 @@ class BridgePolicy:
     def _steer(self, trajectory: Trajectory, index: int, condition: Condition | None = None) -> torch.Tensor:
         degraded = trajectory.degraded
         t = torch.full((len(degraded),), self.scheduler.times[index], device=degraded.device)
-        return self.active.steer(condition or trajectory.condition, t, thumbnail(degraded))
+        with _slow_path():
+            return self.active.steer(condition or trajectory.condition, t, thumbnail(degraded))
 
     def _mean(self, trajectory: Trajectory, index: int, sample: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
         """x_s without noise."""
@@ -223,6 +223,17 @@ class BridgePolicy:
         inverted = invert(trajectory.degraded, condition, network.layout)
         estimate = network(sample, trajectory.degraded, inverted, steer)
         return self.scheduler.step(estimate, index, sample).mean
+
+
+@contextlib.contextmanager
+def _slow_path() -> Iterator[None]:
+    """Without torch's fused attention, which would pass adapters by and rounds otherwise than training does."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
 
 
 def _normal(like: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
