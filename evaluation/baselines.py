@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from evaluation.extra import need
+from degradation._lazy import LazyModule, need
 
 if TYPE_CHECKING:
     import cv2
@@ -46,7 +45,7 @@ def nlm(image_HWC: np.ndarray) -> np.ndarray:
 def tv(image_HWC: np.ndarray) -> np.ndarray:
     """Total variation (Rudin, Osher, Fatemi 1992; Chambolle 2004), weight from the estimated noise."""
     weight = max(0.02, 0.6 * noise_level(image_HWC))
-    return need("skimage.restoration").denoise_tv_chambolle(image_HWC, weight=weight, channel_axis=2)
+    return need("skimage.restoration", "bench").denoise_tv_chambolle(image_HWC, weight=weight, channel_axis=2)
 
 
 def wavelet(image_HWC: np.ndarray) -> np.ndarray:
@@ -128,13 +127,13 @@ def unsharp(image_HWC: np.ndarray) -> np.ndarray:
 def wiener(image_HWC: np.ndarray) -> np.ndarray:
     """Wiener deconvolution (scikit-image) with the assumed kernel; its regularisation grows with the noise."""
     balance = 0.02 + 40 * noise_level(image_HWC) ** 2
-    restore = need("skimage.restoration").wiener
+    restore = need("skimage.restoration", "bench").wiener
     return _padded(lambda channel, kernel: restore(channel, kernel, balance, clip=False), image_HWC)
 
 
 def richardson_lucy(image_HWC: np.ndarray) -> np.ndarray:
     """Richardson-Lucy deconvolution (1972, 1974; scikit-image), 8 iterations with the assumed kernel."""
-    restore = need("skimage.restoration").richardson_lucy
+    restore = need("skimage.restoration", "bench").richardson_lucy
     return _padded(lambda channel, kernel: restore(channel, kernel, num_iter=8), image_HWC)
 
 

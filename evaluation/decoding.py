@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from degradation._lazy import need
 from degradation.diagnosis import Diagnosis
-from evaluation.extra import need
 from evaluation.metrics import average
 from evaluation.tables import Row, Table
 from reasoner.ebnf import ebnf
@@ -47,14 +47,14 @@ class Constrained:
     """transformers' `generate` with a mask over the tokens that the grammar forbids."""
 
     def __init__(self, reasoner: Any) -> None:
-        xgrammar = need("xgrammar")
+        xgrammar = need("xgrammar", "bench")
         self.reasoner, self.model, tokenizer = reasoner, reasoner.model, reasoner.processor.tokenizer
         size = self.model.config.text_config.vocab_size
         info = xgrammar.TokenizerInfo.from_huggingface(
             tokenizer, vocab_size=size, stop_token_ids=[tokenizer.eos_token_id]
         )
         self.grammar = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(ebnf(reasoner.kinds))
-        self.processor = need("xgrammar.contrib.hf").LogitsProcessor
+        self.processor = need("xgrammar.contrib.hf", "bench").LogitsProcessor
         self.passes = 0
         self.model.register_forward_pre_hook(self._count)
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evaluation.extra import need
+from degradation._lazy import need
 from evaluation.metrics import Bin
 from evaluation.tables import Row, mean
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 @contextmanager
 def canvas(path: Path, count: int = 1, columns: int = 3, side: float = 3.4, **options: Any) -> Iterator[list[Any]]:
     """A grid of `count` axes, saved to `path` at the end."""
-    need("matplotlib").use("Agg")
-    pyplot = need("matplotlib.pyplot")
+    need("matplotlib", "bench").use("Agg")
+    pyplot = need("matplotlib.pyplot", "bench")
     columns = min(columns, count)
     size = (side * 1.25 * columns, side * -(-count // columns))
     figure, axes = pyplot.subplots(-(-count // columns), columns, figsize=size, squeeze=False, **options)
@@ -119,7 +119,7 @@ def fidelity_and_texture(rows: Sequence[Row], path: Path) -> None:
     tasks = list(dict.fromkeys(str(row["task"]) for row in rows))
     with canvas(path, 2, side=4.2) as (left, right):
         for axis in (left, right):
-            axis.set_prop_cycle(color=need("matplotlib").colormaps["tab20"].colors)
+            axis.set_prop_cycle(color=need("matplotlib", "bench").colormaps["tab20"].colors)
         for task in tasks:
             curve = [row for row in rows if row["task"] == task]
             steps = [row["steps"] for row in curve]

@@ -83,7 +83,7 @@ def publish(
 @contextmanager
 def errors() -> Iterator[None]:
     """Mistakes of the user as one line and exit code 2; anything else is ours and keeps its traceback."""
-    from evaluation.extra import MissingExtra
+    from degradation._lazy import MissingExtra
 
     try:
         yield

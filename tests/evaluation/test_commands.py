@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from degradation._lazy import MissingExtra, need
 from evaluation.cli import app
-from evaluation.extra import MissingExtra, need
 from evaluation.running import chosen
 from evaluation.speed import measure_here, picture, table
 
@@ -41,7 +41,7 @@ def test_quality_wants_photographs_or_pairs(tmp_path: Path):
 
 def test_a_missing_package_is_named_with_its_extra():
     with pytest.raises(MissingExtra, match=r"needs nowhere.*pip install 'reason-and-restore\[bench\]'"):
-        need("nowhere.to.be.found")
+        need("nowhere.to.be.found", "bench")
 
 
 def test_names_are_checked():
