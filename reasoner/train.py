@@ -24,6 +24,7 @@ from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
 import prompts
+from degradation.arithmetic import flushed_denormals
 from degradation.photographs import read_folder
 from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, last_checkpoint, trim
 from reasoner.collate import MISREAD, Collator
@@ -177,11 +178,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@flushed_denormals()
 def main(argv: list[str] | None = None, source: Source | None = None, report: Report = show) -> Path:
     """Train and export; returns the folder of the weights. `report` gets each row of metrics.jsonl."""
     args = parse(argv)
     torch.set_num_threads(args.threads)
-    torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
     args.output.mkdir(parents=True, exist_ok=True)
     checkpoint = last_checkpoint(args.output) if args.resume else None
     trim(args.output / METRICS, _step(checkpoint) * args.batch if checkpoint else 0)

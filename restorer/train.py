@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from degradation.arithmetic import flushed_denormals
 from degradation.measure import psnr
 from degradation.photographs import centre_crop, to_tensor
 from degradation.synthesize import Mixture, degrade, prescribe, truths
@@ -234,6 +235,7 @@ def stack(rows: list[Condition]) -> Condition:
     return Condition(cat("findings"), cat("asked"), *rest)
 
 
+@flushed_denormals()
 def train(
     images: str | Path,
     out: str | Path,

@@ -23,6 +23,7 @@ from PIL import Image
 from transformers import PrinterCallback
 from trl import GRPOTrainer, SFTConfig, SFTTrainer
 
+from degradation.arithmetic import flushed_denormals
 from degradation.photographs import read_folder, to_uint8
 from reasoner import Reasoner, views_of
 from restorer import RestorePipeline
@@ -206,11 +207,11 @@ def attempts(tasks: Any, reasoner: Reasoner, restorer: RestorePipeline, config: 
     return lambda: Attempt(tasks, reasoner, restorer, config.max_calls)
 
 
+@flushed_denormals()
 def run(config: AgentConfig, report: Report = lambda row: None) -> Path:
     """Train; returns the folder of the adapter. metrics.jsonl holds the learning figure before and after."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
     write_effective(config, config.out)
     log = Log(config.out)
     trainer = build(config, log, report)

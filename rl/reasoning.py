@@ -20,6 +20,7 @@ from PIL import Image
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
+from degradation.arithmetic import flushed_denormals
 from degradation.diagnosis import Diagnosis
 from degradation.photographs import read_folder, to_uint8
 from evaluation.metrics import calibration_error, presence
@@ -152,11 +153,11 @@ def build(config: ReasonerConfig, log: Log | None, report: Report = lambda row: 
     return trainer
 
 
+@flushed_denormals()
 def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
     """Train, measure before and after (and the supervised control), export; returns the folder of the weights."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    torch.set_flush_denormal(True)  # Adam's vanishing moments would otherwise halve the speed
     write_effective(config, config.out)
     held, before = pictures(config.val, config.val_rows, config.seed + 1), Reasoner.from_pretrained(config.reasoner)
     checkpoints = [int(p.name.rsplit("-", 1)[1]) for p in config.out.glob("checkpoint-*")] if resume else []

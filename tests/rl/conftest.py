@@ -20,7 +20,6 @@ from rl.tasks import Task, Tasks
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
 
 
 @pytest.fixture(scope="session")
