@@ -17,7 +17,7 @@ A diffusion bridge from the degraded picture to the clean one, steered by a Diag
 {megabytes:.1f} MB in half precision. Kinds it knows: {kinds}.
 
 - **Data**: {data}
-- **Training**: {samples:,} crops in units of 64x64, from weights that had seen {samples_before:,}
+- **Training**: {training}
 - **Command**: `{command}`
 - **Figures** (PSNR in dB, one step, told the true diagnosis, centres of validation photographs; after each run by
   `rnr train restorer`): {figures}
@@ -39,7 +39,7 @@ def samples_of(folder: str | Path) -> int:
 def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, object]) -> Path:
     """Replace `folder` by the weights; the old ones stay until the new ones are complete.
 
-    `card`: data, samples, samples_before (64 px crops of this training and before it), command, figures.
+    `card`: data, training, command, figures, all words; samples, samples_before: crops in units of 64 px, if any.
     """
     folder = Path(folder)
     part = folder.with_name(folder.name + ".part")

@@ -279,10 +279,13 @@ def train(
     figures = validate(trainer.smoothed(), held_out) if held_out else "no validation photographs were given"
     command = f"rnr train restorer --images DIR --samples {settings.samples} --seed {settings.seed}"
     command += f" --rate {settings.rate:g}" + " --init WEIGHTS" * bool(init) + " --confusion FILE" * bool(confusion)
+    before = samples_of(init) if init else 0
+    training = f"{trainer.samples:,} crops in units of 64x64, from weights that had seen {before:,}"
     card: dict[str, object] = {
         "data": f"{len(photographs)} photographs of `{Path(images).name}`; the licence of those photographs applies",
+        "training": training,
         "samples": trainer.samples,
-        "samples_before": samples_of(init) if init else 0,
+        "samples_before": before,
         "command": command,
         "figures": figures,
     }

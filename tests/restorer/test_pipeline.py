@@ -122,7 +122,7 @@ def test_tiled_equals_whole(pipe):
 
 
 def test_save_and_load_give_the_same_picture(pipe, tmp_path):
-    card = {"data": "d", "samples": 1, "samples_before": 0, "command": "c", "figures": "f"}
+    card = {"data": "d", "training": "t", "samples": 1, "samples_before": 0, "command": "c", "figures": "f"}
     folder = export(pipe.network, tmp_path / "w", card)
     again = RestorePipeline.from_pretrained(folder)
     _, degraded, diagnosis, _ = damaged({"rain": 60}, size=64)

@@ -97,7 +97,7 @@ def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
 
 def test_from_trained_weights_it_begins_with_large_crops_and_says_so(tmp_path):
     Image.fromarray(PHOTOGRAPHS[0]).save(tmp_path / "a.png")
-    card = {"data": "", "samples": 100, "samples_before": 20, "command": "", "figures": ""}
+    card = {"data": "", "training": "", "samples": 100, "samples_before": 20, "command": "", "figures": ""}
     first = export(RestorerNetwork(**SMALL), tmp_path / "first", card)
     settings = Settings(samples=16)
     train(tmp_path, tmp_path / "out", settings, init=first)

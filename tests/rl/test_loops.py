@@ -1,4 +1,4 @@
-"""Loops A and C on the built-in models: two steps each, with TRL's own trainer; commands that refuse."""
+"""The loops on the built-in models: a step or two each, with TRL's own trainer; commands that refuse."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from restorer import RestorePipeline
 from rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
 from rl.record import Log
 
@@ -125,6 +127,18 @@ def test_the_command_refuses_in_one_line(folder, tmp_path, text, reason):
     )
     assert done.exit_code == 2 and reason in done.output and "Traceback" not in done.output
     assert not (tmp_path / "o").exists()
+
+
+def test_loop_b_ends_with_weights_that_restore(config):
+    from rl.restoring import run
+
+    weights = run(config.model_copy(update={"steps": 1, "val_tasks": 2, "tasks": 2}))
+    assert "1 updates of Flow-GRPO" in (weights / "README.md").read_text()
+    restored = RestorePipeline.from_pretrained(weights).restore(np.full((64, 64, 3), 0.5, np.float32), None)
+    assert np.isfinite(restored.pixels_HWC3).all()
+    assert {"adapter", "checkpoint.safetensors", "config.json", "metrics.jsonl"} <= {
+        p.name for p in config.out.iterdir()
+    }
 
 
 @pytest.mark.slow
