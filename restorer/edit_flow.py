@@ -24,6 +24,8 @@ from PIL import Image
 
 from restorer.bridge import BridgeStep
 
+Random = torch.Generator | list[torch.Generator] | None
+
 
 @dataclass
 class EditInput:
@@ -105,7 +107,7 @@ def flow_step(
     sigmas: torch.Tensor,
     index: int,
     eta: float = 0.0,
-    generator: torch.Generator | None = None,
+    generator: Random = None,
     prev_sample: torch.Tensor | None = None,
 ) -> BridgeStep:
     """From sigmas[index] to sigmas[index + 1]: Euler, or with `eta` > 0 the SDE of the same marginals.
@@ -128,12 +130,14 @@ def flow_step(
     return BridgeStep(prev_sample=prev_sample, mean=mean, std=std, log_prob=log_prob)
 
 
-def gaussian(shape: Any, generator: torch.Generator | None, device: torch.device) -> torch.Tensor:
-    """Drawn on the generator's own device, so that a seed means the same everywhere."""
+def gaussian(shape: Any, generator: Random, device: torch.device) -> torch.Tensor:
+    """Drawn on the generator's own device, so that a seed means the same everywhere; of several, each draws a row."""
+    if isinstance(generator, list):
+        return torch.cat([gaussian((1, *shape[1:]), one, device) for one in generator])
     return torch.randn(shape, generator=generator, device=generator.device if generator else device).to(device)
 
 
-def start(pipe: Any, told: EditInput, count: int, generator: torch.Generator) -> torch.Tensor:
+def start(pipe: Any, told: EditInput, count: int, generator: Random) -> torch.Tensor:
     """(count, L, C) noise in the order in which the pipeline draws it."""
     width, height = (side // pipe.vae_scale_factor for side in told.size)
     channels = pipe.transformer.config.in_channels // 4

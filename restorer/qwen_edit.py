@@ -10,7 +10,7 @@ for reinforcement learning: `rollout` draws, `log_prob` scores again with gradie
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,8 +56,10 @@ class Trajectory:
     original_size: tuple[int, int]  # width, height
     sigmas: torch.Tensor  # (n + 1,)
     eta: float
+    window: tuple[int, ...]  # the stochastic steps
     samples: list[torch.Tensor]
-    log_probs: torch.Tensor  # (n - 1, B): all steps but the last, which has no variance
+    stds: list[float]  # of each step of the window
+    log_probs: torch.Tensor  # (len(window), B)
 
 
 class QwenEditRestorer:
@@ -122,7 +124,7 @@ class QwenEditRestorer:
         if source is not None and not wanted(source, intent):
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
         try:
-            paths = self.rollout(pixels_HWC3, source, intent, steps, seed, eta, callback=callback_on_step_end)
+            paths = self.rollout(pixels_HWC3, source, intent, steps, (seed,), eta, callback=callback_on_step_end)
             pixels = self.decode(paths.samples[-1], paths)[0]
         except torch.OutOfMemoryError as error:
             raise MemoryError(f"out of memory: {OUT_OF_MEMORY}") from error
@@ -140,44 +142,47 @@ class QwenEditRestorer:
         source: DiagnosisRecord | Diagnosis | None,
         intent: Intent | None = None,
         num_inference_steps: int = 10,
-        seed: int = 0,
+        seeds: Sequence[int] = (0,),
         eta: float = 0.7,
-        count: int = 1,
+        window: Sequence[int] | None = None,
         callback: Callback | None = None,
     ) -> Trajectory:
-        """`count` paths from noise to latents. All steps but the last are stochastic where `eta` > 0.
+        """One path from noise to latents for each seed. The steps of `window` are stochastic where `eta` > 0, by
+        default all but the last.
 
-        Raises ValueError for one stochastic step: there would be nothing to learn from.
+        Raises ValueError for a window with the last step, which has no variance, or with none.
         """
-        if eta and num_inference_steps < 2:
+        window = tuple(range(num_inference_steps - 1) if window is None else window) if eta else ()
+        if eta and (not window or min(window) < 0 or max(window) > num_inference_steps - 2):
             raise ValueError("a policy needs at least two steps: the last one is never stochastic")
         image = Image.fromarray((pixels_HWC3.clip(0, 1) * 255).round().astype(np.uint8))
         told = look(self.pipe, image, edit_prompt(source, intent), self.area, self.guidance > 1)
-        generator = torch.Generator().manual_seed(seed)
-        samples, scores = [start(self.pipe, told, count, generator)], []
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        samples, scores, stds = [start(self.pipe, told, len(seeds), generators)], [], []
         sigmas = sigmas_of(self.pipe, num_inference_steps, samples[0].shape[1])
         for index in range(num_inference_steps):
             speed = velocity(self.pipe, samples[-1], sigmas[index], told, self.guidance)
-            step = flow_step(speed, samples[-1], sigmas, index, eta, generator)
+            step = flow_step(speed, samples[-1], sigmas, index, eta * (index in window), generators)
             estimate = samples[-1] - sigmas[index] * speed
             samples.append(step.prev_sample.to(samples[0].dtype))
-            scores += [] if step.log_prob is None else [step.log_prob]
+            if step.log_prob is not None:
+                scores.append(step.log_prob)
+                stds.append(step.std)
             if callback is not None:
                 callback(self, index, float(sigmas[index]), {"sample": samples[-1], "estimate": estimate})
-        log_probs = torch.stack(scores) if scores else torch.zeros(0, count)
-        return Trajectory(told, image.size, sigmas, eta, samples, log_probs)
+        log_probs = torch.stack(scores) if scores else torch.zeros(0, len(seeds))
+        return Trajectory(told, image.size, sigmas, eta, window, samples, stds, log_probs)
 
     def log_prob(self, paths: Trajectory, index: int) -> torch.Tensor:
         """(B,) log-probability of step `index` under the weights as they are now, with gradients."""
         log_prob = self.score(paths, index).log_prob
-        if log_prob is None:
-            raise ValueError("these paths were drawn with eta = 0: they have no log-probability")
+        assert log_prob is not None
         return log_prob
 
     def score(self, paths: Trajectory, index: int) -> BridgeStep:
         """The same step with its mean and spread, for a KL divergence to other weights."""
-        if not 0 <= index < len(paths.samples) - 2:
-            raise ValueError(f"step {index} is not stochastic; these are 0..{len(paths.samples) - 3}")
+        if index not in paths.window:
+            raise ValueError(f"step {index} is not stochastic; these are: {list(paths.window)}")
         speed = velocity(self.pipe, paths.samples[index], paths.sigmas[index], paths.told, self.guidance)
         return flow_step(speed, paths.samples[index], paths.sigmas, index, paths.eta, None, paths.samples[index + 1])
 

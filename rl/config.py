@@ -45,6 +45,9 @@ class RestorerConfig(Common):
     )
     prompts: int = Field(default=2, ge=1, description="pictures in an update, over all processes")
     restorer: str = Field(default="built-in", description="restorer whose weights are trained")
+    options: dict[str, Any] = Field(
+        default={}, description="of Qwen-Image-Edit: area, dtype, guidance, offload, vae_tiling, lora"
+    )
     train: Literal["lora", "full"] = Field(
         default="lora", description="an adapter, or all weights beside a frozen copy"
     )
@@ -65,7 +68,10 @@ class RestorerConfig(Common):
     hardest: float = Field(default=1.0, gt=0, le=1, description="share of them, the worst restored, that is kept (0.3)")
     sampling_steps: int = Field(default=2, description="steps of the sampler; one step has no policy and is refused")
     window: list[int] = Field(default=[0], description="stochastic steps, never the last")
-    explore: Literal["condition", "pixels", "both"] = Field(default="condition", description="what is drawn")
+    eta: float = Field(default=0.7, gt=0, description="noise of Qwen-Image-Edit's stochastic steps")
+    explore: Literal["condition", "pixels", "both"] = Field(
+        default="condition", description="what the built-in bridge draws"
+    )
     condition_std: float = Field(default=0.1, gt=0, description="exploration of the condition vector, by its size")
     pixel_std: float = Field(default=0.03, gt=0, description="exploration of the picture at the bridge's middle, 0..1")
     colour: Literal["pink", "white"] = Field(default="pink", description="spectrum of the exploration noise")

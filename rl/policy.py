@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import torch
 
 from restorer.bridge import BridgeScheduler
 from restorer.condition import Condition, encode
+from restorer.export import export
 from restorer.inversion import invert
 from restorer.network import thumbnail
 from restorer.train import stack
@@ -76,6 +78,8 @@ class DiffusionPolicy(Protocol):
     def decode(self, trajectory: Trajectory) -> torch.Tensor: ...
 
     def reference(self) -> contextlib.AbstractContextManager[Any]: ...
+
+    def export(self, out: Path, card: Mapping[str, object]) -> Path: ...
 
 
 @dataclass
@@ -172,6 +176,14 @@ class BridgePolicy:
         else:
             with self.module.disable_adapter():
                 yield
+
+    def export(self, out: Path, card: Mapping[str, object]) -> Path:
+        """The whole restorer in `out`/weights; the adapter, where there is one, in `out`/adapter."""
+        network = self.module
+        if self.frozen is None:
+            network.save_pretrained(str(out / "adapter"), safe_serialization=True)
+            network = network.merge_and_unload()
+        return export(network, out / "weights", card)
 
     def _draw(
         self, trajectory: Trajectory, index: int, sample: torch.Tensor, steer: torch.Tensor,

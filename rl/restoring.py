@@ -1,4 +1,4 @@
-"""Loop B as a run: damaged photographs, the built-in restorer as policy, a frozen reasoner as judge."""
+"""Loop B as a run: damaged photographs, a restorer as policy, a frozen reasoner as judge."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 
 from degradation.photographs import read_folder
 from reasoner import Reasoner
-from restorer import BridgeScheduler, RestorePipeline
-from restorer.export import export, samples_of
+from restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load_restorer
+from restorer.export import samples_of
 from restorer.pipeline import BUILT_IN
 from rl.config import RestorerConfig, write_effective
+from rl.edit_policy import EditPolicy
 from rl.judge import Judge
-from rl.policy import BridgePolicy, Exploration, trainable
+from rl.policy import BridgePolicy, DiffusionPolicy, Exploration, trainable
 from rl.rewards import SeverityReward, combine, named
 from rl.tasks import Task, Tasks
 from rl.trainer import DiffusionGRPOTrainer, Report
@@ -25,22 +27,12 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
     """A trainer as configured. Raises ValueError or OSError for what is wrong before any time is spent."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    exploration = Exploration(
-        config.sampling_steps,
-        tuple(config.window),
-        config.explore,
-        config.condition_std,
-        config.pixel_std,
-        config.colour,
-    ).check()
+    exploration_of(config)
     named(config.rewards, {"severity": SeverityReward(None)})  # type: ignore[arg-type]
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
     judge = Judge(Reasoner.from_pretrained(config.reasoner), config.views)
     rewards = named(config.rewards, {"severity": SeverityReward(judge, config.gate)})
-    network = RestorePipeline.from_pretrained(config.restorer).network
-    weaken(network, config.weaken)
-    network, frozen = trainable(network, config.train, config.rank, config.seed)
-    policy = BridgePolicy(network, BridgeScheduler(), exploration, frozen)
+    policy = policy_of(config)
 
     def tasks(pictures: list, count: int, seed: int) -> Tasks:
         return Tasks(pictures, count, config.size, seed, judge.reasoner, config.told, config.stage)
@@ -51,6 +43,27 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
     if config.hardest < 1:
         trainer.tasks = hardest(trainer, config.hardest)
     return trainer
+
+
+def policy_of(config: RestorerConfig) -> DiffusionPolicy:
+    """The restorer with an adapter, or whole beside a frozen copy. ValueError for what this restorer cannot do."""
+    device = PartialState(cpu=not torch.cuda.is_available()).device  # each process its own
+    restorer = load_restorer(config.restorer, device=str(device), **config.options)
+    if isinstance(restorer, QwenEditRestorer):
+        if config.train == "full" or config.weaken:
+            raise ValueError(f'{config.restorer} is trained by an adapter and as it is: train = "lora", weaken = 0')
+        return EditPolicy(restorer, config.sampling_steps, config.window, config.eta, config.rank, config.seed)
+    if not isinstance(restorer, RestorePipeline):
+        raise ValueError(f"{config.restorer}: no policy is known for this kind of restorer")
+    weaken(restorer.network, config.weaken)
+    network, frozen = trainable(restorer.network, config.train, config.rank, config.seed)
+    return BridgePolicy(network, BridgeScheduler(), exploration_of(config), frozen)
+
+
+def exploration_of(config: RestorerConfig) -> Exploration:
+    """How the bridge draws. ValueError for a window without variance."""
+    drawn = config.explore, config.condition_std, config.pixel_std, config.colour
+    return Exploration(config.sampling_steps, tuple(config.window), *drawn).check()
 
 
 def run(config: RestorerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
@@ -66,12 +79,9 @@ def run(config: RestorerConfig, resume: bool = False, report: Report = lambda ro
 
 
 def finish(trainer: DiffusionGRPOTrainer) -> Path:
-    """The averaged weights: adapter (where there is one) and merged restorer with a card."""
-    config, network = trainer.config, trainer.policy.module
+    """The averaged weights with a card."""
+    config = trainer.config
     trainer.average.swap()
-    if config.train == "lora":
-        network.save_pretrained(str(config.out / "adapter"), safe_serialization=True)  # type: ignore[operator]
-        network = network.merge_and_unload()  # type: ignore[operator]
     checks = [row["evaluation"] for row in trainer.log.rows() if "evaluation" in row]
     before, after = (_figures(check) for check in (checks[0], checks[-1]))
     card: dict[str, object] = {
@@ -81,7 +91,7 @@ def finish(trainer: DiffusionGRPOTrainer) -> Path:
         "command": "rnr rl restorer --config config.toml (config.json beside these weights)",
         "figures": f"held out before: {before}; after: {after}; alarms: {trainer.alarms}",
     }
-    return export(network, config.out / "weights", card)  # type: ignore[arg-type]
+    return trainer.policy.export(config.out, card)
 
 
 def _figures(check: dict[str, Any]) -> str:

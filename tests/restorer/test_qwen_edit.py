@@ -88,12 +88,12 @@ def test_without_noise_it_is_the_pipelines_own_call(restorer, monkeypatch) -> No
         image, edit_prompt(NOISY), " ", true_cfg_scale=4.0, height=height, width=width, num_inference_steps=3,
         generator=torch.Generator().manual_seed(5), output_type="latent",
     ).images  # fmt: skip
-    ours = restorer.rollout(PICTURE, NOISY, None, 3, seed=5, eta=0.0).samples[-1]
+    ours = restorer.rollout(PICTURE, NOISY, None, 3, seeds=(5,), eta=0.0).samples[-1]
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 def test_paths_are_scored_as_they_were_drawn(restorer) -> None:
-    paths = restorer.rollout(PICTURE, NOISY, num_inference_steps=4, seed=1, eta=0.7, count=2)
+    paths = restorer.rollout(PICTURE, NOISY, num_inference_steps=4, seeds=(1, 2), eta=0.7)
     assert paths.log_probs.shape == (3, 2) and len(paths.samples) == 5
     for index in range(3):
         assert torch.allclose(restorer.log_prob(paths, index), paths.log_probs[index], atol=1e-5)
@@ -101,6 +101,12 @@ def test_paths_are_scored_as_they_were_drawn(restorer) -> None:
     assert restorer.decode(paths.samples[-1], paths).shape == (2, 50, 70, 3)
     with pytest.raises(ValueError, match="not stochastic"):
         restorer.log_prob(paths, 3)
+    alone = restorer.rollout(PICTURE, NOISY, num_inference_steps=4, seeds=(2,), eta=0.7)
+    assert torch.allclose(alone.samples[-1][0], paths.samples[-1][1], atol=1e-5), "a path depends on its seed alone"
+    some = restorer.rollout(PICTURE, NOISY, num_inference_steps=4, eta=0.7, window=[1])
+    assert some.log_probs.shape == (1, 1)
+    with pytest.raises(ValueError, match=r"not stochastic; these are: \[1\]"):
+        restorer.log_prob(some, 0)
     with pytest.raises(ValueError, match="two steps"):
         restorer.rollout(PICTURE, NOISY, num_inference_steps=1, eta=0.7)
 
