@@ -293,11 +293,12 @@ def _diagnose_on(
     if out is None:
         stop("--engine ray writes shards: name a folder with -o")
     try:
-        found, problems = find_pictures(pictures, recursive)
+        tables = [Path(name) for name in pictures if name.endswith(".parquet")]
+        found, problems = find_pictures([name for name in pictures if not name.endswith(".parquet")], recursive)
         for problem in problems:
             complain(problem)
         chosen = _cluster(engine, workers, _models(name, BUILT_IN, device))
-        _told(cluster.diagnose(chosen, found, out, most), len(problems))
+        _told(cluster.diagnose(chosen, found, tables, out, most), len(problems))
     except SetupError as error:
         stop(str(error))
 

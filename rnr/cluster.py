@@ -1,12 +1,15 @@
 """`--engine ray`: the same work on several processes or machines. Ray Data schedules; actors load models once.
 
-The pictures are cut into chunks. An actor writes the results of its chunk itself, so a batch that was cut off goes on:
-restored pictures are known again by their records, diagnoses by their shard. All machines must see the same folders.
+The pictures are cut into chunks (of a parquet file with a column `image`: a row group each). An actor writes results
+of its chunk itself, so a batch that was cut off goes on: restored pictures are known again by their records, diagnoses
+by their shard. All machines must see the same folders. An actor has one thread; one process with OMP_NUM_THREADS=1
+writes the same records, bit for bit.
 """
 
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,18 +58,56 @@ class Actor:
         return {"result": json.dumps(self.work(self.models, json.loads(row["chunk"])))}
 
 
-def diagnose(cluster: Cluster, paths: Sequence[Path], out: Path, max_megapixels: float) -> dict[str, int]:
-    """Records as OUT/part-00000.jsonl, ...; shards that are there are kept. Returns how many were done and failed."""
+def diagnose(
+    cluster: Cluster, paths: Sequence[Path], tables: Sequence[Path], out: Path, max_megapixels: float
+) -> dict[str, int]:
+    """Records as OUT/part-00000.jsonl, ...; shards that are there are kept. Returns how many were done and failed.
+
+    `tables`: parquet files; a picture of theirs is named FILE#ROW. Raises SetupError for one without pictures.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    chunks: list[dict[str, Any]] = []
-    for number, start in enumerate(range(0, len(paths), CHUNK)):
-        target = out / f"part-{number:05d}.jsonl"
-        files = [str(path.absolute()) for path in paths[start : start + CHUNK]]
-        chunks.append({"files": files, "shard": str(target.absolute()), "max_megapixels": max_megapixels})
+    chunks: list[dict[str, Any]] = [
+        {"files": [str(path.absolute()) for path in paths[start : start + CHUNK]]}
+        for start in range(0, len(paths), CHUNK)
+    ]
+    chunks += [chunk for table in tables for chunk in _row_groups(table)]
+    for number, chunk in enumerate(chunks):
+        chunk |= {"shard": str((out / f"part-{number:05d}.jsonl").absolute()), "max_megapixels": max_megapixels}
     missing = [chunk for chunk in chunks if not _matches(chunk)]
     found = cluster.run(_diagnose_chunk, missing)
     counts = {name: sum(row[name] for row in found) for name in ("done", "failed")}
     return counts | {"before": sum(len(chunk["files"]) for chunk in chunks if chunk not in missing)}
+
+
+def _row_groups(table: Path) -> list[dict[str, Any]]:
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        about = ParquetFile(table)
+    except (OSError, ValueError) as error:  # pyarrow's own errors are both
+        raise SetupError(f"{table}: cannot be read as parquet ({error})") from None
+    if "image" not in about.schema_arrow.names:
+        raise SetupError(f"{table}: has no column `image`, it has {', '.join(about.schema_arrow.names)}")
+    chunks, start = [], 0
+    for group in range(about.num_row_groups):
+        end = start + about.metadata.row_group(group).num_rows
+        names = [f"{table.absolute()}#{row}" for row in range(start, end)]
+        chunks.append({"table": str(table.absolute()), "group": group, "files": names})
+        start = end
+    return chunks
+
+
+def _unpacked(chunk: dict, folder: Path) -> list[str]:
+    """The pictures of a row group as files, in order: bytes, or what `datasets` writes, {bytes, path}."""
+    from pyarrow.parquet import ParquetFile
+
+    files = []
+    for place, image in enumerate(ParquetFile(chunk["table"]).read_row_group(chunk["group"], ["image"])["image"]):
+        held = image.as_py()
+        path = folder / f"{place:06d}"
+        path.write_bytes((held["bytes"] if isinstance(held, dict) else held) or b"")
+        files.append(str(path))
+    return files
 
 
 def _matches(chunk: dict) -> bool:
@@ -83,8 +124,13 @@ def _matches(chunk: dict) -> bool:
 def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, int]:
     from rnr.diagnosing import diagnose_all
 
-    rows = list(diagnose_all(chunk["files"], False, chunk["max_megapixels"], models, False, False))
-    lines = [json.dumps(row.as_json(), ensure_ascii=False) + "\n" for row in rows]
+    with tempfile.TemporaryDirectory() as folder:
+        files = _unpacked(chunk, Path(folder)) if "table" in chunk else chunk["files"]
+        rows = list(diagnose_all(files, False, chunk["max_megapixels"], models, False, False))
+    told = [row.as_json() for row in rows]
+    if "table" in chunk:
+        told = [row | {"file": name} for row, name in zip(told, chunk["files"], strict=True)]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in told]
     write_text(Path(chunk["shard"]), "".join(lines))
     failed = sum(row.record.diagnosis is None for row in rows)
     return {"done": len(rows) - failed, "failed": failed}

@@ -20,12 +20,25 @@ def test_without_ray_the_extra_is_named(cli, tmp_path: Path, crop: np.ndarray, m
     assert code == 2 and "not spark" in err
 
 
+@pytest.fixture
+def one_thread():
+    """As in an actor: rounding depends on it."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def plain(row: dict) -> dict:
     return {name: value for name, value in row.items() if name != "seconds"}
 
 
 @pytest.mark.ray
-def test_two_workers_write_what_one_process_writes(cli, tmp_path: Path, crop: np.ndarray, monkeypatch) -> None:
+def test_two_workers_write_what_one_process_writes(
+    one_thread, cli, tmp_path: Path, crop: np.ndarray, monkeypatch
+) -> None:
     pytest.importorskip("ray", reason="the `ray` extra is not installed")
     monkeypatch.setattr("rnr.cluster.CHUNK", 2)
     folder = tmp_path / "in"
@@ -47,3 +60,28 @@ def test_two_workers_write_what_one_process_writes(cli, tmp_path: Path, crop: np
         assert cli("restore", folder, "-o", tmp_path / name, "--no-report", "--device", "cpu", *more)[0] == 0
     for path in (tmp_path / "one").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+@pytest.mark.ray
+def test_pictures_of_a_parquet_file(one_thread, cli, tmp_path: Path, crop: np.ndarray) -> None:
+    pytest.importorskip("ray", reason="the `ray` extra is not installed")
+    import pyarrow
+    import pyarrow.parquet
+
+    held = []
+    for i in range(3):
+        Image.fromarray(np.roll(crop, 8 * i, 1)).save(tmp_path / f"{i}.png")
+        held.append({"bytes": (tmp_path / f"{i}.png").read_bytes(), "path": None})
+    table = tmp_path / "data.parquet"
+    pyarrow.parquet.write_table(pyarrow.table({"image": [*held, {"bytes": b"no picture", "path": None}]}), table, 2)
+    out = tmp_path / "out"
+    code, said, _ = cli("diagnose", table, "--engine", "ray", "-o", out, "--device", "cpu")
+    assert (code, said) == (1, "3 done, 1 failed\n")
+    rows = [json.loads(line) for shard in sorted(out.glob("part-*")) for line in shard.read_text().splitlines()]
+    assert [row["file"] for row in rows] == [f"{table}#{i}" for i in range(4)]
+    alone = [json.loads(cli("diagnose", tmp_path / f"{i}.png", "--jsonl", "--device", "cpu")[1]) for i in range(3)]
+    assert [row["diagnosis"] for row in rows[:3]] == [row["diagnosis"] for row in alone]
+    assert rows[3]["diagnosis"] is None and str(tmp_path / "out") not in rows[3]["error"]
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), table)
+    code, _, err = cli("diagnose", table, "--engine", "ray", "-o", out)
+    assert code == 2 and "no column `image`" in err
