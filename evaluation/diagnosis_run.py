@@ -26,6 +26,8 @@ def trained(
     count = mixtures * len(photographs)
     with running.progress("diagnosing", count) as report:
         cases = collect(reasoner, batches(photographs, count, seed), report)
+    if all(case.record.diagnosis is None for case in cases):
+        raise ValueError(f"no picture could be diagnosed: {cases[0].record.error}")
     draw(cases, out)
     return {
         "diagnosis": diagnosis_tables.summary_table(cases),
