@@ -21,12 +21,14 @@ IGNORED = -100
 SKELETON = 0.1  # weight of text that is not chosen: learned soon, and it must not drown the values
 MISREAD = 0.2  # share of evidence words that are shown wrong in training: about as many as are misread in use
 WEIGHTS = {"severity": 2.0, "present": 2.0, "evidence": 1.0, "technical": 1.0}
-OTHER = 0.5  # scene and factors
+SCENE, FACTOR = 0.3, 1.0
 
 
 def weight_of(path: str | None) -> float:
     """Weight of a token in the loss, by the field it writes."""
-    return SKELETON if path is None else WEIGHTS.get(path.rsplit(".", 1)[-1], OTHER)
+    if path is None:
+        return SKELETON
+    return SCENE if path.startswith("scene.") else WEIGHTS.get(path.rsplit(".", 1)[-1], FACTOR)
 
 
 def messages(prompt: str, pictures: int) -> list[dict]:

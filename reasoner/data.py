@@ -6,7 +6,7 @@ at a time; the batch with number n depends on (seed, n, total) alone, so a resum
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from degradation._lazy import LazyModule
@@ -23,6 +23,7 @@ else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
 Row = dict[str, Any]
+Damage = Callable[..., "tuple[torch.Tensor, list[Diagnosis]]"]  # as `damaged_batch`
 SIZES, SIZE_SHARE = (128, 160, 192, 256, 320), (0.08, 0.30, 0.37, 0.20, 0.05)  # px of the regions
 EASY = 0.04  # share of the stream that shows one kind at a time
 LATER = {"single": 0.2, "several": 0.5, "high_order": 0.3}
@@ -46,18 +47,21 @@ def rows(
     batch: int = 16,
     echo: int = 2,
     block: int = 32,
+    damage: Damage | None = None,
 ) -> Iterator[Row]:
     """Rows from sample number `start` (a multiple of `batch`) on, for ever; `total` scales the curriculum.
+
+    `damage` makes the pictures and their true diagnoses (default: `damaged_batch`).
 
     Making a row costs half as much as learning from it, so each block of batches is shown `echo` times, shuffled anew
     (data echoing, Choi et al. 2019).
     """
-    first = start // batch
+    first, damage = start // batch, damage or damaged_batch
     number = first // (block * echo)
     while True:
         begin, kept = number * block * echo, []
         for place in range(begin, begin + block):
-            made = make_rows(*damaged_batch(photographs, seed, place, place * batch / total, batch), prompt)
+            made = make_rows(*damage(photographs, seed, place, place * batch / total, batch), prompt)
             kept += made
             yield from made if place >= first else []
         for round_ in range(1, echo):

@@ -1,11 +1,11 @@
 """A picture of the statistics that patches do not show: how strong each spatial frequency is, as one more view.
 
 Noise, blur and the grid of a compressed file live in the second moments of the pixels. A large vision tower can learn
-to square and average; ours does it late and badly, so it is shown the result. Each quadrant is a map of 16 x 16 cells
-of 4 px, one per frequency of a 16 px block (orthonormal DCT-II, constant term in the upper left corner), its channels
-the power of luma, blue and red difference: the richest crop, the smoothest crop, the overview, and the lower quartile
-over the blocks of both crops, where texture counts little.
-Brightness is (log10(power + 0.1) + 1) / 6, power in squared 8-bit levels.
+to square and average; ours does it late and badly, so it is shown the result. Three quadrants are maps of 16 x 16 cells
+of 4 px, one per frequency of a 16 px block (orthonormal DCT-II, constant term in the upper left corner), their channels
+the power of luma, blue and red difference: the richest crop, the smoothest crop and, below on the right, the lower
+quartile over the blocks of both crops, where texture counts little. Brightness is (log10(power + 0.1) + 1) / 6, power
+in squared 8-bit levels. The quadrant below on the left holds the tones of the overview (`reasoner.tones`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from degradation._lazy import LazyModule
 from degradation.dct import dct_matrix
+from reasoner.tones import tones
 
 if TYPE_CHECKING:
     import torch
@@ -36,12 +37,14 @@ def spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
     S is a multiple of 32. The result is rounded to 8 bits.
     """
     side = views_BVCHW.shape[-1]
-    overview, rich, smooth = power(views_BVCHW).unbind(1)  # each (B, 3, blocks, 16, 16)
+    rich, smooth = power(views_BVCHW[:, 1:]).unbind(1)  # each (B, 3, blocks, 16, 16)
     blocks = torch.cat([rich, smooth], 2)
     quartile = blocks.kthvalue(blocks.shape[2] // 4, dim=2).values
-    maps = [rich.mean(2), smooth.mean(2), overview.mean(2), quartile]
-    rows = [torch.cat(maps[:2], -1), torch.cat(maps[2:], -1)]
-    shown = ((torch.log10(torch.cat(rows, -2) + FLOOR) + 1) / DECADES).clamp(0, 1)
+    rich, smooth, quartile = (
+        ((torch.log10(p + FLOOR) + 1) / DECADES).clamp(0, 1) for p in (rich.mean(2), smooth.mean(2), quartile)
+    )
+    rows = [torch.cat([rich, smooth], -1), torch.cat([tones(views_BVCHW[:, 0]), quartile], -1)]
+    shown = torch.cat(rows, -2)
     enlarged = shown.repeat_interleave(side // (2 * BLOCK), -1).repeat_interleave(side // (2 * BLOCK), -2)
     return (enlarged * 255).round() / 255
 

@@ -29,7 +29,7 @@ from degradation.photographs import read_folder
 from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, last_checkpoint, trim
 from reasoner.collate import MISREAD, Collator
 from reasoner.curves import curves
-from reasoner.data import Row, held_out, rows
+from reasoner.data import Damage, Row, held_out, rows
 from reasoner.export import finish
 from reasoner.model import new_model, tiny_config, use_linear_patches
 from reasoner.processor import build_processor, load_processor
@@ -37,7 +37,6 @@ from reasoner.tokenizer import build_tokenizer
 from reasoner.validate import teacher_forced
 
 PROMPT = "diagnose_tuned"
-Source = Callable[[int], Iterator[Row]]
 
 
 class DiagnosisTrainer(SFTTrainer):
@@ -92,11 +91,11 @@ def settings(args: argparse.Namespace) -> SFTConfig:
 
 
 def trainer_of(
-    args: argparse.Namespace, checkpoint: Path | None, report: Report = show, source: Source | None = None
+    args: argparse.Namespace, checkpoint: Path | None, report: Report = show, damage: Damage | None = None
 ) -> tuple[DiagnosisTrainer, Averaging]:
     """Trainer and averaged weights, ready at the checkpoint's place in the stream.
 
-    `source(start)` gives other rows from that sample on, such as restored pictures with what is truly left in them.
+    `damage` makes other pictures and their true diagnoses than `reasoner.data.damaged_batch`.
     """
     prompt = prompts.load(PROMPT).text
     photographs = list(read_folder(args.data, args.limit).values())
@@ -108,7 +107,7 @@ def trainer_of(
 
     def stream() -> Iterator[Row]:
         total = 1 if args.init else args.samples  # weights that know single kinds go on with the late mixture
-        yield from source(start) if source else rows(photographs, prompt, args.seed, total, start, args.batch)
+        yield from rows(photographs, prompt, args.seed, total, start, args.batch, damage=damage)
 
     collator, schedule = Collator(processor, doubt=MISREAD), cosine(optimizer, args.samples // args.batch, args.warmup)
     trainer = DiagnosisTrainer(
@@ -179,7 +178,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 @flushed_denormals()
-def main(argv: list[str] | None = None, source: Source | None = None, report: Report = show) -> Path:
+def main(argv: list[str] | None = None, damage: Damage | None = None, report: Report = show) -> Path:
     """Train and export; returns the folder of the weights. `report` gets each row of metrics.jsonl."""
     args = parse(argv)
     torch.set_num_threads(args.threads)
@@ -187,7 +186,7 @@ def main(argv: list[str] | None = None, source: Source | None = None, report: Re
     checkpoint = last_checkpoint(args.output) if args.resume else None
     trim(args.output / METRICS, _step(checkpoint) * args.batch if checkpoint else 0)
     (args.output / "settings.json").write_text(json.dumps(vars(args), default=str, indent=1))
-    trainer, average = trainer_of(args, checkpoint, report, source)
+    trainer, average = trainer_of(args, checkpoint, report, damage)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     average.swap()
     curves(args.output / METRICS, args.output / "curves.png")

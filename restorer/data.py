@@ -1,7 +1,7 @@
 """Training pairs for the restorer: degraded picture, target, and the condition it is told, right or wrong.
 
 Of all pictures 40% come with the true diagnosis (nearly half of those ask for a part of the damage only: the target
-keeps the rest), 30% with a reasoner's beliefs, 15% with beliefs that miss or invent kinds, 15% with none. What is drawn
+keeps the rest), 40% with a reasoner's beliefs, 5% with beliefs that miss or invent kinds, 15% with none. What is drawn
 depends on (seed, step) alone, so a resumed training sees what an unbroken one sees.
 """
 
@@ -21,7 +21,7 @@ from degradation.synthesize import Mixture, Stage, degrade, draw_mixture
 from restorer.condition import Condition, Layout, finding_features
 from restorer.confusion import Confusion
 
-MODES = torch.tensor([0.40, 0.30, 0.15, 0.15])  # certain, believed, perturbed, blind
+MODES = torch.tensor([0.40, 0.40, 0.05, 0.15])  # certain, believed, perturbed, blind
 CERTAIN, BELIEVED, PERTURBED, BLIND = range(4)
 
 
@@ -93,7 +93,7 @@ def tell(
         remaining = remaining * (1 - loss_of_severity(severity))
         certain = torch.where(keep[name], 0, severity)
         probability, about, spread = confusion.draw(name, severity, generator)
-        lie = (mode == PERTURBED) & chance(0.12)
+        lie = (mode == PERTURBED) & chance(0.1)
         doubt = torch.rand(batch, generator=generator, device=device)
         probability = torch.where(lie, torch.where(severity > 0, 0.15 * doubt, 0.4 + 0.6 * doubt), probability)
         probability = torch.where(believed, probability, (certain > 0).float())
