@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from degradation.diagnosis import Diagnosis
+from degradation.kind import interpolate
 from degradation.photographs import random_crops
 from degradation.synthesize import CLOSE, VISIBLE, Mixture, degrade, draw_mixture, truths
-from degradation.kind import interpolate
 from reasoner.data import damaged_batch, stage_at
 from restorer.confusion import Confusion
 from restorer.data import tell
@@ -42,7 +42,7 @@ class WithRestored:
         count = round(SHARE * batch)
         damaged, diagnoses = damaged_batch(photographs, seed, number, progress, batch - count)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number + 500_000)
-        clean = random_crops(list(photographs), count, tuple(damaged.shape[-2:]), generator)
+        clean = random_crops(list(photographs), count, (damaged.shape[-2], damaged.shape[-1]), generator)
         mixture = draw_mixture(count, generator, stage_at(progress, generator))
         degraded = degrade(clean, mixture)
         restored = self.restore(clean, degraded, mixture, generator)

@@ -24,6 +24,9 @@ Init = Annotated[Path | None, typer.Option(help="Start from these weights, with 
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Rate = Annotated[float | None, typer.Option(help="Learning rate at its highest.")]
 Confusion = Annotated[Path | None, typer.Option(help="How the reasoner errs: the file of `rnr bench confusion`.")]
+Restored = Annotated[
+    str | None, typer.Option(help="Show it restored pictures, too: by this restorer, `built-in` or a folder.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Recipe = Annotated[
     Path | None, typer.Option(help="A real model with LoRA instead of the built-in one: recipes/*.toml.")
@@ -35,15 +38,15 @@ Data = Annotated[Path | None, typer.Option(help="What `rnr data build` wrote; fo
 @train_app.command("reasoner")
 def train_reasoner(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, rate: Rate = None, threads: Threads = None, recipe: Recipe = None, model: Model = None,
-    data: Data = None,
+    init: Init = None, rate: Rate = None, restored: Restored = None, confusion: Confusion = None,
+    threads: Threads = None, recipe: Recipe = None, model: Model = None, data: Data = None,
 ) -> None:  # fmt: skip
     """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
     if recipe or model:
         _real("reasoner", recipe, model, data, out, resume)
     else:
         _built_in("reasoner", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
-                  rate=rate, threads=threads)  # fmt: skip
+                  rate=rate, restored=restored, confusion=confusion, threads=threads)  # fmt: skip
 
 
 @train_app.command("restorer")

@@ -29,6 +29,7 @@ class Training:
     init: Path | None = None
     rate: float | None = None
     confusion: Path | None = None
+    restored: str | None = None
     threads: int | None = None
     device: str = "auto"
 
@@ -62,7 +63,17 @@ def train_reasoner(training: Training, report: Report) -> Path:
         quiet()
         from reasoner.train import main
 
-        return Path(main(argv + ["--resume"] * training.resume, report=report))
+        damage = _restored(training.restored, training.confusion) if training.restored else None
+        return Path(main(argv + ["--resume"] * training.resume, damage, report))
+
+
+def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:
+    from restorer import RestorePipeline
+    from restorer.confusion import Confusion
+    from rl.restored import WithRestored
+
+    network = RestorePipeline.from_pretrained(restorer).network
+    return WithRestored(network, Confusion.read(confusion) if confusion else None)
 
 
 def train_restorer(training: Training, report: Report) -> Path:
