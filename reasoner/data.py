@@ -26,7 +26,7 @@ Row = dict[str, Any]
 Damage = Callable[..., "tuple[torch.Tensor, list[Diagnosis]]"]  # as `damaged_batch`
 SIZES, SIZE_SHARE = (128, 160, 192, 256, 320), (0.08, 0.30, 0.37, 0.20, 0.05)  # px of the regions
 EASY = 0.04  # share of the stream that shows one kind at a time
-LATER = {"single": 0.2, "several": 0.5, "high_order": 0.3}
+LATER = {"single": 0.35, "several": 0.5, "high_order": 0.15}
 
 
 def stage_at(progress: float, generator: torch.Generator) -> Stage:
