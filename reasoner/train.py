@@ -27,7 +27,7 @@ import prompts
 from degradation.arithmetic import flushed_denormals
 from degradation.photographs import read_folder
 from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, last_checkpoint, trim
-from reasoner.collate import MISREAD, Collator
+from reasoner.collate import MISREAD, SPREAD, Collator
 from reasoner.curves import curves
 from reasoner.data import Damage, Row, held_out, rows
 from reasoner.export import finish
@@ -47,10 +47,18 @@ class DiagnosisTrainer(SFTTrainer):
         labels, weights = inputs.pop("labels"), inputs.pop("loss_weights")
         inputs.pop("attention_mask", None)  # padding is on the right of a causal model: nothing sees it
         prompt = int((labels != -100).any(0).long().argmax())
+        places, shares = inputs.pop("soft_places", None), inputs.pop("soft_shares", None)
         logits = model(**inputs, use_cache=False, logits_to_keep=labels.shape[1] - prompt + 1).logits[:, :-1]
         labels, weights = labels[:, prompt:], weights[:, prompt:]
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-        return (loss * weights.flatten()).sum() / weights.sum()
+        if places is None:
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+            return (loss * weights.flatten()).sum() / weights.sum()
+        targets = torch.nn.functional.one_hot(labels.clamp(min=0), logits.shape[-1]).to(logits.dtype)
+        row, at, token = places[:, 0], places[:, 1] - prompt, places[:, 2]
+        targets[row, at] = 0
+        targets[row, at, token] = shares.to(logits.dtype)
+        loss = -(targets * logits.log_softmax(-1)).sum(-1)
+        return (loss * weights).sum() / weights.sum()
 
     def create_model_card(self, *args, **kwargs):
         """None here: `export` writes the card of the weights."""
@@ -109,7 +117,10 @@ def trainer_of(
         total = 1 if args.init else args.samples  # weights that know single kinds go on with the late mixture
         yield from rows(photographs, prompt, args.seed, total, start, args.batch, damage=damage)
 
-    collator, schedule = Collator(processor, doubt=MISREAD), cosine(optimizer, args.samples // args.batch, args.warmup)
+    collator, schedule = (
+        Collator(processor, doubt=MISREAD, spread=SPREAD),
+        cosine(optimizer, args.samples // args.batch, args.warmup),
+    )
     trainer = DiagnosisTrainer(
         model=model, args=settings(args), train_dataset=IterableDataset.from_generator(stream), data_collator=collator,
         processing_class=processor, optimizers=(optimizer, schedule),

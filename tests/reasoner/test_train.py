@@ -71,6 +71,31 @@ def test_evidence_is_shown_misread_and_learned_true(processor) -> None:
     assert all(int(plain["input_ids"][0, place]) in evidence for place in wrong)
 
 
+def test_numbers_are_learned_with_their_neighbours(processor) -> None:
+    text = random_diagnosis(1).to_json()
+    row = {"images": np.zeros((3, 128, 128, 3), np.uint8), "prompt": "diagnose", "completion": text}
+    batch = Collator(processor, spread=0.025)([row])
+    shares: dict[int, dict[str, float]] = {}
+    for (_, at, token), share in zip(batch["soft_places"].tolist(), batch["soft_shares"].tolist()):
+        shares.setdefault(at, {})[processor.tokenizer.decode([token])] = share
+    for at, told in shares.items():
+        true = processor.tokenizer.decode([int(batch["labels"][0, at])])
+        assert sum(told.values()) == pytest.approx(1, abs=1e-5)
+        assert told[true] == max(told.values()) or true in "019", "the next ten may be nearer than this one's middle"
+    severity = [d["severity"] for d in json.loads(text)["findings"].values() if d["present"]]
+    assert len(shares) >= 2 * len([s for s in severity if s > 9])
+
+
+def test_the_spread_of_a_severity_by_hand(processor) -> None:
+    collator = Collator(processor, spread=0.025)
+    options = tuple(str(n) for n in range(1, 101))
+    first, second = collator._soft(options, "58")
+    weight = {n: np.exp(-(((n - 58) / 2.5) ** 2) / 2) for n in range(48, 69)}
+    digit = {n: processor.tokenizer.encode(str(n), add_special_tokens=False)[0] for n in range(10)}
+    assert first[digit[5]] == pytest.approx(sum(w for n, w in weight.items() if 50 <= n < 60) / sum(weight.values()))
+    assert second[digit[8]] == pytest.approx(1 / sum(w for n, w in weight.items() if 50 <= n < 60))
+
+
 def arguments(folder, data, *more: str) -> list[str]:
     common = ["--samples", "10", "--batch", "2", "--log-every", "1", "--warmup", "2", "--save-seconds", "0"]
     return ["--data", str(data), "-o", str(folder), *common, *more]
