@@ -2,13 +2,19 @@
 
     python -m reasoner.export runs/reasoner -o WEIGHTS
 
-writes the averaged weights of the newest checkpoint of a training, running or not.
+writes the averaged weights of the newest checkpoint of a training, running or not;
+
+    python -m reasoner.export --mean WEIGHTS1 WEIGHTS2 ... --val PHOTOGRAPHS -o WEIGHTS
+
+the mean of weights that one training began from another (model soups, Wortsman et al. 2022). The first one's
+record is kept, so name the longest trained one first.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +32,7 @@ def export(model, processor, folder: Path, prompt: Prompt, training: dict[str, A
     """Write the folder and return it. `training` is kept as a record of where the weights come from."""
     folder.mkdir(parents=True, exist_ok=True)
     half = copy.deepcopy(model).to(torch.float16)
+    half.config.use_cache = True  # a training turned it off
     half.save_pretrained(folder)
     processor.save_pretrained(folder)
     card = {
@@ -49,6 +56,7 @@ def model_card(card: dict[str, Any], model) -> str:
     table = "\n".join(
         ["| kind | present, F1 | severity, correlation | severity, mean error |", "|---|---|---|---|", *rows]
     )
+    averaged = f"\nThe mean of {training['mean_of']} stages of that training." if "mean_of" in training else ""
     return f"""# Reasoner weights
 
 Qwen3-VL (`Qwen3VLForConditionalGeneration`, unmodified) with {size:.1f} M parameters and its own byte-level tokenizer,
@@ -58,7 +66,7 @@ It sees one overview of {card["views"]["side"]} px, {card["views"]["crops"]} nat
 and the tones of the overview.
 
 Trained by `python -m reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
-of clean photographs (folder `{training.get("photographs", "?")}`).
+of clean photographs (folder `{training.get("photographs", "?")}`).{averaged}
 BSDS500, if that is the folder, is free for non-commercial research and education.
 
 Held-out photographs, synthetic damage, late curriculum (mixtures), diagnoses written freely
@@ -116,6 +124,7 @@ def finish(model, processor, folder: Path, settings: dict[str, Any], samples: in
 
     record = {"samples": samples, "seed": settings["seed"], "photographs": Path(settings["data"]).name}
     record["samples_before"] = samples_of(settings["init"] and Path(settings["init"]))
+    record |= {"mean_of": settings["mean_of"]} if "mean_of" in settings else {}
     prompt = load("diagnose_tuned")
     if settings["val"]:
         card = {"prompt": prompt.name, "views": VIEWS}
@@ -124,11 +133,34 @@ def finish(model, processor, folder: Path, settings: dict[str, Any], samples: in
     return export(model, processor, folder, prompt, record)
 
 
+def mean(folders: Sequence[Path], val: Path | None, folder: Path) -> Path:
+    """Export the mean of the weights in these folders, validated on the photographs in `val`."""
+    from safetensors.torch import load_file
+    from transformers import Qwen3VLForConditionalGeneration
+
+    from reasoner.processor import load_processor
+
+    tensors = [load_file(str(each / "model.safetensors")) for each in folders]
+    model = Qwen3VLForConditionalGeneration.from_pretrained(folders[0], dtype=torch.float32)
+    averages = {name: sum(each[name].float() for each in tensors) / len(tensors) for name in tensors[0]}
+    model.load_state_dict(averages, strict=False)
+    told = json.loads((folders[0] / CARD).read_text(encoding="utf-8"))["training"]
+    settings = {"seed": told["seed"], "data": told["photographs"], "init": None, "val": val, "mean_of": len(folders)}
+    return finish(model, load_processor(str(folders[0])), folder, settings, total(told))
+
+
 if __name__ == "__main__":
     import argparse
 
     parser = argparse.ArgumentParser(prog="reasoner.export", description=__doc__.split("\n")[0])
-    parser.add_argument("training", type=Path, help="output folder of reasoner.train")
+    parser.add_argument("training", type=Path, nargs="?", help="output folder of reasoner.train")
+    parser.add_argument("--mean", type=Path, nargs="+", help="instead: weights folders")
+    parser.add_argument("--val", type=Path, help="with --mean: photographs to validate on")
     parser.add_argument("-o", "--output", type=Path, required=True, help="weights folder to write")
     arguments = parser.parse_args()
-    print(export_checkpoint(arguments.training, arguments.output))
+    if bool(arguments.training) == bool(arguments.mean):
+        parser.error("name the output folder of a training, or --mean with weights folders")
+    if arguments.mean:
+        print(mean(arguments.mean, arguments.val, arguments.output))
+    else:
+        print(export_checkpoint(arguments.training, arguments.output))

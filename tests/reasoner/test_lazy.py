@@ -6,8 +6,9 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
-from reasoner.export import export
+from reasoner.export import export, mean, samples_of
 from reasoner.reasoner import Reasoner
 
 
@@ -34,6 +35,25 @@ def test_weights_survive_export(reasoner, tmp_path) -> None:
     record = loaded.diagnose([picture()])[0]
     assert record.error is None and record.model_hash and record.prompt == "diagnose_tuned"
     assert loaded.kinds == reasoner.kinds
+
+
+def test_the_mean_of_weights(reasoner, tmp_path) -> None:
+    import copy
+
+    import prompts
+
+    other = copy.deepcopy(reasoner.model)
+    name, weight = next((n, p) for n, p in other.named_parameters() if n.endswith("mlp.down_proj.weight"))
+    before = weight.detach().clone()
+    weight.data += 0.5
+    record = {"seed": 1, "photographs": "x", "samples": 30, "samples_before": 12}
+    folders = [
+        export(model, reasoner.processor, tmp_path / str(i), prompts.load("diagnose_tuned"), record)
+        for i, model in enumerate((reasoner.model, other))
+    ]
+    loaded = Reasoner.from_pretrained(mean(folders, None, tmp_path / "mean"))
+    assert torch.allclose(dict(loaded.model.named_parameters())[name], before + 0.25, atol=2e-3)
+    assert samples_of(tmp_path / "mean") == 42
 
 
 def test_missing_and_broken_weights(tmp_path, reasoner) -> None:
