@@ -80,10 +80,12 @@ def diagnose(
 
 
 def _row_groups(table: Path) -> list[dict[str, Any]]:
-    from pyarrow.parquet import ParquetFile
+    from degradation._lazy import MissingExtra, need
 
     try:
-        about = ParquetFile(table)
+        about = need("pyarrow.parquet", "ray").ParquetFile(table)
+    except MissingExtra as error:
+        raise SetupError(str(error)) from None
     except (OSError, ValueError) as error:  # pyarrow's own errors are both
         raise SetupError(f"{table}: cannot be read as parquet ({error})") from None
     if "image" not in about.schema_arrow.names:
