@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constrain
 .PHONY: demo test test-vllm format docs
 
 demo: .venv/.demo
-	$(BIN)/python examples/photograph.py demo/photograph.png
+	$(BIN)/python examples/photograph.py demo/photograph.png --name chelsea
 	$(BIN)/rnr degrade demo/photograph.png --set haze=40 --set noise=25 -o demo/degraded --overwrite
 	$(BIN)/rnr restore demo/degraded/photograph.png -o demo/restored --overwrite
 	@echo "Open demo/restored/report.html in a browser."
