@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from degradation._lazy import LazyModule
 from degradation.diagnosis import Diagnosis
 from reasoner.grammar import segments
+from reasoner.probe import truths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,8 +74,9 @@ class Collator:
     (N, 3: row, position, token) and soft_shares (N,).
     """
 
-    def __init__(self, processor, patch: int = 16, merge: int = 2, doubt: float = 0.0, spread: float = 0.0):
+    def __init__(self, processor, patch: int = 16, merge: int = 2, doubt: float = 0.0, spread: float = 0.0, severities: bool = False):
         self.processor, self.tokenizer, self.doubt, self.spread = processor, processor.tokenizer, doubt, spread
+        self.severities = severities
         self.patch, self.merge = patch, merge
         self._pieces: dict[str, list[int]] = {}
         self._softened: dict[tuple[str, int, str], list[dict[int, float]]] = {}
@@ -99,6 +101,8 @@ class Collator:
         if self.spread:
             batch["soft_places"] = torch.tensor([entry[:3] for entry in soft]).reshape(-1, 3)
             batch["soft_shares"] = torch.tensor([entry[3] for entry in soft])
+        if self.severities:
+            batch["severities"] = truths([Diagnosis.model_validate_json(row["completion"]) for row in rows])
         return batch | {"mm_token_type_ids": kinds} | self.pixels([row["images"] for row in rows])
 
     def pixels(self, pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:

@@ -22,6 +22,7 @@ import torch
 
 from degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from prompts import Prompt, load
+from reasoner.probe import NAME, detach
 from reasoner.views import VIEWS
 
 CARD = "reasoner.json"
@@ -32,6 +33,7 @@ def export(model, processor, folder: Path, prompt: Prompt, training: dict[str, A
     """Write the folder and return it. `training` is kept as a record of where the weights come from."""
     folder.mkdir(parents=True, exist_ok=True)
     half = copy.deepcopy(model).to(torch.float16)
+    detach(half)
     half.config.use_cache = True  # a training turned it off
     half.save_pretrained(folder)
     processor.save_pretrained(folder)
@@ -51,7 +53,7 @@ def export(model, processor, folder: Path, prompt: Prompt, training: dict[str, A
 def model_card(card: dict[str, Any], model) -> str:
     """The README of a weights folder: what it is, what it learned from, how well, and what it cannot do."""
     training = card["training"]
-    size = sum(p.numel() for p in model.parameters()) / 1e6
+    size = sum(p.numel() for name, p in model.named_parameters() if not name.startswith(f"{NAME}.")) / 1e6
     rows = [_table_row(kind, values) for kind, values in training.get("validation", {}).items() if "f1" in values]
     table = "\n".join(
         ["| kind | present, F1 | severity, correlation | severity, mean error |", "|---|---|---|---|", *rows]

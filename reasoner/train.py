@@ -32,18 +32,30 @@ from reasoner.curves import curves
 from reasoner.data import Damage, Row, held_out, rows
 from reasoner.export import finish
 from reasoner.model import new_model, tiny_config, use_linear_patches
+from reasoner.probe import NAME, attach
 from reasoner.processor import build_processor, load_processor
 from reasoner.tokenizer import build_tokenizer
 from reasoner.validate import teacher_forced
+from reasoner.views import VIEWS
 
 PROMPT = "diagnose_tuned"
+PROBE = 1.0  # weight of the probe's loss
 
 
 class DiagnosisTrainer(SFTTrainer):
-    """SFT with a weight for each token (`loss_weights`). Prompts have one length: only the answer's logits are made."""
+    """SFT with a weight for each token (`loss_weights`), and the loss of the vision tower's probe (`severities`).
+
+    Prompts have one length: only the answer's logits are made.
+    """
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         inputs = dict(inputs)
+        severities = inputs.pop("severities", None)
+        loss = self._words_loss(model, inputs)
+        return loss if severities is None else loss + PROBE * getattr(model, NAME).loss(severities)
+
+    @staticmethod
+    def _words_loss(model, inputs):
         labels, weights = inputs.pop("labels"), inputs.pop("loss_weights")
         inputs.pop("attention_mask", None)  # padding is on the right of a causal model: nothing sees it
         prompt = int((labels != -100).any(0).long().argmax())
@@ -117,10 +129,8 @@ def trainer_of(
         total = 1 if args.init else args.samples  # weights that know single kinds go on with the late mixture
         yield from rows(photographs, prompt, args.seed, total, start, args.batch, damage=damage)
 
-    collator, schedule = (
-        Collator(processor, doubt=MISREAD, spread=SPREAD),
-        cosine(optimizer, args.samples // args.batch, args.warmup),
-    )
+    collator = Collator(processor, doubt=MISREAD, spread=SPREAD, severities=True)
+    schedule = cosine(optimizer, args.samples // args.batch, args.warmup)
     trainer = DiagnosisTrainer(
         model=model, args=settings(args), train_dataset=IterableDataset.from_generator(stream), data_collator=collator,
         processing_class=processor, optimizers=(optimizer, schedule),
@@ -148,6 +158,7 @@ def build(args: argparse.Namespace, photographs: list, prompt: str):
         tokenizer = build_tokenizer(extra=[prompt])
         model, processor = new_model(tiny_config(tokenizer), args.seed, photographs), build_processor(tokenizer)
     model.model.visual.patch_embed.requires_grad_(False)
+    attach(model, VIEWS["crops"] + 2)
     use_linear_patches(model)
     return model, processor
 
