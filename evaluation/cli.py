@@ -32,20 +32,21 @@ def bench() -> None:
 def confusion(
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="the JSON file to write")],
-    regions: Annotated[int, typer.Option("--regions", min=1, help="damaged regions to diagnose")] = 1000,
+    regions: Annotated[int, typer.Option("--regions", min=1, help="damaged crops of 128 px to diagnose")] = 5000,
     reasoner: ReasonerName = "built-in",
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """How the reasoner errs on known damage: the file that `rnr train restorer` draws its predicted diagnoses from."""
-    from evaluation.confusion import beliefs_of, write_confusion
+    """What the reasoner says of known damage: the file that `rnr train restorer --confusion` trains with."""
+    from evaluation.confusion import diagnosed, write_confusion
 
     with running.errors():
         photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
         with running.progress("diagnosing", regions) as report:
-            rows = beliefs_of(model, list(photographs.values()), regions, seed, report)
-        write_confusion(rows, out, running.identity(model) | {"regions": regions, "seed": seed})
+            batches = diagnosed(model, list(photographs.values()), regions, seed, report)
+        about = {"regions": regions, "seed": seed, "photographs": len(photographs)}
+        rows = write_confusion(batches, out, running.identity(model) | about)
     typer.echo(f"{out}: {sum(map(len, rows.values()))} beliefs of {len(rows)} kinds")
 
 

@@ -1,7 +1,8 @@
-"""How a reasoner errs: what it believes of damage that is known, in the file that the restorer trains with.
+"""What a reasoner believes of damage that is known: the file that the restorer trains with.
 
-`restorer.confusion.Confusion.read` takes {"rows": {kind: [[true severity, probability, severity if present, spread]]}}.
-The mixtures are drawn as in the restorer's training, single kinds and repeated ones included.
+{"about": {...}, "rows": {kind: [[true severity, probability, severity if present, spread]]}, "diagnosed": [[record]]}:
+`rows` say how it errs (`restorer.confusion.Confusion`), `diagnosed` what it said of each crop (`restorer.diagnosed`).
+Crops and mixtures are those of the restorer's training.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from degradation.diagnosis import DiagnosisRecord
-from degradation.synthesize import Stage
-from evaluation.samples import batches
+from degradation.kind import kinds
 
 if TYPE_CHECKING:
     import numpy as np
 
-STAGES: dict[Stage, float] = {"single": 0.45, "several": 0.40, "high_order": 0.15}  # as in restorer/data.py
-SEVERITY = (3.0, 100.0)
+    from degradation.synthesize import Mixture
+
+TOGETHER = 16  # crops that are diagnosed at a time
+KEPT = {"diagnosis", "beliefs"}  # of a record
+
+Batch = tuple["Mixture", list[DiagnosisRecord]]
 
 
 class Diagnoser(Protocol):
@@ -30,33 +34,57 @@ class Diagnoser(Protocol):
     def diagnose(self, images: list[np.ndarray], /) -> list[DiagnosisRecord]: ...
 
 
-def beliefs_of(
+def diagnosed(
     reasoner: Diagnoser,
     photographs: Sequence[np.ndarray],
     count: int,
     seed: int = 0,
     report: Callable[[int], None] = lambda done: None,
-) -> dict[str, list[list[float]]]:
+) -> list[Batch]:
+    """At least `count` crops of 128 px, four to a batch; batch n is what `draw_damage` makes of seed + n."""
+    import torch
+
+    from degradation.photographs import to_uint8
+    from degradation.synthesize import degrade
+    from restorer.data import draw_damage
+    from restorer.diagnosed import BATCH, SIZE
+
+    found: list[Batch] = []
+    waiting: list[tuple[Mixture, list[np.ndarray]]] = []
+    total = -(-count // BATCH)
+    for number in range(total):
+        generator = torch.Generator().manual_seed(seed + number)
+        clean, mixture = draw_damage(photographs, BATCH, SIZE, seed + number, list(kinds()), generator)
+        waiting.append((mixture, [to_uint8(image) for image in degrade(clean, mixture)]))
+        if len(waiting) * BATCH >= TOGETHER or number == total - 1:
+            records = iter(reasoner.diagnose([image for _, images in waiting for image in images]))
+            found += [(mixture, [next(records) for _ in images]) for mixture, images in waiting]
+            waiting = []
+            report(len(found) * BATCH)
+    return found
+
+
+def rows_of(batches: Sequence[Batch]) -> dict[str, list[list[float]]]:
     """Rows per kind: true severity (0 = absent), P(present), E[severity | present], its standard deviation."""
     rows: dict[str, list[list[float]]] = {}
-    done = 0
-    for batch in batches(photographs, count, seed, STAGES, SEVERITY):
-        records = reasoner.diagnose(batch.pictures())
+    for mixture, records in batches:
         for i, record in enumerate(records):
             for kind, belief in record.beliefs.items():
-                true = float(batch.mixture.severity(kind)[i])
+                true = float(mixture.severity(kind)[i])
                 row = [true, belief.probability, belief.severity_if_present, belief.spread]
                 rows.setdefault(kind, []).append([round(value, 4) for value in row])
-        done += len(records)
-        report(done)
     return rows
 
 
-def write_confusion(rows: dict[str, list[list[float]]], path: Path, about: dict[str, Any]) -> None:
-    """Write the file under a temporary name first, so that a training never reads half of it."""
+def write_confusion(batches: Sequence[Batch], path: Path, about: dict[str, Any]) -> dict[str, list[list[float]]]:
+    """Write the file under a temporary name first, so that a training never reads half of it; returns the rows."""
+    rows = rows_of(batches)
     if not rows:
         raise ValueError("the reasoner gave no beliefs: no picture could be diagnosed")
+    records = [[record.model_dump(mode="json", include=KEPT) for record in batch] for _, batch in batches]
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps({"about": about | {"made": time.strftime("%Y-%m-%d")}, "rows": rows}) + "\n")
+    text = {"about": about | {"made": time.strftime("%Y-%m-%d")}, "rows": rows, "diagnosed": records}
+    part.write_text(json.dumps(text) + "\n")
     os.replace(part, path)
+    return rows

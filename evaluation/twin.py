@@ -19,11 +19,11 @@ from degradation.measure import psnr
 from degradation.photographs import to_uint8
 from degradation.synthesize import truths
 from evaluation.tables import Row, Table, mean
-from restorer.condition import Condition, encode
+from restorer.condition import Condition, encode, stack
 from restorer.data import Pairs
 from restorer.inversion import invert
 from restorer.network import RestorerNetwork, thumbnail
-from restorer.train import Settings, Trainer, stack, validation_set
+from restorer.train import Settings, Trainer, validation_set
 
 if TYPE_CHECKING:
     import numpy as np

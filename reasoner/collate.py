@@ -72,9 +72,18 @@ class Collator:
     `spread`: numbers are learned as a gaussian about the true one, its deviation this share of the scale (HL-Gauss,
     Farebrother et al. 2024): 57 is a better answer than 27 where 58 is true. The batch then has soft_places
     (N, 3: row, position, token) and soft_shares (N,).
+    `severities`: the batch has the true severities (B, K) in 0..1 for `reasoner.probe`, too.
     """
 
-    def __init__(self, processor, patch: int = 16, merge: int = 2, doubt: float = 0.0, spread: float = 0.0, severities: bool = False):
+    def __init__(
+        self,
+        processor,
+        patch: int = 16,
+        merge: int = 2,
+        doubt: float = 0.0,
+        spread: float = 0.0,
+        severities: bool = False,
+    ):
         self.processor, self.tokenizer, self.doubt, self.spread = processor, processor.tokenizer, doubt, spread
         self.severities = severities
         self.patch, self.merge = patch, merge

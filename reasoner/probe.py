@@ -8,6 +8,7 @@ do not hold it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -21,15 +22,15 @@ NAME = "probe"  # the attribute of the model under training that holds it
 class Probe(nn.Module):
     """(presence logit, severity in 0..1) of each kind from each view's mean token."""
 
-    def __init__(self, model: nn.Module, views: int) -> None:
+    def __init__(self, model: Any, views: int) -> None:
         super().__init__()
         self.kinds = reasoning_order()
-        width = model.config.vision_config.out_hidden_size  # type: ignore[union-attr]
+        width = model.config.vision_config.out_hidden_size
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.read = nn.Parameter(torch.zeros(views, width, 2 * len(self.kinds)))
         self.bias = nn.Parameter(torch.zeros(views, 2 * len(self.kinds)))
         self.seen: torch.Tensor | None = None
-        model.model.visual.merger.register_forward_hook(self._look)  # type: ignore[union-attr]
+        model.model.visual.merger.register_forward_hook(self._look)
 
     def _look(self, module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         self.seen = output if module.training else None

@@ -157,3 +157,13 @@ def _features(name: str, rows: list[dict], belief: Belief | None, diagnosis: Dia
     severity = belief.severity_if_present if belief.probability > 0 else 0.0
     numbers = torch.tensor([[belief.probability], [severity], [belief.spread]])
     return finding_features(rows, numbers[0], numbers[1], numbers[2], values)
+
+
+def stack(rows: list[Condition]) -> Condition:
+    """Conditions of single pictures as one batch."""
+
+    def cat(part: str) -> dict[str, torch.Tensor]:
+        return {name: torch.cat([getattr(r, part)[name] for r in rows]) for name in getattr(rows[0], part)}
+
+    rest = [torch.cat([getattr(r, part) for r in rows]) for part in ("scene", "quality", "task")]
+    return Condition(cat("findings"), cat("asked"), *rest)

@@ -1,8 +1,9 @@
 """Training pairs for the restorer: degraded picture, target, and the condition it is told, right or wrong.
 
 Of all pictures 40% come with the true diagnosis (nearly half of those ask for a part of the damage only: the target
-keeps the rest), 40% with a reasoner's beliefs, 5% with beliefs that miss or invent kinds, 15% with none. What is drawn
-depends on (seed, step) alone, so a resumed training sees what an unbroken one sees.
+keeps the rest), 40% with a reasoner's beliefs, 5% with beliefs that miss or invent kinds, 15% with none. Beliefs are
+drawn from how a reasoner errs (`Confusion`), or are those that it holds of these very pictures (`Diagnosed`). What is
+drawn depends on (seed, step) alone, so a resumed training sees what an unbroken one sees.
 """
 
 from __future__ import annotations
@@ -43,16 +44,27 @@ def draw_pairs(
     modes: torch.Tensor = MODES,
 ) -> Pairs:
     """One batch; everything random comes from `seed`."""
-    crops = random_crops(list(photographs), batch, (size, size), torch.Generator().manual_seed(seed))
     generator = torch.Generator(device).manual_seed(seed)
-    clean = crops.to(device)
-    stage = _stage(float(torch.rand(1, generator=generator, device=device)))
-    mixture = draw_mixture(batch, generator, stage, list(layout.factors), severity=(3, 100))
+    clean, mixture = draw_damage(photographs, batch, size, seed, list(layout.factors), generator)
     degraded = degrade(clean, mixture)
     mode = torch.multinomial(modes.to(device), batch, replacement=True, generator=generator)
     keep = _kept(mixture, mode, layout, generator)
     target = torch.where(_any(keep, batch, device)[:, None, None, None], degrade(clean, mixture, keep), clean)
     return Pairs(degraded, target, tell(clean, mixture, mode, keep, layout, confusion, generator))
+
+
+def draw_damage(
+    photographs: Sequence[np.ndarray],
+    batch: int,
+    size: int,
+    seed: int,
+    names: Sequence[str],
+    generator: torch.Generator,
+) -> tuple[torch.Tensor, Mixture]:
+    """Clean crops (B, 3, size, size) and a recipe for them."""
+    crops = random_crops(list(photographs), batch, (size, size), torch.Generator().manual_seed(seed))
+    stage = _stage(float(torch.rand(1, generator=generator, device=generator.device)))
+    return crops.to(generator.device), draw_mixture(batch, generator, stage, names, severity=(3, 100))
 
 
 def _stage(draw: float) -> Stage:
@@ -90,7 +102,6 @@ def tell(
     remaining = torch.ones(batch, device=device)
     for name, rows in layout.factors.items():
         severity = mixture.severity(name).to(device) if mixture.steps else torch.zeros(batch, device=device)
-        remaining = remaining * (1 - loss_of_severity(severity))
         certain = torch.where(keep[name], 0, severity)
         probability, about, spread = confusion.draw(name, severity, generator)
         lie = (mode == PERTURBED) & chance(0.1)
@@ -98,7 +109,8 @@ def tell(
         probability = torch.where(lie, torch.where(severity > 0, 0.15 * doubt, 0.4 + 0.6 * doubt), probability)
         probability = torch.where(believed, probability, (certain > 0).float())
         about = torch.where(believed, about, certain)
-        values = _told_factors(name, mixture, believed, generator)
+        remaining = remaining * (1 - loss_of_severity(torch.where(believed, probability * about, severity)))
+        values = _told_factors(name, mixture, believed, about, generator)
         findings[name] = finding_features(rows, probability, about, torch.where(believed, spread, 0), values)
         # A diagnosis by hand may name only what is there: absent kinds are then not asked.
         asked[name] = (mode != BLIND) & ((probability > 0) | ~chance(0.25))
@@ -111,20 +123,27 @@ def tell(
     return Condition(findings, asked, scene, quality, (mode != BLIND).long())
 
 
-def _told_factors(name: str, mixture: Mixture, believed: torch.Tensor, generator: torch.Generator) -> dict:
-    """True factors, or factors as a reasoner reads them: off by some of their range, sometimes unknown."""
-    told = {}
+def _told_factors(
+    name: str, mixture: Mixture, believed: torch.Tensor, severity: torch.Tensor, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """True factors, or factors as a reasoner reads them: off by some of their range, sometimes unknown.
+
+    The main one says what the believed severity says: a second, independent reading would betray the truth.
+    """
+    told, unknown, kind = {}, {}, kinds()[name]
     for factor, value in mixture.factors(name).items():
-        spec = kinds()[name].factor(factor)
+        spec = kind.factor(factor)
         draw = torch.rand(2, len(value), generator=generator, device=value.device)
         wrong = torch.randn(len(value), generator=generator, device=value.device) * 0.15 * (spec.high - spec.low)
         if spec.choices:
             off = torch.where(draw[0] < 0.3, (draw[1] * len(spec.choices)).long(), value.long()).float()
         else:
             off = (value + wrong).clamp(spec.low, spec.high)
-        unknown = draw[1] < torch.where(believed, 0.05, 0.25)
-        told[factor] = torch.where(unknown, torch.nan, torch.where(believed, off, value.float()))
-    return told
+        unknown[factor] = draw[1] < torch.where(believed, 0.05, 0.25)
+        told[factor] = torch.where(believed, off, value.float())
+    if told:
+        told[kind.main] = torch.where(believed, kind.with_severity(severity, told)[kind.main], told[kind.main])
+    return {factor: torch.where(unknown[factor], torch.nan, value) for factor, value in told.items()}
 
 
 def _scene(clean: torch.Tensor, believed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

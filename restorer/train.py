@@ -26,9 +26,10 @@ from degradation.measure import psnr
 from degradation.photographs import centre_crop, to_tensor
 from degradation.synthesize import Mixture, degrade, prescribe, truths
 from restorer.bridge import corrupt
-from restorer.condition import Condition, encode
+from restorer.condition import encode, stack
 from restorer.confusion import Confusion
-from restorer.data import MODES, Pairs, draw_pairs
+from restorer.data import BELIEVED, MODES, Pairs, draw_pairs
+from restorer.diagnosed import BATCH, SIZE, Diagnosed
 from restorer.inversion import invert
 from restorer.network import RestorerNetwork, thumbnail
 
@@ -68,6 +69,7 @@ class Trainer:
         )
         self.samples = self.step = 0
         self.confusion = Confusion()
+        self.diagnosed: Diagnosed | None = None
         out.mkdir(parents=True, exist_ok=True)
 
     def rate(self) -> float:
@@ -112,17 +114,27 @@ class Trainer:
             torch._foreach_lerp_(list(self.ema.values()), list(self.network.parameters()), 1 - decay)
         return float(loss.detach())
 
+    def pairs(self, photographs: Sequence[np.ndarray], batch: int, size: int, seed: int) -> Pairs:
+        """The batch of this seed: real diagnoses, if there are any for such crops, in place of drawn beliefs."""
+        modes = torch.tensor([0.0, 0.0, 0.0, 1.0]) if self.settings.blind else MODES.clone()
+        layout, told = self.network.layout, self.diagnosed
+        if told and (size, batch) == (SIZE, BATCH) and not self.settings.blind:
+            draw = torch.rand(2, generator=torch.Generator().manual_seed(seed + 2))
+            if draw[0] < modes[BELIEVED]:
+                return told.pairs(int(draw[1] * len(told.records)), photographs, layout, self.device)
+            modes[BELIEVED] = 0
+        return draw_pairs(photographs, batch, size, seed, layout, self.confusion, self.device, modes)
+
     def run(
         self, photographs: list[np.ndarray], report: Callable[[dict], None], validation: Sequence[np.ndarray] = ()
     ) -> None:
         """Train to the end; `report` gets one dict every 50 steps and one per validation."""
         s, start, began = self.settings, time.monotonic(), self.samples
         saved, last_loss = start, []
-        modes = torch.tensor([0.0, 0.0, 0.0, 1.0]) if s.blind else MODES
         while self.samples < s.samples:
             size, batch = self.stage()
             seed = (s.seed * 1_000_003 + self.step) % 2**31
-            pairs = draw_pairs(photographs, batch, size, seed, self.network.layout, self.confusion, self.device, modes)
+            pairs = self.pairs(photographs, batch, size, seed)
             last_loss.append(self.update(pairs, seed + 1))
             before, self.samples = self.samples, self.samples + batch * (size // 64) ** 2
             now = time.monotonic()
@@ -225,16 +237,6 @@ def validate(network: RestorerNetwork, photographs: Sequence[np.ndarray], blind:
     return result
 
 
-def stack(rows: list[Condition]) -> Condition:
-    """Conditions of single pictures as one batch."""
-
-    def cat(part: str) -> dict[str, torch.Tensor]:
-        return {name: torch.cat([getattr(r, part)[name] for r in rows]) for name in getattr(rows[0], part)}
-
-    rest = [torch.cat([getattr(r, part) for r in rows]) for part in ("scene", "quality", "task")]
-    return Condition(cat("findings"), cat("asked"), *rest)
-
-
 @flushed_denormals()
 def train(
     images: str | Path,
@@ -264,7 +266,7 @@ def train(
     held_out = list(read_folder(val, 12).values()) if val else []
     trainer = Trainer(settings, out, RestorePipeline.from_pretrained(init).network if init else None, device)
     if confusion:
-        trainer.confusion = Confusion.read(confusion)
+        trainer.confusion, trainer.diagnosed = Confusion.read(confusion), Diagnosed.read(confusion)
     if resume:
         trainer.resume()
     with (out / "metrics.jsonl").open("a") as log:

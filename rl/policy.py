@@ -22,11 +22,10 @@ from typing import Any, Literal, Protocol
 import torch
 
 from restorer.bridge import BridgeScheduler
-from restorer.condition import Condition, encode
+from restorer.condition import Condition, encode, stack
 from restorer.export import export
 from restorer.inversion import invert
 from restorer.network import thumbnail
-from restorer.train import stack
 from rl.noise import Colour, dct, gaussian_kl, gaussian_log_prob, inverse_dct, spectrum
 from rl.tasks import Task
 

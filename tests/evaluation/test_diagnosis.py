@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
-from degradation.kind import kind_named
+from degradation.kind import kind_named, kinds
 from degradation.photographs import to_tensor
 from degradation.synthesize import prescribe
 from evaluation import diagnosis_tables as tables
-from evaluation.confusion import beliefs_of, write_confusion
+from evaluation.confusion import diagnosed, write_confusion
 from evaluation.diagnosis_cases import Case, cases_of, collect, is_valid
 from evaluation.samples import Batch, batches
 from tests.evaluation.conftest import Believer
@@ -105,22 +105,51 @@ def test_small_photographs_give_small_regions(small: dict[str, np.ndarray]):
     assert batch.pictures()[0].dtype == np.uint8
 
 
-def test_confusion_is_what_the_restorer_reads(tmp_path: Path, small: dict[str, np.ndarray], believer: Believer):
+def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[str, np.ndarray], believer: Believer):
+    from restorer.condition import Layout
     from restorer.confusion import Confusion
+    from restorer.diagnosed import Diagnosed
 
-    rows = beliefs_of(believer, list(small.values()), 24, seed=0)
-    write_confusion(rows, tmp_path / "confusion.json", {"reasoner": "believer"})
-    read = Confusion.read(tmp_path / "confusion.json")
+    class Asked:
+        """Remembers the pictures it was asked about."""
+
+        def __init__(self) -> None:
+            self.pictures: list[np.ndarray] = []
+
+        def diagnose(self, images: list[np.ndarray], /) -> list[DiagnosisRecord]:
+            self.pictures += images
+            return believer.diagnose(images)
+
+    pictures, asked, path = list(photographs.values()), Asked(), tmp_path / "confusion.json"
+    batches_ = diagnosed(asked, pictures, 22, seed=5)
+    write_confusion(batches_, path, {"reasoner": "believer", "seed": 5, "photographs": len(pictures)})
+    read = Confusion.read(path)
     assert set(read.rows) == set(reasoning_order()) and read.rows["noise"].shape == (24, 4)
-    assert json.loads((tmp_path / "confusion.json").read_text())["about"]["reasoner"] == "believer"
+    assert json.loads(path.read_text())["about"]["reasoner"] == "believer"
     true = read.rows["noise"][:, 0]
     assert (true == 0).any() and (true > 20).any()
     assert read.rows["noise"][0, 1:].tolist() == pytest.approx([0.9, 40, 3])
 
+    told = Diagnosed.read(path)
+    pairs = told.pairs(4, pictures, Layout.of(kinds()), "cpu")
+    shown = (pairs.degraded * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    assert np.array_equal(shown, np.stack(asked.pictures[16:20])), "the very pictures that were diagnosed"
+    assert pairs.condition.findings["noise"][:, :2].numpy() == pytest.approx(np.tile([0.9, 0.4], (4, 1)))
+    with pytest.raises(ValueError, match="photographs"):
+        told.pairs(0, pictures[1:], Layout.of(kinds()), "cpu")
+
+
+def test_a_confusion_without_diagnoses_is_refused(tmp_path: Path):
+    from restorer.diagnosed import Diagnosed
+
+    (tmp_path / "old.json").write_text('{"about": {}, "rows": {}}')
+    with pytest.raises(ValueError, match="old.json: no diagnoses"):
+        Diagnosed.read(tmp_path / "old.json")
+
 
 def test_confusion_of_nobody_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="no beliefs"):
-        write_confusion({}, tmp_path / "confusion.json", {})
+        write_confusion([], tmp_path / "confusion.json", {})
 
 
 def test_cases_hold_the_exact_truth(small: dict[str, np.ndarray], believer: Believer):

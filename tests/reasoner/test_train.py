@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from degradation.diagnosis import Diagnosis
 from degradation.kind import kinds
 from reasoner.collate import IGNORED, SKELETON, Collator
 from reasoner.data import EASY, damaged_batch, held_out, rows, stage_at
+from reasoner.probe import NAME
 from reasoner.validate import agreement, f1, summary
 from tests.reasoner.conftest import picture, random_diagnosis
 
@@ -122,6 +124,7 @@ def test_a_broken_training_ends_like_an_unbroken_one(tmp_path) -> None:
     (tmp_path / "broken" / "checkpoint-9").mkdir()  # cut off while it was written: no `complete` in it
     broken = train.main(arguments(tmp_path / "broken", data, "--resume"))
     assert (broken / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert not [name for name in load_file(str(whole / "model.safetensors")) if NAME in name], "the probe stays behind"
     records = [json.loads(line) for line in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()]
     assert [record["samples"] for record in records if "loss" in record] == [2, 4, 6, 8, 10]
 

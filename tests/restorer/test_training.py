@@ -6,10 +6,13 @@ import skimage.data
 import torch
 from PIL import Image
 
+from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
+from degradation.kind import kinds
 from degradation.measure import psnr
 from restorer.condition import Layout
 from restorer.confusion import Confusion
 from restorer.data import draw_pairs
+from restorer.diagnosed import BATCH, SIZE, Diagnosed
 from restorer.export import export, samples_of
 from restorer.network import RestorerNetwork
 from restorer.train import Settings, Trainer, train
@@ -128,3 +131,18 @@ def test_beliefs_are_drawn_from_the_measured_errors():
     probability, severity, spread = confusion.draw("haze", torch.tensor([0.0, 50.0]), generator)
     assert probability.tolist() == [pytest.approx(0.01), pytest.approx(0.9)]
     assert severity[1].item() == pytest.approx(60, abs=0.01) and spread[1].item() == 4
+
+
+def test_real_diagnoses_take_the_place_of_drawn_beliefs(tmp_path):
+    beliefs = {kind: Belief(probability=0.5, severity_if_present=40, spread=7) for kind in kinds()}
+    record = DiagnosisRecord(diagnosis=Diagnosis(findings={}), beliefs=beliefs)
+    trainer = small_trainer(tmp_path)
+    trainer.diagnosed = Diagnosed([[record] * BATCH], seed=3, photographs=len(PHOTOGRAPHS))
+    real = 0
+    for seed in range(40):
+        pairs = trainer.pairs(PHOTOGRAPHS, BATCH, SIZE, seed)
+        spread = torch.stack([features[:, 3] for features in pairs.condition.findings.values()])
+        real += bool(torch.allclose(spread, torch.tensor(0.07)))
+    assert 8 <= real <= 24, "about two fifths of the batches"
+    small = trainer.pairs(PHOTOGRAPHS, 8, 64, 0)
+    assert small.degraded.shape[-1] == 64, "other stages draw beliefs"

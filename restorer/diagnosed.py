@@ -1,0 +1,55 @@
+"""Training pairs with what a reasoner really said of these very pictures.
+
+Beliefs that are drawn at random (`Confusion`) are wrong independently of the picture. A reasoner's are not: what
+misleads it (a white wall, a night scene) is in the picture, its factors and its quality err with its severity, and the
+restorer has to learn what such a diagnosis is worth. The file of `rnr bench confusion` holds the diagnoses of batches
+of crops; the crops are made again from their seeds and the same photographs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from degradation.diagnosis import DiagnosisRecord
+from degradation.kind import kinds
+from degradation.synthesize import degrade
+from restorer.condition import Layout, encode, stack
+from restorer.data import Pairs, draw_damage
+
+SIZE, BATCH = 128, 4  # px and number of crops: a stage of the training
+
+
+class Diagnosed:
+    """Batches of records; batch number n is of the crops that `draw_damage` makes from seed + n."""
+
+    def __init__(self, records: list[list[DiagnosisRecord]], seed: int, photographs: int) -> None:
+        self.records, self.seed, self.photographs = records, seed, photographs
+
+    @classmethod
+    def read(cls, path: str | Path) -> Diagnosed:
+        """Raises ValueError for a file without diagnoses."""
+        data = json.loads(Path(path).read_text())
+        if not data.get("diagnosed"):
+            raise ValueError(f"{path}: no diagnoses in it; make the file again with rnr bench confusion")
+        about: dict[str, Any] = data["about"]
+        records = [[DiagnosisRecord(**record) for record in batch] for batch in data["diagnosed"]]
+        return cls(records, about["seed"], about["photographs"])
+
+    def pairs(
+        self, number: int, photographs: Sequence[np.ndarray], layout: Layout, device: torch.device | str
+    ) -> Pairs:
+        """Pairs of a batch, on the device. Raises ValueError if these cannot be the photographs that were diagnosed."""
+        if len(photographs) != self.photographs:
+            raise ValueError(f"diagnosed were {self.photographs} photographs, these are {len(photographs)}: run rnr "
+                             "bench confusion on the photographs that you train with")  # fmt: skip
+        seed, records = self.seed + number, self.records[number]
+        generator = torch.Generator().manual_seed(seed)  # on the CPU, as they were made
+        clean, mixture = draw_damage(photographs, len(records), SIZE, seed, list(kinds()), generator)
+        condition = stack([encode(layout, record) for record in records])
+        return Pairs(degrade(clean, mixture).to(device), clean.to(device), condition.to(device))
