@@ -21,8 +21,7 @@ from degradation.synthesize import truths
 from evaluation.tables import Row, Table, mean
 from restorer.condition import Condition, encode, stack
 from restorer.data import Pairs
-from restorer.inversion import invert
-from restorer.network import RestorerNetwork, thumbnail
+from restorer.network import RestorerNetwork
 from restorer.train import Settings, Trainer, validation_set
 
 if TYPE_CHECKING:
@@ -90,8 +89,7 @@ def compare(networks: dict[str, RestorerNetwork], photographs: Sequence[np.ndarr
 def _restore(network: RestorerNetwork, degraded: torch.Tensor, sources: Sequence[Source], name: str) -> torch.Tensor:
     condition = stack([encode(network.layout, source) for source in sources])
     condition = without_scene(condition) if name == "no scene" else condition
-    steer = network.steer(condition, torch.ones(len(degraded)), thumbnail(degraded))
-    return network(degraded, degraded, invert(degraded, condition, network.layout), steer).clamp(0, 1)
+    return network.one_step(degraded, condition).clamp(0, 1)
 
 
 def _mean_psnr(image: torch.Tensor, clean: torch.Tensor) -> float:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from degradation.kind import kinds
 from restorer.condition import QUALITY_WIDTH, SCENE_WIDTH, TASKS, Condition, Layout
+from restorer.inversion import invert
 
 THUMBNAIL = 64
 QUANTILES = (0.0, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 1.0)  # of each channel of the thumbnail
@@ -169,6 +170,11 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def steer(self, condition: Condition, t: torch.Tensor, thumbnail_BCHW: torch.Tensor) -> torch.Tensor:
         """The condition vector (B, D): computed once per picture and step, shared by its tiles."""
         return self.condition_encoder(condition, t, thumbnail_BCHW)
+
+    def one_step(self, degraded_BCHW: torch.Tensor, condition: Condition) -> torch.Tensor:
+        """The estimate from the degraded pictures alone (t = 1), not yet limited to [0, 1]."""
+        steer = self.steer(condition, degraded_BCHW.new_ones(len(degraded_BCHW)), thumbnail(degraded_BCHW))
+        return self(degraded_BCHW, degraded_BCHW, invert(degraded_BCHW, condition, self.layout), steer)
 
     def forward(
         self, x_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, inverted_BCHW: torch.Tensor, steer_BD: torch.Tensor

@@ -230,9 +230,7 @@ def validate(network: RestorerNetwork, photographs: Sequence[np.ndarray], blind:
         told = [None if blind else d for d in truths(clean, degraded, mixture)]
         conditions = [encode(network.layout, diagnosis) for diagnosis in told]
         condition = stack(conditions)
-        t = torch.ones(len(clean))
-        inverted = invert(degraded, condition, network.layout)
-        estimate = network(degraded, degraded, inverted, network.steer(condition, t, thumbnail(degraded)))
+        estimate = network.one_step(degraded, condition)
         result[name] = round(float(psnr(estimate.clamp(0, 1), clean).clamp(max=60).mean()), 2)
     return result
 

@@ -21,8 +21,7 @@ from degradation.synthesize import CLOSE, VISIBLE, Mixture, degrade, draw_mixtur
 from reasoner.data import damaged_batch, stage_at
 from restorer.confusion import Confusion
 from restorer.data import tell
-from restorer.inversion import invert
-from restorer.network import RestorerNetwork, thumbnail
+from restorer.network import RestorerNetwork
 
 SHARE = 0.25  # of the pictures are restored
 MODES = torch.tensor([0.4, 0.5, 0.1, 0.0])  # told the truth (half of those: a part of it), beliefs, wrong beliefs
@@ -62,9 +61,7 @@ class WithRestored:
         partial = (mode == 0) & (torch.rand(batch, generator=generator) < PART)
         keep = {name: partial & (torch.rand(batch, generator=generator) < 0.5) for name in layout.factors}
         condition = tell(clean, mixture, mode, keep, layout, self.confusion, generator)
-        steer = self.network.steer(condition, torch.ones(batch), thumbnail(degraded))
-        output = self.network(degraded, degraded, invert(degraded, condition, layout), steer)
-        return (output.clamp(0, 1) * 255).round() / 255
+        return (self.network.one_step(degraded, condition).clamp(0, 1) * 255).round() / 255
 
 
 def left(
