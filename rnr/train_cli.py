@@ -23,7 +23,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last chec
 Init = Annotated[Path | None, typer.Option(help="Start from these weights, with a new schedule.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Rate = Annotated[float | None, typer.Option(help="Learning rate at its highest.")]
-Confusion = Annotated[Path | None, typer.Option(help="What a reasoner said of damaged crops: the file of `rnr bench confusion`.")]
+Confusion = Annotated[
+    Path | None, typer.Option(help="What a reasoner says of known damage: the file of `rnr bench confusion`.")
+]
 Restored = Annotated[
     str | None, typer.Option(help="Show it restored pictures, too: by this restorer, `built-in` or a folder.")
 ]
