@@ -115,6 +115,17 @@ def last_checkpoint(folder: Path) -> Path | None:
     return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
 
 
+def hours_of(metrics: Path) -> float:
+    """Hours that the training in this file has taken, all its parts together, without validation."""
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.is_file() else []
+    rows = [row for row in rows if row.get("samples_per_s")]
+    seconds = sum(
+        (row["samples"] - before) / row["samples_per_s"]
+        for before, row in zip([0, *(row["samples"] for row in rows)], rows)
+    )
+    return round(seconds / 3600, 2)
+
+
 def trim(metrics: Path, samples: int) -> None:
     """Forget what was measured after this sample: a resumed training measures it again."""
     if metrics.is_file():

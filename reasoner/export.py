@@ -68,7 +68,7 @@ It sees one overview of {card["views"]["side"]} px, {card["views"]["crops"]} nat
 and the tones of the overview.
 
 Trained by `python -m reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
-of clean photographs (folder `{training.get("photographs", "?")}`).{averaged}
+of clean photographs (folder `{training.get("photographs", "?")}`) in {training.get("hours", "?")} hours.{averaged}
 BSDS500, if that is the folder, is free for non-commercial research and education.
 
 Held-out photographs, synthetic damage, late curriculum (mixtures), diagnoses written freely
@@ -88,9 +88,15 @@ def total(training: dict[str, Any]) -> int:
 
 def samples_of(folder: Path | None) -> int:
     """All samples that a weights folder says it was trained on; 0 for none."""
+    return total(_told(folder))
+
+
+def _told(folder: Path | None) -> dict[str, Any]:
+    """What a weights folder says of its training."""
     if folder is None or not (folder / CARD).is_file():
-        return 0
-    return total(json.loads((folder / CARD).read_text(encoding="utf-8")).get("training", {}))
+        return {}
+    told: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    return told.get("training", {})
 
 
 def _table_row(kind: str, values: dict[str, float | None]) -> str:
@@ -103,7 +109,7 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     from safetensors.torch import load_file
     from transformers import Qwen3VLForConditionalGeneration
 
-    from reasoner.callbacks import last_checkpoint
+    from reasoner.callbacks import METRICS, hours_of, last_checkpoint
     from reasoner.processor import load_processor
 
     checkpoint = last_checkpoint(training)
@@ -115,6 +121,7 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     model.load_state_dict(load_file(str(checkpoint / EMA_FILE)), strict=False)
     samples = int(checkpoint.name.rsplit("-", 1)[1]) * settings["batch"]
+    settings["hours"] = hours_of(training / METRICS)
     return finish(model, load_processor(str(checkpoint)), folder, settings, samples)
 
 
@@ -126,6 +133,8 @@ def finish(model, processor, folder: Path, settings: dict[str, Any], samples: in
 
     record = {"samples": samples, "seed": settings["seed"], "photographs": Path(settings["data"]).name}
     record["samples_before"] = samples_of(settings["init"] and Path(settings["init"]))
+    before = _told(settings["init"] and Path(settings["init"])).get("hours", 0)
+    record["hours"] = round(before + settings["hours"], 1)
     record |= {"mean_of": settings["mean_of"]} if "mean_of" in settings else {}
     prompt = load("diagnose_tuned")
     if settings["val"]:
@@ -146,8 +155,9 @@ def mean(folders: Sequence[Path], val: Path | None, folder: Path) -> Path:
     model = Qwen3VLForConditionalGeneration.from_pretrained(folders[0], dtype=torch.float32)
     averages = {name: sum(each[name].float() for each in tensors) / len(tensors) for name in tensors[0]}
     model.load_state_dict(averages, strict=False)
-    told = json.loads((folders[0] / CARD).read_text(encoding="utf-8"))["training"]
+    told = _told(folders[0])
     settings = {"seed": told["seed"], "data": told["photographs"], "init": None, "val": val, "mean_of": len(folders)}
+    settings["hours"] = told.get("hours", 0)
     return finish(model, load_processor(str(folders[0])), folder, settings, total(told))
 
 

@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 import prompts
 from degradation.arithmetic import flushed_denormals
 from degradation.photographs import read_folder
-from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, last_checkpoint, trim
+from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, hours_of, last_checkpoint, trim
 from reasoner.collate import MISREAD, SPREAD, Collator
 from reasoner.curves import curves
 from reasoner.data import Damage, Row, held_out, rows
@@ -212,7 +212,8 @@ def main(argv: list[str] | None = None, damage: Damage | None = None, report: Re
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     average.swap()
     curves(args.output / METRICS, args.output / "curves.png")
-    return finish(trainer.model, trainer.processing_class, args.output / "weights", vars(args), args.samples)
+    told = vars(args) | {"hours": hours_of(args.output / METRICS)}
+    return finish(trainer.model, trainer.processing_class, args.output / "weights", told, args.samples)
 
 
 if __name__ == "__main__":

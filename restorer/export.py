@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from restorer.bridge import BridgeScheduler
 from restorer.network import RestorerNetwork
@@ -20,7 +21,7 @@ A diffusion bridge from the degraded picture to the clean one, steered by a Diag
 - **Training**: {training}
 - **Command**: `{command}`
 - **Figures** (PSNR in dB, one step, told the true diagnosis, centres of validation photographs; after each run by
-  `rnr train restorer`): {figures}
+  `rnr train restorer`): {shown}
 - **Limits**: small network, trained on synthetic damage of small photographs; strong blur is only softened, dense haze
   and deep darkness come back with little texture; kinds it does not know are left alone.
 """
@@ -29,17 +30,23 @@ A diffusion bridge from the degraded picture to the clean one, steered by a Diag
 RECORD = "training.json"
 
 
-def samples_of(folder: str | Path) -> int:
-    """All crops that a weights folder says it was trained on; 0 where it says nothing."""
+def record_of(folder: str | Path) -> dict[str, Any]:
+    """What a weights folder says of its training; {} where it says nothing."""
     path = Path(folder) / RECORD
-    record = json.loads(path.read_text()) if path.is_file() else {}
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def samples_of(folder: str | Path) -> int:
+    """All crops that a weights folder says it was trained on."""
+    record = record_of(folder)
     return record.get("samples", 0) + record.get("samples_before", 0)
 
 
 def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, object]) -> Path:
     """Replace `folder` by the weights; the old ones stay until the new ones are complete.
 
-    `card`: data, training, command, figures, all words; samples, samples_before: crops in units of 64 px, if any.
+    `card`: data, training, command: words; figures: words, or PSNR by task; samples, samples_before: crops in units
+    of 64 px, if any; hours: of the training and of those before.
     """
     folder = Path(folder)
     part = folder.with_name(folder.name + ".part")
@@ -53,7 +60,12 @@ def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, obje
     size = sum(path.stat().st_size for path in part.rglob("*.safetensors")) / 1e6
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
     kinds = ", ".join(network.layout.factors)
-    (part / "README.md").write_text(CARD.format(parameters=parameters, megabytes=size, kinds=kinds, **card))
+    figures = card["figures"]
+    shown = (
+        ", ".join(f"{task} {value:.1f}" for task, value in figures.items()) if isinstance(figures, dict) else figures
+    )
+    words = {"parameters": parameters, "megabytes": size, "kinds": kinds, "shown": shown}
+    (part / "README.md").write_text(CARD.format(**words, **card))
     (part / RECORD).write_text(json.dumps(dict(card), indent=1) + "\n")
     if folder.exists():
         shutil.rmtree(folder)

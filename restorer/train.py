@@ -68,6 +68,7 @@ class Trainer:
             self.network.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
         )
         self.samples = self.step = 0
+        self.seconds = 0.0
         self.confusion = Confusion()
         self.diagnosed: Diagnosed | None = None
         out.mkdir(parents=True, exist_ok=True)
@@ -129,7 +130,7 @@ class Trainer:
         self, photographs: list[np.ndarray], report: Callable[[dict], None], validation: Sequence[np.ndarray] = ()
     ) -> None:
         """Train to the end; `report` gets one dict every 50 steps and one per validation."""
-        s, start, began = self.settings, time.monotonic(), self.samples
+        s, start, began, earlier = self.settings, time.monotonic(), self.samples, self.seconds
         saved, last_loss = start, []
         while self.samples < s.samples:
             size, batch = self.stage()
@@ -138,6 +139,7 @@ class Trainer:
             last_loss.append(self.update(pairs, seed + 1))
             before, self.samples = self.samples, self.samples + batch * (size // 64) ** 2
             now = time.monotonic()
+            self.seconds = earlier + now - start
             if self.step % 50 == 0:
                 speed = (self.samples - began) / (now - start)
                 row = {
@@ -168,7 +170,7 @@ class Trainer:
         names = [n for n, _ in self.network.named_parameters()]
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"{key}.{names[index]}": value.contiguous() for key, value in state.items() if key != "step"}
-        about = {"samples": self.samples, "step": self.step, "settings": asdict(self.settings)}
+        about = {"samples": self.samples, "step": self.step, "seconds": self.seconds, "settings": asdict(self.settings)}
         path = self.out / "checkpoint.safetensors"
         save_file(tensors, str(path) + ".part", metadata={"about": json.dumps(about)})
         os.replace(str(path) + ".part", path)
@@ -183,7 +185,7 @@ class Trainer:
         with safe_open(str(path), "pt") as file:
             about = json.loads(file.metadata()["about"])
         tensors = load_file(str(path), device=self.device)
-        self.samples, self.step = about["samples"], about["step"]
+        self.samples, self.step, self.seconds = about["samples"], about["step"], about.get("seconds", 0.0)
         for name in ("first_crop", "log_loss_from"):  # how it began
             setattr(self.settings, name, about["settings"].get(name, getattr(self.settings, name)))
         parameters = dict(self.network.named_parameters())
@@ -253,7 +255,7 @@ def train(
     `report` gets every row that also goes to `out`/metrics.jsonl.
     """
     from degradation.photographs import read_folder
-    from restorer.export import export, samples_of
+    from restorer.export import export, record_of, samples_of
     from restorer.pipeline import RestorePipeline
 
     settings, out = replace(settings or Settings()), Path(out)
@@ -280,12 +282,16 @@ def train(
     command = f"rnr train restorer --images DIR --samples {settings.samples} --seed {settings.seed}"
     command += f" --rate {settings.rate:g}" + " --init WEIGHTS" * bool(init) + " --confusion FILE" * bool(confusion)
     before = samples_of(init) if init else 0
-    training = f"{trainer.samples:,} crops in units of 64x64, from weights that had seen {before:,}"
+    hours = round(trainer.seconds / 3600 + (record_of(init).get("hours", 0) if init else 0), 1)
+    training = (
+        f"{trainer.samples:,} crops in units of 64x64, from weights that had seen {before:,}; {hours} hours in all"
+    )
     card: dict[str, object] = {
         "data": f"{len(photographs)} photographs of `{Path(images).name}`; the licence of those photographs applies",
         "training": training,
         "samples": trainer.samples,
         "samples_before": before,
+        "hours": hours,
         "command": command,
         "figures": figures,
     }

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from degradation.diagnosis import Diagnosis
 from degradation.kind import kinds
+from reasoner.callbacks import hours_of
 from reasoner.collate import IGNORED, SKELETON, Collator
 from reasoner.data import EASY, damaged_batch, held_out, rows, stage_at
 from reasoner.probe import NAME
@@ -134,3 +135,11 @@ def test_scores() -> None:
     assert agreement([(1, 2), (2, 3), (3, 4)]) == pytest.approx({"r": 1.0, "mae": 1.0})
     pairs = {"findings.noise.present": [("true", "true")], "findings.noise.evidence": [("a", "a"), ("a", "b")]}
     assert summary(pairs) == {"noise": {"f1": 1.0, "evidence": 0.5}}
+
+
+def test_the_hours_of_a_training(tmp_path) -> None:
+    rows = [{"samples": 36_000, "samples_per_s": 10.0}, {"samples": 36_000, "validation": {}}]
+    rows += [{"samples": 108_000, "samples_per_s": 20.0}]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert hours_of(tmp_path / "metrics.jsonl") == 2
+    assert hours_of(tmp_path / "none.jsonl") == 0
