@@ -58,7 +58,8 @@ def model_card(card: dict[str, Any], model) -> str:
     table = "\n".join(
         ["| kind | present, F1 | severity, correlation | severity, mean error |", "|---|---|---|---|", *rows]
     )
-    averaged = f"\nThe mean of {training['mean_of']} stages of that training." if "mean_of" in training else ""
+    stages = " and ".join(f"{samples:,}" for samples in training.get("mean_of", []))
+    averaged = f"\nThe mean of its weights after {stages} regions." if stages else ""
     return f"""# Reasoner weights
 
 Qwen3-VL (`Qwen3VLForConditionalGeneration`, unmodified) with {size:.1f} M parameters and its own byte-level tokenizer,
@@ -156,7 +157,8 @@ def mean(folders: Sequence[Path], val: Path | None, folder: Path) -> Path:
     averages = {name: sum(each[name].float() for each in tensors) / len(tensors) for name in tensors[0]}
     model.load_state_dict(averages, strict=False)
     told = _told(folders[0])
-    settings = {"seed": told["seed"], "data": told["photographs"], "init": None, "val": val, "mean_of": len(folders)}
+    settings = {"seed": told["seed"], "data": told["photographs"], "init": None, "val": val}
+    settings["mean_of"] = [total(_told(each)) for each in folders]
     settings["hours"] = told.get("hours", 0)
     return finish(model, load_processor(str(folders[0])), folder, settings, total(told))
 

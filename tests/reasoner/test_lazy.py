@@ -54,7 +54,8 @@ def test_the_mean_of_weights(reasoner, tmp_path) -> None:
     loaded = Reasoner.from_pretrained(mean(folders, None, tmp_path / "mean"))
     assert torch.allclose(dict(loaded.model.named_parameters())[name], before + 0.25, atol=2e-3)
     assert samples_of(tmp_path / "mean") == 42
-    assert "in 1.5 hours" in (tmp_path / "mean" / "README.md").read_text()
+    card = (tmp_path / "mean" / "README.md").read_text()
+    assert "in 1.5 hours" in card and "after 42 and 42 regions" in card
 
 
 def test_missing_and_broken_weights(tmp_path, reasoner) -> None:
