@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
-    "evaluation.confusion": ("diagnosed", "rows_of", "write_confusion"),
+    "evaluation.confusion": ("diagnosed", "write_confusion"),
     "evaluation.tables": ("Table",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

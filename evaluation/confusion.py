@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from degradation.diagnosis import DiagnosisRecord
-from degradation.kind import kinds
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,21 +40,16 @@ def diagnosed(
     seed: int = 0,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Batch]:
-    """At least `count` crops of 128 px, four to a batch; batch n is what `draw_damage` makes of seed + n."""
-    import torch
-
+    """At least `count` crops of 128 px, four to a batch; batch n is what `crops_of` makes of seed + n."""
     from degradation.photographs import to_uint8
-    from degradation.synthesize import degrade
-    from restorer.data import draw_damage
-    from restorer.diagnosed import BATCH, SIZE
+    from restorer.diagnosed import BATCH, crops_of
 
     found: list[Batch] = []
     waiting: list[tuple[Mixture, list[np.ndarray]]] = []
     total = -(-count // BATCH)
     for number in range(total):
-        generator = torch.Generator().manual_seed(seed + number)
-        clean, mixture = draw_damage(photographs, BATCH, SIZE, seed + number, list(kinds()), generator)
-        waiting.append((mixture, [to_uint8(image) for image in degrade(clean, mixture)]))
+        _, degraded, mixture = crops_of(photographs, seed + number)
+        waiting.append((mixture, [to_uint8(image) for image in degraded]))
         if len(waiting) * BATCH >= TOGETHER or number == total - 1:
             records = iter(reasoner.diagnose([image for _, images in waiting for image in images]))
             found += [(mixture, [next(records) for _ in images]) for mixture, images in waiting]

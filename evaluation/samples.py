@@ -45,7 +45,6 @@ def batches(
     count: int,
     seed: int,
     stages: dict[Stage, float] | None = None,
-    severity: tuple[float, float] = (5, 100),
     batch: int = BATCH,
 ) -> Iterator[Batch]:
     """At least `count` damaged regions of random size and place; `stages` gives the share of each kind of mixture."""
@@ -55,7 +54,7 @@ def batches(
         pick = torch.multinomial(torch.tensor(list(shares.values())), 1, generator=generator)
         side = region_side(photographs, generator)
         clean = random_crops(list(photographs), batch, (side, side), generator)
-        mixture = draw_mixture(batch, generator, list(shares)[int(pick)], severity=severity)
+        mixture = draw_mixture(batch, generator, list(shares)[int(pick)])
         yield Batch(clean, degrade(clean, mixture), mixture)
 
 

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis
+from degradation.diagnosis import Diagnosis, reasoning_order
 from reasoner.grammar import segments
-from reasoner.probe import truths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,6 +63,12 @@ def misread(options: Sequence[str], text: str, rng: random.Random) -> str:
     return options[min(max(place, 0), len(options) - 1)]
 
 
+def severities(diagnoses: Sequence[Diagnosis]) -> torch.Tensor:
+    """True severities (B, K) in 0..1, 0 = absent, in the order of `reasoning_order`."""
+    rows = [[(d.findings[kind].severity or 0) / 100 for kind in reasoning_order()] for d in diagnoses]
+    return torch.tensor(rows)
+
+
 class Collator:
     """Rows of `reasoner.data` to a batch: input_ids, labels (completion only), loss_weights, pixel_values, grids.
 
@@ -91,7 +96,8 @@ class Collator:
         self._softened: dict[tuple[str, int, str], list[dict[int, float]]] = {}
 
     def __call__(self, rows: Sequence[dict]) -> dict[str, torch.Tensor]:
-        encoded = [self.encode(row) for row in rows]
+        diagnoses = [Diagnosis.model_validate_json(row["completion"]) for row in rows]
+        encoded = [self.encode(row, diagnosis) for row, diagnosis in zip(rows, diagnoses)]
         longest = max(len(ids) for ids, _, _, _ in encoded)
         shape = (len(rows), longest)
         input_ids = torch.full(shape, self.tokenizer.pad_token_id)
@@ -111,7 +117,7 @@ class Collator:
             batch["soft_places"] = torch.tensor([entry[:3] for entry in soft]).reshape(-1, 3)
             batch["soft_shares"] = torch.tensor([entry[3] for entry in soft])
         if self.severities:
-            batch["severities"] = truths([Diagnosis.model_validate_json(row["completion"]) for row in rows])
+            batch["severities"] = severities(diagnoses)
         return batch | {"mm_token_type_ids": kinds} | self.pixels([row["images"] for row in rows])
 
     def pixels(self, pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
@@ -120,14 +126,16 @@ class Collator:
         grid = torch.tensor([[1, views.shape[2] // self.patch, views.shape[3] // self.patch]]).expand(len(views), 3)
         return {"pixel_values": patchify(views.float() / 127.5 - 1, self.patch, self.merge), "image_grid_thw": grid}
 
-    def encode(self, row: dict) -> tuple[list[int], list[int], list[float], dict[int, dict[int, float]]]:
+    def encode(
+        self, row: dict, diagnosis: Diagnosis
+    ) -> tuple[list[int], list[int], list[float], dict[int, dict[int, float]]]:
         """Token ids of prompt and completion as shown, the true ones, the loss weight of each, and, by position, the
         shares of tokens where a number is spread."""
         ids = self.prompt_ids(row["prompt"], np.shape(row["images"])[:3])
         true, weights = list(ids), [0.0] * len(ids)
         soft: dict[int, dict[int, float]] = {}
         rng = random.Random(zlib.crc32(row["completion"].encode()))  # the row decides, so that a resumed run repeats it
-        for segment in segments(Diagnosis.model_validate_json(row["completion"])):
+        for segment in segments(diagnosis):
             piece = shown = self._piece(segment.text)
             if segment.path and segment.path.endswith(".evidence") and rng.random() < self.doubt:
                 wrong = self._piece(misread(segment.options, segment.text, rng))

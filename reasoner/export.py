@@ -87,13 +87,8 @@ def total(training: dict[str, Any]) -> int:
     return training.get("samples", 0) + training.get("samples_before", 0)
 
 
-def samples_of(folder: Path | None) -> int:
-    """All samples that a weights folder says it was trained on; 0 for none."""
-    return total(_told(folder))
-
-
-def _told(folder: Path | None) -> dict[str, Any]:
-    """What a weights folder says of its training."""
+def record_of(folder: Path | None) -> dict[str, Any]:
+    """What a weights folder says of its training; {} for none."""
     if folder is None or not (folder / CARD).is_file():
         return {}
     told: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
@@ -133,9 +128,9 @@ def finish(model, processor, folder: Path, settings: dict[str, Any], samples: in
     from reasoner.validate import decoded
 
     record = {"samples": samples, "seed": settings["seed"], "photographs": Path(settings["data"]).name}
-    record["samples_before"] = samples_of(settings["init"] and Path(settings["init"]))
-    before = _told(settings["init"] and Path(settings["init"])).get("hours", 0)
-    record["hours"] = round(before + settings["hours"], 1)
+    before = record_of(settings["init"] and Path(settings["init"]))
+    record["samples_before"] = total(before)
+    record["hours"] = round(before.get("hours", 0) + settings["hours"], 1)
     record |= {"mean_of": settings["mean_of"]} if "mean_of" in settings else {}
     prompt = load("diagnose_tuned")
     if settings["val"]:
@@ -156,9 +151,9 @@ def mean(folders: Sequence[Path], val: Path | None, folder: Path) -> Path:
     model = Qwen3VLForConditionalGeneration.from_pretrained(folders[0], dtype=torch.float32)
     averages = {name: sum(each[name].float() for each in tensors) / len(tensors) for name in tensors[0]}
     model.load_state_dict(averages, strict=False)
-    told = _told(folders[0])
+    told = record_of(folders[0])
     settings = {"seed": told["seed"], "data": told["photographs"], "init": None, "val": val}
-    settings["mean_of"] = [total(_told(each)) for each in folders]
+    settings["mean_of"] = [total(record_of(each)) for each in folders]
     settings["hours"] = told.get("hours", 0)
     return finish(model, load_processor(str(folders[0])), folder, settings, total(told))
 

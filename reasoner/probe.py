@@ -7,13 +7,12 @@ do not hold it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from degradation.diagnosis import Diagnosis, reasoning_order
+from degradation.diagnosis import reasoning_order
 
 SEVERITY = 5.0  # weight of the severity's error (0..1) beside the presence's cross-entropy
 NAME = "probe"  # the attribute of the model under training that holds it
@@ -58,9 +57,3 @@ def detach(model: nn.Module) -> None:
     """Take the probe off again, if there is one."""
     if hasattr(model, NAME):
         delattr(model, NAME)
-
-
-def truths(diagnoses: Sequence[Diagnosis]) -> torch.Tensor:
-    """Severities (B, K) in 0..1, in the probe's order of kinds."""
-    rows = [[(d.findings[kind].severity or 0) / 100 for kind in reasoning_order()] for d in diagnoses]
-    return torch.tensor(rows)

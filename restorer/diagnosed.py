@@ -18,15 +18,22 @@ import torch
 
 from degradation.diagnosis import DiagnosisRecord
 from degradation.kind import kinds
-from degradation.synthesize import degrade
+from degradation.synthesize import Mixture, degrade
 from restorer.condition import Layout, encode, stack
 from restorer.data import Pairs, draw_damage
 
 SIZE, BATCH = 128, 4  # px and number of crops: a stage of the training
 
 
+def crops_of(photographs: Sequence[np.ndarray], seed: int) -> tuple[torch.Tensor, torch.Tensor, Mixture]:
+    """Clean and degraded crops (BATCH, 3, SIZE, SIZE) and their recipe, on the CPU whatever the training runs on."""
+    generator = torch.Generator().manual_seed(seed)
+    clean, mixture = draw_damage(photographs, BATCH, SIZE, seed, list(kinds()), generator)
+    return clean, degrade(clean, mixture), mixture
+
+
 class Diagnosed:
-    """Batches of records; batch number n is of the crops that `draw_damage` makes from seed + n."""
+    """Batches of records; batch number n is of the crops that `crops_of` makes from seed + n."""
 
     def __init__(self, records: list[list[DiagnosisRecord]], seed: int, photographs: int) -> None:
         self.records, self.seed, self.photographs = records, seed, photographs
@@ -48,8 +55,6 @@ class Diagnosed:
         if len(photographs) != self.photographs:
             raise ValueError(f"diagnosed were {self.photographs} photographs, these are {len(photographs)}: run rnr "
                              "bench confusion on the photographs that you train with")  # fmt: skip
-        seed, records = self.seed + number, self.records[number]
-        generator = torch.Generator().manual_seed(seed)  # on the CPU, as they were made
-        clean, mixture = draw_damage(photographs, len(records), SIZE, seed, list(kinds()), generator)
-        condition = stack([encode(layout, record) for record in records])
-        return Pairs(degrade(clean, mixture).to(device), clean.to(device), condition.to(device))
+        clean, degraded, _ = crops_of(photographs, self.seed + number)
+        condition = stack([encode(layout, record) for record in self.records[number]])
+        return Pairs(degraded.to(device), clean.to(device), condition.to(device))

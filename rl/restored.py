@@ -20,7 +20,7 @@ from degradation.photographs import random_crops
 from degradation.synthesize import CLOSE, VISIBLE, Mixture, degrade, draw_mixture, truths
 from reasoner.data import damaged_batch, stage_at
 from restorer.confusion import Confusion
-from restorer.data import tell
+from restorer.data import CERTAIN, tell
 from restorer.network import RestorerNetwork
 
 SHARE = 0.25  # of the pictures are restored
@@ -58,7 +58,7 @@ class WithRestored:
     ) -> torch.Tensor:
         layout, batch = self.network.layout, len(clean)
         mode = torch.multinomial(MODES, batch, replacement=True, generator=generator)
-        partial = (mode == 0) & (torch.rand(batch, generator=generator) < PART)
+        partial = (mode == CERTAIN) & (torch.rand(batch, generator=generator) < PART)
         keep = {name: partial & (torch.rand(batch, generator=generator) < 0.5) for name in layout.factors}
         condition = tell(clean, mixture, mode, keep, layout, self.confusion, generator)
         return (self.network.one_step(degraded, condition).clamp(0, 1) * 255).round() / 255

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from reasoner.export import export, mean, samples_of
+from reasoner.export import export, mean, record_of, total
 from reasoner.reasoner import Reasoner
 
 
@@ -53,7 +53,7 @@ def test_the_mean_of_weights(reasoner, tmp_path) -> None:
     ]
     loaded = Reasoner.from_pretrained(mean(folders, None, tmp_path / "mean"))
     assert torch.allclose(dict(loaded.model.named_parameters())[name], before + 0.25, atol=2e-3)
-    assert samples_of(tmp_path / "mean") == 42
+    assert total(record_of(tmp_path / "mean")) == 42
     card = (tmp_path / "mean" / "README.md").read_text()
     assert "in 1.5 hours" in card and "after 42 and 42 regions" in card
 

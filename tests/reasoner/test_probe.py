@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from degradation.diagnosis import reasoning_order
-from reasoner.probe import NAME, attach, detach, truths
+from reasoner.collate import severities
+from reasoner.probe import NAME, attach, detach
 from tests.reasoner.conftest import random_diagnosis
 
 
@@ -48,7 +49,7 @@ def test_a_view_that_shows_nothing_is_not_excused() -> None:
 
 def test_severities_in_the_probes_order() -> None:
     diagnosis = random_diagnosis(1)
-    row = truths([diagnosis])[0]
+    row = severities([diagnosis])[0]
     assert row.tolist() == pytest.approx([(diagnosis.findings[k].severity or 0) / 100 for k in reasoning_order()])
     assert (row > 0).tolist() == [bool(diagnosis.findings[k].present) for k in reasoning_order()]
 
