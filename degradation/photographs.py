@@ -14,6 +14,7 @@ else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+TRIES = 8  # photographs drawn until one is as large as a crop
 
 
 def read_folder(folder: str | Path, limit: int | None = None) -> dict[str, np.ndarray]:
@@ -45,18 +46,25 @@ def centre_crop(picture_HWC: np.ndarray, size: int) -> np.ndarray:
 
 
 def random_crops(
-    photographs: list[np.ndarray], count: int, size: tuple[int, int], generator: torch.Generator
+    photographs: list[np.ndarray],
+    count: int,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    upright: bool = False,
 ) -> torch.Tensor:
     """(count, 3, h, w) float crops, each from a random photograph, place, mirroring and quarter turn (squares only).
 
-    Photographs smaller than a crop are mirrored up.
+    A photograph smaller than a crop is drawn again, a few times, and then mirrored up. `upright`: no quarter turns.
     """
     height, width = size
-    crops = []
+    turns, crops = height == width and not upright, []
     for _ in range(count):
-        which, turn = torch.randint(0, 2**30, (2,), generator=generator).tolist()
-        photograph = photographs[which % len(photographs)]
-        missing = [max(0, want - have) for want, have in zip(size, photograph.shape)]
+        for _ in range(TRIES):
+            which, turn = torch.randint(0, 2**30, (2,), generator=generator).tolist()
+            photograph = photographs[which % len(photographs)]
+            missing = [max(0, want - have) for want, have in zip(size, photograph.shape)]
+            if not any(missing):
+                break
         if any(missing):
             photograph = np.pad(photograph, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
         place = torch.rand(2, generator=generator).tolist()
@@ -64,5 +72,5 @@ def random_crops(
         left = int(place[1] * (photograph.shape[1] - width + 1))
         crop = photograph[top : top + height, left : left + width]
         crop = crop[:, ::-1] if turn & 1 else crop
-        crops.append(torch.from_numpy(np.ascontiguousarray(np.rot90(crop, turn // 2 % 4) if height == width else crop)))
+        crops.append(torch.from_numpy(np.ascontiguousarray(np.rot90(crop, turn // 2 % 4) if turns else crop)))
     return torch.stack(crops).permute(0, 3, 1, 2).float() / 255

@@ -24,7 +24,10 @@ else:
 
 Row = dict[str, Any]
 Damage = Callable[..., "tuple[torch.Tensor, list[Diagnosis]]"]  # as `damaged_batch`
-SIZES, SIZE_SHARE = (128, 160, 192, 256, 320), (0.08, 0.30, 0.37, 0.20, 0.05)  # px of the regions
+REGIONS = {  # height and width in px: share of the batches; the last two are whole photographs of the BSDS500
+    (128, 128): 0.05, (160, 160): 0.17, (192, 192): 0.28, (256, 256): 0.25, (320, 320): 0.10, (320, 480): 0.10,
+    (480, 320): 0.05,
+}  # fmt: skip
 EASY = 0.04  # share of the stream that shows one kind at a time
 LATER = {"single": 0.35, "several": 0.5, "high_order": 0.15}
 
@@ -76,8 +79,8 @@ def damaged_batch(
 ) -> tuple[torch.Tensor, list[Diagnosis]]:
     """Batch `number` of the stream: degraded regions (B, 3, H, W) and their true diagnoses."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
-    side = SIZES[int(torch.multinomial(torch.tensor(SIZE_SHARE), 1, generator=generator))]
-    clean = random_crops(list(photographs), batch, (side, side), generator)
+    size = list(REGIONS)[int(torch.multinomial(torch.tensor(list(REGIONS.values())), 1, generator=generator))]
+    clean = random_crops(list(photographs), batch, size, generator, upright=True)
     mixture = draw_mixture(batch, generator, stage_at(progress, generator))
     degraded = degrade(clean, mixture)
     return degraded, truths(clean, degraded, mixture)

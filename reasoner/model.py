@@ -6,6 +6,7 @@ second-order statistics, which a random linear patch embedding hides; so the pat
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -69,6 +70,30 @@ def new_model(
         _scale_linears(model)
     whiten_patches(model, photographs)
     return model.eval()
+
+
+def deepened(model: Qwen3VLForConditionalGeneration, depth: int) -> Qwen3VLForConditionalGeneration:
+    """The same model with `depth` vision layers, a multiple of what it has: new ones follow each old one and do nothing
+    yet (their outputs are zero; Chen et al., Net2Net, 2016)."""
+    config = copy.deepcopy(model.config)
+    vision: Any = config.vision_config
+    times = depth // vision.depth
+    if times * vision.depth != depth:
+        raise ValueError(f"{depth} layers are no multiple of the {vision.depth} that the weights have")
+    vision.deepstack_visual_indexes = [(i + 1) * times - 1 for i in vision.deepstack_visual_indexes]
+    vision.depth = depth
+    deeper = new_model(config)
+    blocks = "model.visual.blocks."
+    state = deeper.state_dict()
+    for name in state:
+        if name.startswith(blocks) and ("attn.proj" in name or "linear_fc2" in name):
+            state[name].zero_()
+    for name, values in model.state_dict().items():
+        if name.startswith(blocks):
+            number, rest = name.removeprefix(blocks).split(".", 1)
+            name = f"{blocks}{int(number) * times}.{rest}"
+        state[name].copy_(values)
+    return deeper
 
 
 def _scale_linears(model: Qwen3VLForConditionalGeneration) -> None:

@@ -31,7 +31,7 @@ from reasoner.collate import MISREAD, SPREAD, Collator
 from reasoner.curves import curves
 from reasoner.data import Damage, Row, held_out, rows
 from reasoner.export import finish
-from reasoner.model import new_model, tiny_config, use_linear_patches
+from reasoner.model import deepened, new_model, tiny_config, use_linear_patches
 from reasoner.probe import NAME, attach
 from reasoner.processor import build_processor, load_processor
 from reasoner.tokenizer import build_tokenizer
@@ -153,6 +153,7 @@ def build(args: argparse.Namespace, photographs: list, prompt: str):
         from transformers import Qwen3VLForConditionalGeneration
 
         model = Qwen3VLForConditionalGeneration.from_pretrained(args.init, dtype=torch.float32)
+        model = deepened(model, args.depth) if args.depth else model
         processor = load_processor(str(args.init))
     else:
         tokenizer = build_tokenizer(extra=[prompt])
@@ -190,6 +191,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in the output folder")
     parser.add_argument("--init", type=Path, help="start from these weights: new schedule, no easy beginning")
+    parser.add_argument("--depth", type=int, help="with --init: more vision layers, that start as the identity")
     parser.add_argument("--limit", type=int, help="read at most so many photographs")
     parser.add_argument("--save-seconds", type=float, default=120)
     parser.add_argument("--log-every", type=int, default=20, help="steps")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from degradation import Diagnosis, degrade, draw_mixture, kind_named, kinds, truths
 from degradation.measure import loss_of_severity, psnr, severity_of_loss
+from degradation.photographs import random_crops
 from degradation.synthesize import CLOSE, HOW_MANY, VISIBLE, Mixture, Stage, Step, prescribe, synthesize
 
 STAGES: tuple[Stage, ...] = ("single", "several", "high_order")
@@ -24,6 +26,23 @@ def mixture_of(severities: list[tuple[str, float]], batch: int, seed: int = 0) -
 
 def names(mixture: Mixture) -> list[str]:
     return [step.kind.name for step in mixture.steps]
+
+
+def test_a_photograph_that_is_too_small_for_a_crop_is_drawn_again() -> None:
+    small, large = np.zeros((40, 90, 3), np.uint8), np.full((64, 96, 3), 255, np.uint8)
+    crops = random_crops([small, large, large, large], 32, (60, 80), torch.Generator().manual_seed(0))
+    assert crops.shape == (32, 3, 60, 80) and crops.min() == 1
+    only = random_crops([small], 2, (60, 80), torch.Generator().manual_seed(0))
+    assert only.shape == (2, 3, 60, 80), "mirrored up where there is no other"
+
+
+def test_upright_crops_are_not_turned() -> None:
+    sky = np.repeat(np.linspace(255, 0, 64).astype(np.uint8)[:, None, None], 64, 1).repeat(3, 2)
+    generator = torch.Generator().manual_seed(0)
+    upright = random_crops([sky], 16, (32, 32), generator, upright=True)
+    assert (upright[:, :, 0] > upright[:, :, -1]).all()
+    turned = random_crops([sky], 16, (32, 32), generator)
+    assert not (turned[:, :, 0] > turned[:, :, -1]).all()
 
 
 @pytest.mark.parametrize("stage", STAGES)

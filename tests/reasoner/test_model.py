@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from reasoner.collate import Collator
-from reasoner.model import dct_filters, new_model, tiny_config, use_linear_patches
+from reasoner.model import dct_filters, deepened, new_model, tiny_config, use_linear_patches
 from reasoner.processor import PictureProcessor, load_processor
 from tests.reasoner.conftest import picture
 
@@ -28,6 +29,25 @@ def test_patches_as_a_matrix_product_are_the_same(small_model) -> None:
     before = small_model.model.visual.patch_embed(pixels)
     use_linear_patches(small_model)
     assert torch.allclose(small_model.model.visual.patch_embed(pixels), before, atol=1e-4)
+
+
+def test_a_deeper_tower_starts_as_what_it_grew_from(small_model) -> None:
+    depth = len(small_model.model.visual.blocks)
+    deeper = deepened(small_model, 2 * depth)
+    assert len(deeper.model.visual.blocks) == 2 * depth
+    pixels, grid = torch.randn(128, 1536, generator=torch.Generator().manual_seed(0)), torch.tensor([[1, 8, 8]] * 2)
+    before, after = small_model.model.visual(pixels, grid_thw=grid), deeper.model.visual(pixels, grid_thw=grid)
+    assert torch.equal(after.pooler_output, before.pooler_output)
+    for old, new in zip(before.deepstack_features, after.deepstack_features, strict=True):
+        assert torch.equal(new, old)
+    last = deeper.model.visual.blocks[-1].mlp.linear_fc2.weight
+    after.pooler_output.square().sum().backward()
+    assert last.grad is not None and last.grad.abs().max() > 0, "what does nothing yet can learn"
+
+
+def test_a_tower_grows_by_whole_multiples(small_model) -> None:
+    with pytest.raises(ValueError, match="multiple"):
+        deepened(small_model, 2 * small_model.config.vision_config.depth + 1)
 
 
 def test_the_patch_embedding_starts_white(tokenizer) -> None:
