@@ -1,9 +1,13 @@
-"""How the processor rounds."""
+"""How the processor rounds, and in which numbers."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextlib.contextmanager
@@ -19,3 +23,12 @@ def flushed_denormals() -> Iterator[None]:
         yield
     finally:
         torch.set_flush_denormal(False)
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """torch's type of this name. Raises ValueError for one that models do not have."""
+    import torch
+
+    if name not in ("float32", "bfloat16", "float16"):
+        raise ValueError(f"dtype is float32, bfloat16 or float16, not {name!r}")
+    return getattr(torch, name)

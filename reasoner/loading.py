@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from degradation.arithmetic import dtype_named
 from degradation.diagnosis import SCHEMA_VERSION
 from reasoner.export import CARD
 from reasoner.views import CROPS
@@ -65,21 +66,20 @@ def check_architecture(source: str) -> None:
 
 
 def _dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | str:
-    if isinstance(dtype, torch.dtype):
+    if isinstance(dtype, torch.dtype) or dtype == "auto":  # auto: as stored
         return dtype
-    if dtype == "auto":  # as stored
-        return dtype
-    wanted = getattr(torch, dtype or ("float32" if device.startswith("cpu") else "bfloat16"), None)
-    if not isinstance(wanted, torch.dtype):
-        raise ValueError(f"dtype is float32, bfloat16 or float16, not {dtype!r}")
-    return wanted
+    return dtype_named(dtype or ("float32" if device.startswith("cpu") else "bfloat16"))
 
 
 def _quantised(quantisation: str) -> Any:
+    from importlib.util import find_spec
+
     from transformers import BitsAndBytesConfig
 
     if quantisation not in ("4bit", "8bit"):
         raise ValueError(f'quantisation is "4bit" or "8bit", not {quantisation!r}')
+    if find_spec("bitsandbytes") is None:
+        raise ValueError("quantisation needs bitsandbytes: pip install bitsandbytes")
     return BitsAndBytesConfig(**{f"load_in_{quantisation}": True})
 
 
@@ -113,13 +113,17 @@ def check_folder(folder: Path) -> None:
         raise ValueError(
             f"reasoner {folder}: no weights here; train them with `rnr train reasoner`, or name another folder"
         )
-    card = read_card(folder)
+    check_card(read_card(folder), f"reasoner {folder}")
+
+
+def check_card(card: dict[str, Any], name: str) -> None:
+    """ValueError where weights were made for another release."""
     crops, version = card.get("views", {}).get("crops", CROPS), card.get("schema_version", SCHEMA_VERSION)
     if crops != CROPS:
-        raise ValueError(f"reasoner {folder}: trained on {crops} crops a picture, this release makes {CROPS}")
+        raise ValueError(f"{name}: trained on {crops} crops a picture, this release makes {CROPS}")
     if version != SCHEMA_VERSION:
         problem = f"writes diagnoses of schema version {version}, this release reads {SCHEMA_VERSION}"
-        raise ValueError(f"reasoner {folder}: {problem}; train it again or use the release it came with")
+        raise ValueError(f"{name}: {problem}; train it again or use the release it came with")
 
 
 def read_card(folder: Path) -> dict[str, Any]:

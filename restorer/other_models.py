@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from degradation.arithmetic import dtype_named
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from restorer.condition import Intent, wanted
 from restorer.pipeline import RestorePipeline, RestoreResult
@@ -42,7 +43,7 @@ class DiffusersRestorer:
         """A folder or a hub name. OSError names what is missing or broken."""
         from diffusers import DiffusionPipeline
 
-        loaded = {"dtype": getattr(torch, dtype or ("float32" if device.startswith("cpu") else "bfloat16"))}
+        loaded = {"dtype": dtype_named(dtype or ("float32" if device.startswith("cpu") else "bfloat16"))}
         try:
             pipe = DiffusionPipeline.from_pretrained(str(name), **loaded)
         except Exception as error:

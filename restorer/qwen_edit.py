@@ -21,6 +21,7 @@ from PIL import Image
 from transformers import ProcessorMixin, Qwen2VLProcessor
 
 import prompts
+from degradation.arithmetic import dtype_named
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from restorer.bridge import BridgeStep
 from restorer.condition import Intent, wanted
@@ -89,7 +90,7 @@ class QwenEditRestorer:
         from diffusers import QwenImageEditPlusPipeline
 
         wide = device.startswith("cpu") or not torch.cuda.is_available()
-        loaded = {"dtype": getattr(torch, dtype or ("float32" if wide else "bfloat16"))}
+        loaded = {"dtype": dtype_named(dtype or ("float32" if wide else "bfloat16"))}
         try:
             pipe: Any = QwenImageEditPlusPipeline.from_pretrained(str(name), **loaded, **_processor(str(name)))
         except Exception as error:

@@ -23,15 +23,19 @@ from PIL import Image
 from transformers import PrinterCallback
 from trl import GRPOTrainer, SFTConfig, SFTTrainer
 
+import prompts
 from degradation.arithmetic import flushed_denormals
 from degradation.photographs import read_folder, to_uint8
 from reasoner import Reasoner, views_of
+from reasoner.export import export
+from reasoner.loading import read_card
+from reasoner.reasoner import BUILT_IN
 from restorer import RestorePipeline
 from restorer.condition import Intent
-from rl.config import AgentConfig, write_effective
-from rl.judge import Judge
-from rl.reasoning import Record, adapter, settings
-from rl.record import Log
+from rl.config import AgentConfig
+from rl.judge import Judge, device
+from rl.reasoning import adapter, follow, last_checkpoint, settings
+from rl.record import Log, begin
 from rl.rewards import SeverityReward, ask
 from rl.tasks import Tasks, check_truth
 from rl.trainer import Report
@@ -150,11 +154,12 @@ def teach(policy: Reasoner, tasks: Tasks, config: AgentConfig) -> None:
     trainer.train()
 
 
-def build(config: AgentConfig, log: Log | None = None, report: Report = lambda row: None) -> GRPOTrainer:
+def build(config: AgentConfig) -> GRPOTrainer:
     """GRPOTrainer over attempts. ValueError for what cannot work, before any time is spent."""
-    policy = Reasoner.from_pretrained(config.reasoner)
+    restorer = RestorePipeline.from_pretrained(config.restorer)
+    policy = Reasoner.from_pretrained(config.reasoner, device=device())
     frozen = Reasoner(copy.deepcopy(policy.model), policy.processor, policy.card, policy.name, policy.model_hash)
-    judge, restorer = Judge(frozen, config.views), RestorePipeline.from_pretrained(config.restorer)
+    judge = Judge(frozen, config.views)
     judge.refuse_policy(policy.model.parameters())
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
     tasks = Tasks(photographs, config.rows, config.size, config.seed, told="true", stage=config.stage)
@@ -165,7 +170,7 @@ def build(config: AgentConfig, log: Log | None = None, report: Report = lambda r
     probe = attempts(tasks, frozen, restorer, config)()
     probe.reset(0)
     ask("severity", reward, prompts=[""], completions=[""], environments=[probe])
-    if config.reasoner == "built-in":
+    if policy.card:  # weights of our own: their tokenizer knows of no tools
         policy.processor = copy.deepcopy(policy.processor)
         policy.processor.chat_template = policy.processor.tokenizer.chat_template = TEMPLATE
         policy.processor.tokenizer.response_template = RESPONSE
@@ -176,15 +181,13 @@ def build(config: AgentConfig, log: Log | None = None, report: Report = lambda r
         model=policy.model.train(), processing_class=policy.processor,
         reward_funcs=[reward, CallCost(config.call_cost, reward)],  # type: ignore[list-item]
         args=settings(
-            config, max_tool_calling_iterations=config.max_calls, save_strategy="no",
-            per_device_eval_batch_size=config.group, num_generations_eval=config.group,
+            config, max_tool_calling_iterations=config.max_calls, save_steps=config.save_every,
+            save_total_limit=2, per_device_eval_batch_size=config.group, num_generations_eval=config.group,
         ),
         train_dataset=rows(tasks), eval_dataset=both.shifted(rows(held)), peft_config=adapter(config.rank),
         environment_factory=attempts(both, frozen, restorer, config),  # type: ignore[arg-type]
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
-    if log:
-        trainer.add_callback(Record(log, {}, report))
     return trainer
 
 
@@ -208,25 +211,34 @@ def attempts(tasks: Any, reasoner: Reasoner, restorer: RestorePipeline, config: 
 
 
 @flushed_denormals()
-def run(config: AgentConfig, report: Report = lambda row: None) -> Path:
-    """Train; returns the folder of the adapter. metrics.jsonl holds the learning figure before and after."""
+def run(config: AgentConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
+    """Train; returns the folder of the merged weights (`weights`; the adapter is beside it). metrics.jsonl holds the
+    learning figure before and after. A resumed run repeats the supervised steps, which end the same."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    write_effective(config, config.out)
-    log = Log(config.out)
-    trainer = build(config, log, report)
+    begin(config.out, resume)
+    checkpoint = last_checkpoint(config.out) if resume else None
+    trainer = build(config)
+    log = follow(trainer, config, checkpoint, report)
+    if not checkpoint:
+        _figure(trainer, log, report)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     _figure(trainer, log, report)
-    trainer.train()
-    _figure(trainer, log, report)
-    policy: Any = trainer.model
-    policy.save_pretrained(str(config.out / "adapter"))
-    return config.out / "adapter"
+    if log:
+        policy: Any = trainer.model
+        policy.save_pretrained(str(config.out / "adapter"))
+        record = {"seed": config.seed, "photographs": config.images.name, "agent_steps": config.steps}
+        card = read_card(BUILT_IN if config.reasoner == "built-in" else Path(config.reasoner))
+        prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
+        export(policy.merge_and_unload(), trainer.processing_class, config.out / "weights", prompt, record)
+    return config.out / "weights"
 
 
-def _figure(trainer: GRPOTrainer, log: Log, report: Report) -> None:
+def _figure(trainer: GRPOTrainer, log: Log | None, report: Report) -> None:
     """Share of held-out tasks ended well and calls per task, by TRL's own evaluation."""
     values = trainer.evaluate()
     shown = {name: values.get(f"eval_{name}") for name in ("reward", "ended_well", "calls", "tools/failure_frequency")}
     row = {"step": trainer.state.global_step, "evaluation": {"metrics": shown}}
-    log.write(row)
-    report(row)
+    if log:
+        log.write(row)
+        report(row)

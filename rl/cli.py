@@ -59,6 +59,7 @@ def reasoner(
 @app.command()
 def agent(
     config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, steps: Steps = None,
+    resume: Resume = False,
 ) -> None:  # fmt: skip
     """Loop C: the reasoner calls the restorer as a tool, sees the new picture, stops or goes on."""
     with errors():
@@ -66,7 +67,7 @@ def agent(
         from rl.config import AgentConfig, read
 
         settings = read(AgentConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
-        typer.echo(f"adapter: {run(settings, show)}")
+        typer.echo(f"weights: {run(settings, resume, show)}")
 
 
 @app.command()

@@ -132,6 +132,7 @@ class AgentConfig(Common):
     call_cost: float = Field(default=0.02, ge=0, description="what a call costs, in units of reward")
     max_tokens: int = Field(default=128, ge=8, description="longest answer, all turns and new pictures together")
     temperature: float = Field(default=1.0, gt=0, description="of the sampled answers")
+    save_every: int = Field(default=20, ge=1, description="steps between checkpoints")
     sft_steps: int = Field(
         default=60, ge=0, description="supervised steps on the tool's syntax before; 0 if it is known"
     )

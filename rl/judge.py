@@ -22,6 +22,13 @@ REMEMBERED = 256  # pictures: a group of rollouts shares its input
 Severities = dict[str, float]  # kind: expected severity, 0-100
 
 
+def device() -> str:
+    """Where models of this process run: its GPU, or the CPU."""
+    from accelerate import PartialState
+
+    return str(PartialState(cpu=not torch.cuda.is_available()).device)
+
+
 def views(picture_CHW: torch.Tensor, count: int) -> list[torch.Tensor]:
     """The picture, mirrored, and without its first rows and columns: 1 to 3 views."""
     shifted = picture_CHW[:, SHIFT:, SHIFT:]

@@ -29,7 +29,8 @@ from reasoner.data import damaged_batch
 from reasoner.export import export
 from reasoner.reasoner import BUILT_IN
 from rl.config import ReasonerConfig, write_effective
-from rl.record import Log, Row
+from rl.judge import device
+from rl.record import Log, Row, begin, draw
 from rl.rewards import REASONER, ask, named
 from rl.trainer import Report
 
@@ -77,10 +78,10 @@ def figures(reasoner: Reasoner, held: Sequence[tuple[torch.Tensor, Diagnosis]]) 
 
 
 class Record(TrainerCallback):
-    """TRL's logs as rows of metrics.jsonl."""
+    """TRL's logs as rows of metrics.jsonl, and their curves."""
 
-    def __init__(self, log: Log, weights: dict[str, float], report: Report) -> None:
-        self.log, self.weights, self.report = log, weights, report
+    def __init__(self, log: Log, report: Report) -> None:
+        self.log, self.report = log, report
         self.started: tuple[float, int] | None = None
 
     def on_step_begin(self, args, state, control, **kwargs):
@@ -95,6 +96,9 @@ class Record(TrainerCallback):
         row |= {"seconds": pace, "seconds_left": pace * (state.max_steps - state.global_step)}
         self.log.write(row)
         self.report(row)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        draw(self.log.path.parent)
 
 
 class StopAfter(TrainerCallback):
@@ -125,7 +129,7 @@ def adapter(rank: int):
     return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
 
 
-def build(config: ReasonerConfig, log: Log | None, report: Report = lambda row: None) -> GRPOTrainer:
+def build(config: ReasonerConfig) -> GRPOTrainer:
     """GRPOTrainer as configured. ValueError for what cannot work, before any time is spent."""
     rewards = named(config.rewards, REASONER)
     strange = set(config.weights) - set(rewards)
@@ -148,31 +152,56 @@ def build(config: ReasonerConfig, log: Log | None, report: Report = lambda row: 
         train_dataset=rows, peft_config=adapter(config.rank) if config.train == "lora" else None,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
-    if log:
-        trainer.add_callback(Record(log, weights, report))
     return trainer
+
+
+def last_checkpoint(folder: Path) -> Path:
+    """ValueError where there is none; one that a kill left half-written does not count."""
+    whole = {int(p.parent.name.rsplit("-", 1)[1]): p.parent for p in folder.glob("checkpoint-*/trainer_state.json")}
+    if not whole:
+        raise ValueError(f"{folder}: no checkpoint here to resume from; start without --resume")
+    return whole[max(whole)]
+
+
+def follow(trainer: GRPOTrainer, config: Any, checkpoint: Path | None, report: Report) -> Log | None:
+    """Begin the record, or go on with it from a checkpoint; None on all processes but one."""
+    if not trainer.accelerator.is_main_process:
+        return None
+    write_effective(config, config.out)
+    log = Log(config.out, int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
+    trainer.add_callback(Record(log, report))
+    return log
 
 
 @flushed_denormals()
 def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
-    """Train, measure before and after (and the supervised control), export; returns the folder of the weights."""
+    """Train, measure before and after (and the supervised control), export; returns the folder of the merged weights
+    (`weights`; the adapter is beside it)."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    write_effective(config, config.out)
-    held, before = pictures(config.val, config.val_rows, config.seed + 1), Reasoner.from_pretrained(config.reasoner)
-    checkpoints = [int(p.name.rsplit("-", 1)[1]) for p in config.out.glob("checkpoint-*")] if resume else []
-    log = Log(config.out, max(checkpoints, default=0))
-    trainer = build(config, log, report)
-    if not checkpoints:
-        _tell(log, report, 0, figures(before, held))
-    started = time.monotonic()
-    trainer.train(resume_from_checkpoint=bool(checkpoints) or None)
-    seconds = time.monotonic() - started
+    begin(config.out, resume)
+    checkpoint = last_checkpoint(config.out) if resume else None
+    trainer = build(config)
+    if config.control and trainer.accelerator.num_processes > 1:
+        raise ValueError("control = true compares trainings of one process; set it to false here")
+    log = follow(trainer, config, checkpoint, report)
+    held, before = pictures(config.val, config.val_rows, config.seed + 1), None
+    if log:
+        before = Reasoner.from_pretrained(config.reasoner, device=device())
+        if not checkpoint:
+            _tell(log, report, 0, figures(before, held))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if log is None or before is None:
+        return config.out / "weights"
     model: Any = trainer.model
-    model = model.merge_and_unload() if config.train == "lora" else model
+    if config.train == "lora":
+        model.save_pretrained(str(config.out / "adapter"))
+        model = model.merge_and_unload()
     after = Reasoner(model, before.processor, before.card, "after GRPO")
     _tell(log, report, trainer.state.global_step, figures(after, held))
     if config.control:
+        steps = [row for row in log.rows() if "seconds" in row]
+        seconds = sum(row["seconds"] for row in steps) / len(steps) * trainer.state.global_step
         taught = Reasoner(supervised(config, seconds), before.processor, before.card, "after SFT")
         _tell(log, report, trainer.state.global_step, figures(taught, held), "supervised, same time")
     record = {"seed": config.seed, "photographs": config.images.name, "grpo_steps": config.steps}

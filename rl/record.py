@@ -23,6 +23,13 @@ RISE = 0.03  # of the mean reward, from which it counts as risen
 HARM = {"damage": 0.03, "psnr": -0.1}  # change of a mean, from which the truth counts as fallen
 
 
+def begin(folder: Path, resume: bool) -> None:
+    """ValueError where a new run would overwrite the record of an earlier one."""
+    path = folder / FILE
+    if not resume and path.is_file() and path.stat().st_size:
+        raise ValueError(f"{path}: the record of an earlier run; go on with --resume, or name another folder (-o)")
+
+
 class Log:
     """Rows of metrics.jsonl, one JSON object a line; those after `step` are forgotten (a resumed run repeats them)."""
 
@@ -65,7 +72,7 @@ def summary(pictures: Sequence[Row]) -> Row:
 
 
 def alarm(first: Row, now: Row) -> Row | None:
-    """Has the reward risen since the first evaluation while the truth has fallen (Goodhart)?
+    """Has the reward risen since another evaluation while the truth has fallen (Goodhart)?
 
     Both are paired means over the held-out pictures, each beyond its threshold and its standard error. The answer holds
     the step, the changes, and the pictures that say so most.
@@ -82,6 +89,14 @@ def alarm(first: Row, now: Row) -> Row | None:
     by_harm = sorted(pairs, key=lambda p: (p[0]["metrics"]["damage"] or 0) - (p[1]["metrics"]["damage"] or 0))
     changes = {name: harms[name][0] for name in harms} | {"reward": rise[0]}
     return {"step": now["step"], "changes": changes, "fallen": fallen, "samples": [p[1]["task"] for p in by_harm[:3]]}
+
+
+def alarm_since(earlier: Sequence[Row], now: Row) -> Row | None:
+    """`alarm` against the first evaluation, then against the one with the least damage: the truth may rise at first."""
+    if not earlier:
+        return None
+    best = min(earlier, key=lambda row: mean([p["metrics"]["damage"] for p in row["pictures"]]) or 0.0)
+    return alarm(earlier[0], now) or alarm(best, now)
 
 
 def _paired(first: Row, now: Row, value: Any) -> tuple[float, float]:
@@ -106,10 +121,10 @@ CURVES = {"reward": "reward", "spread": "spread in groups", "kl": "KL to the ref
 
 
 def draw(folder: Path) -> None:
-    """curves.png and goodhart.png from metrics.jsonl."""
+    """curves.png and, where the truth was measured, goodhart.png from metrics.jsonl."""
     rows = [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
     steps = [row for row in rows if "evaluation" not in row]
-    checks = [row for row in rows if "evaluation" in row]
+    checks = [row for row in rows if "pictures" in row]
     with canvas(folder / "curves.png", len(CURVES)) as axes:
         for axis, (name, title) in zip(axes, CURVES.items()):
             points = [(row["step"], row[name]) for row in steps if row.get(name) is not None]

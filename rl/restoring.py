@@ -16,8 +16,9 @@ from restorer.export import samples_of
 from restorer.pipeline import BUILT_IN
 from rl.config import RestorerConfig, write_effective
 from rl.edit_policy import EditPolicy
-from rl.judge import Judge
+from rl.judge import Judge, device
 from rl.policy import BridgePolicy, DiffusionPolicy, Exploration, trainable
+from rl.record import begin
 from rl.rewards import SeverityReward, combine, named
 from rl.tasks import Task, Tasks
 from rl.trainer import DiffusionGRPOTrainer, Report
@@ -30,7 +31,7 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
     exploration_of(config)
     named(config.rewards, {"severity": SeverityReward(None)})  # type: ignore[arg-type]
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
-    judge = Judge(Reasoner.from_pretrained(config.reasoner), config.views)
+    judge = Judge(Reasoner.from_pretrained(config.reasoner, device=device()), config.views)
     rewards = named(config.rewards, {"severity": SeverityReward(judge, config.gate)})
     policy = policy_of(config)
 
@@ -47,8 +48,7 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
 
 def policy_of(config: RestorerConfig) -> DiffusionPolicy:
     """The restorer with an adapter, or whole beside a frozen copy. ValueError for what this restorer cannot do."""
-    device = PartialState(cpu=not torch.cuda.is_available()).device  # each process its own
-    restorer = load_restorer(config.restorer, device=str(device), **config.options)
+    restorer = load_restorer(config.restorer, device=device(), **config.options)
     if isinstance(restorer, QwenEditRestorer):
         if config.train == "full" or config.weaken:
             raise ValueError(f'{config.restorer} is trained by an adapter and as it is: train = "lora", weaken = 0')
@@ -68,6 +68,8 @@ def exploration_of(config: RestorerConfig) -> Exploration:
 
 def run(config: RestorerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
     """Train, draw, export; returns the folder of the merged weights (`weights`; the adapter is beside it)."""
+    if PartialState(cpu=not torch.cuda.is_available()).is_main_process:
+        begin(config.out, resume)
     trainer = build(config, report)
     if trainer.accelerator.is_main_process:
         write_effective(config, config.out)
@@ -82,14 +84,15 @@ def finish(trainer: DiffusionGRPOTrainer) -> Path:
     """The averaged weights with a card."""
     config = trainer.config
     trainer.average.swap()
-    checks = [row["evaluation"] for row in trainer.log.rows() if "evaluation" in row]
-    before, after = (_figures(check) for check in (checks[0], checks[-1]))
+    checks = [row for row in trainer.log.rows() if "evaluation" in row]
+    before, after = (_figures(check["evaluation"]) for check in (checks[0], checks[-1]))
+    alarms = sum(check["alarm"] is not None for check in checks)
     card: dict[str, object] = {
         "data": f"photographs of `{Path(config.images).name}`; the licence of those photographs applies",
         "training": f"{trainer.step} updates of Flow-GRPO on predicted severity, from `{config.restorer}`",
         "samples_before": samples_of(BUILT_IN if config.restorer == "built-in" else config.restorer),
         "command": "rnr rl restorer --config config.toml (config.json beside these weights)",
-        "figures": f"held out before: {before}; after: {after}; alarms: {trainer.alarms}",
+        "figures": f"held out before: {before}; after: {after}; alarms: {alarms}",
     }
     return trainer.policy.export(config.out, card)
 

@@ -92,17 +92,24 @@ def paid(before: Severities, after: Severities, present: Sequence[str], gate: fl
 
 def fidelity(restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor) -> float:
     """1 while the PSNR is no lower than the input's, falling to 0 at 3 dB below; likewise the structure's correlation
-    with the clean picture (to 0 at 0.5 below), since of a dense haze any other photograph has the better PSNR."""
+    with the clean picture (to 0 at 0.5 below), since of a dense haze any other photograph has the better PSNR.
+
+    0 for another picture: where hardly anything of the scene is left in the input, it is no worse than that.
+    """
+    kept = similarity(restored, clean)
+    if kept < OTHER and similarity(restored, degraded) < SAME:
+        return 0.0
     now, then = (float(psnr(picture[None], clean[None])) for picture in (restored, degraded))
     level = 1.0 if now >= then else max(0.0, 1 - (then - now) / SLACK)
-    lost = similarity(degraded, clean) - similarity(restored, clean)
+    lost = similarity(degraded, clean) - kept
     return min(level, 1.0 if lost <= 0 else max(0.0, 1 - lost / (SAME - OTHER)))
 
 
 def structure(restored: torch.Tensor, degraded: torch.Tensor) -> float:
     """The gate without the truth: is it still the same picture, whatever its light?
 
-    `similarity` to the input, from 0.35 (nothing) to 0.85 (everything): dehazing and relighting are no offence.
+    `similarity` to the input, from 0.35 (nothing) to 0.85 (everything): dehazing and relighting are no offence. Its
+    limit: of an input that hardly shows its scene any more even the clean picture is another one.
     """
     return min(1.0, max(0.0, (similarity(restored, degraded) - OTHER) / (SAME - OTHER)))
 

@@ -30,7 +30,7 @@ from rl.judge import Judge
 from rl.loss import step_loss
 from rl.metrics import measure
 from rl.policy import DiffusionPolicy, Trajectory
-from rl.record import Log, Row, alarm, draw, mean, sheet, summary, warn_text
+from rl.record import Log, Row, alarm_since, draw, mean, sheet, summary, warn_text
 from rl.rewards import Reward, ask, combine
 from rl.tasks import Task, check_truth
 
@@ -58,7 +58,7 @@ class DiffusionGRPOTrainer:
         self.live = {name: p for name, p in policy.module.named_parameters() if p.requires_grad}
         self.average = checkpoint.Average(self.live, config.ema)
         self.optimizer = torch.optim.AdamW(self.live.values(), lr=config.lr, weight_decay=0.0, betas=(0.9, 0.99))
-        self.step, self.alarms = 0, 0
+        self.step = 0
 
     def _check(self) -> None:
         config, processes = self.config, self.accelerator.num_processes
@@ -95,7 +95,8 @@ class DiffusionGRPOTrainer:
             self.out.mkdir(parents=True, exist_ok=True)
             self.log = Log(self.out, self.step)
         if self.config.report_to:
-            self.accelerator.init_trackers("rl", config=self.config.model_dump(mode="json"))
+            settings = {k: v if isinstance(v, int | float | str) else str(v) for k, v in dict(self.config).items()}
+            self.accelerator.init_trackers("rl", config=settings)
         stopped = not self.step and self._evaluate()
         started, begun = time.monotonic(), self.step
         for batch in self._batches(self.step):
@@ -196,12 +197,10 @@ class DiffusionGRPOTrainer:
         if self.accelerator.is_main_process:
             pictures, shown = self.evaluate()
             row: Row = {"step": self.step, "pictures": pictures}
-            first = next((r for r in self.log.rows() if "evaluation" in r), None)
-            found = alarm(first, row) if first else None
+            found = alarm_since([r for r in self.log.rows() if "pictures" in r], row)
             sheet(shown[:6], self.out / "samples" / f"step-{self.step:05d}.png")
             self._write({"step": self.step, "evaluation": summary(pictures), "pictures": pictures, "alarm": found})
             draw(self.out)
-            self.alarms += found is not None
             stop = found is not None and self.config.on_alarm == "stop"
             if found is not None:
                 self.report({"step": self.step, "warning": warn_text(found)})
@@ -232,8 +231,18 @@ class DiffusionGRPOTrainer:
         self.log.write(row)
         self.report(row)
         if self.config.report_to:
-            numbers = row.get("evaluation", row)
-            self.accelerator.log({k: v for k, v in numbers.items() if isinstance(v, int | float)}, step=self.step)
+            self.accelerator.log(numbers(row), step=self.step)
+
+
+def numbers(row: Row, before: str = "") -> dict[str, float]:
+    """The numbers of a row for a tracker, parts of it by path (evaluation/metrics/psnr)."""
+    found: dict[str, float] = {}
+    for name, value in row.items():
+        if isinstance(value, dict):
+            found |= numbers(value, f"{before}{name}/")
+        elif isinstance(value, int | float):
+            found[before + name] = value
+    return found
 
 
 def draw_seed(*numbers: int) -> int:

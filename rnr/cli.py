@@ -36,10 +36,11 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; 
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
 ReasonerName = Annotated[
-    str, typer.Option("--reasoner", help="built-in, a weights folder, a hub name, a server's URL, a recipe (.toml).")
+    str,
+    typer.Option("--reasoner", help="built-in, a weights folder, a hub name, a server's URL, vllm:FOLDER, a .toml."),
 ]
 RestorerName = Annotated[
-    str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a server's URL, a recipe (.toml).")
+    str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a recipe (.toml).")
 ]
 Server = Annotated[str | None, typer.Option(metavar="URL", help="Diagnose there: an OpenAI-compatible vLLM server.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
@@ -105,7 +106,7 @@ def restore(
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
         request = _request(steps, seed, only or [], diagnosis)
-        models = _models(server or reasoner, restorer, device)
+        models = _models(_at(server) or reasoner, restorer, device)
         if engine:
             chosen, (jobs, problems) = _cluster(engine, workers, models), _jobs(pictures, recursive, out)
             _told(cluster.restore(chosen, jobs, out, request, options.mode, max_megapixels), len(problems))
@@ -113,6 +114,15 @@ def restore(
             _run(pictures, recursive, out, lambda jobs: Batch(jobs, out, models, request, options))
     except SetupError as error:
         stop(str(error))
+
+
+def _at(server: str | None) -> str | None:
+    """A server's URL."""
+    from rnr.core import is_server
+
+    if server and not is_server(server):
+        stop(f"--server {server}: an address begins with http:// or https://")
+    return server
 
 
 def _models(reasoner: str, restorer: str, device: str) -> Models:
@@ -262,11 +272,13 @@ def diagnose(
 
     if as_json and as_jsonl:
         stop("--json and --jsonl exclude each other")
+    if not engine and (out or workers != 1):
+        stop("-o and --workers go with --engine ray; without it, redirect --json or --jsonl")
     if engine:
-        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, server or reasoner, device)
+        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, _at(server) or reasoner, device)
         return
     rows = diagnose_all(
-        pictures, recursive, max_megapixels, _models(server or reasoner, BUILT_IN, device), traceback, as_jsonl
+        pictures, recursive, max_megapixels, _models(_at(server) or reasoner, BUILT_IN, device), traceback, as_jsonl
     )
     try:
         results = list(rows)

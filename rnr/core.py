@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from reasoner.server import ServerReasoner
 
 BUILT_IN = "built-in"
-EXTRAS = {"ray": "ray", "torchvision": "qwen", "qwen_vl_utils": "qwen", "bitsandbytes": "qwen"}
+EXTRAS = {"ray": "ray", "torchvision": "qwen", "qwen_vl_utils": "qwen"}
 STEPS = range(1, 101)
 
 
@@ -121,7 +121,7 @@ class Models:
 
 
 def is_server(name: str) -> bool:
-    return name.startswith(("http://", "https://"))
+    return name.startswith(("http://", "https://", "vllm:"))
 
 
 def recipe_of(name: str) -> tuple[str, dict[str, Any]]:

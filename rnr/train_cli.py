@@ -44,9 +44,13 @@ def train_reasoner(
     threads: Threads = None, recipe: Recipe = None, model: Model = None, data: Data = None,
 ) -> None:  # fmt: skip
     """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
+    own = {"--images": images, "--val": val, "--samples": samples, "--seed": seed or None, "--init": init,
+           "--rate": rate, "--restored": restored, "--confusion": confusion, "--threads": threads}  # fmt: skip
     if recipe or model:
+        _refuse(own, "go with the built-in reasoner: a real one has its recipe and --data")
         _real("reasoner", recipe, model, data, out, resume)
     else:
+        _refuse({"--data": data}, "goes with --recipe: the built-in reasoner learns from --images")
         _built_in("reasoner", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
                   rate=rate, restored=restored, confusion=confusion, threads=threads)  # fmt: skip
 
@@ -58,11 +62,21 @@ def train_restorer(
     recipe: Recipe = None, model: Model = None,
 ) -> None:  # fmt: skip
     """Picture + Diagnosis -> picture: a diffusion bridge, told diagnoses that are right, wrong and missing."""
+    own = {"--val": val, "--samples": samples, "--seed": seed or None, "--init": init, "--rate": rate,
+           "--confusion": confusion, "--threads": threads}  # fmt: skip
     if recipe or model:
+        _refuse(own, "go with the built-in restorer: a real one has its recipe and --images")
         _real("restorer", recipe, model, images, out, resume, device)
     else:
         _built_in("restorer", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
                   rate=rate, confusion=confusion, threads=threads, device=device)  # fmt: skip
+
+
+def _refuse(options: dict[str, Any], reason: str) -> None:
+    """Nothing that was asked for is dropped in silence."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        stop(f"{', '.join(given)}: {reason}")
 
 
 def _built_in(which: str, **settings: Any) -> None:

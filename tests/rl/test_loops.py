@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from restorer import RestorePipeline
 from rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
-from rl.record import Log
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("rl_*.toml"))
@@ -30,14 +29,15 @@ def test_recipes_are_valid(recipe):
 
 
 def test_two_steps_of_loop_a(folder, tmp_path):
-    from rl.reasoning import build
+    from rl.reasoning import build, follow
 
     config = ReasonerConfig(
         images=folder, val=folder, out=tmp_path, steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
         rewards=["format", "severity"], weights={"severity": 2.0},
     )  # fmt: skip
-    log = Log(tmp_path)
-    trainer = build(config, log)
+    trainer = build(config)
+    log = follow(trainer, config, None, lambda row: None)
+    assert log is not None
     model: Any = trainer.model
     before = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
     trainer.train()
@@ -61,20 +61,46 @@ def test_loop_a_refuses_before_it_loads(folder, tmp_path, change, reason):
 
     settings = {"images": folder, "val": folder, "out": tmp_path, "rewards": ["format"]} | change
     with pytest.raises(ValueError, match=reason):
-        build(ReasonerConfig(**settings), None)
+        build(ReasonerConfig(**settings))
+
+
+def test_a_resumed_loop_a_ends_as_an_unbroken_one_and_no_record_is_lost(folder, tmp_path):
+    from rl.reasoning import run
+
+    config = ReasonerConfig(
+        images=folder, val=folder, out=tmp_path / "unbroken", steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
+        val_rows=2, save_every=1, max_tokens=96,
+    )  # fmt: skip
+    weights = run(config)
+    assert {"adapter", "curves.png", "weights"} <= {path.name for path in config.out.iterdir()}
+    with pytest.raises(ValueError, match="the record of an earlier run; go on with --resume"):
+        run(config)
+    broken = config.model_copy(update={"out": tmp_path / "broken", "steps": 1})
+    with pytest.raises(ValueError, match="no checkpoint here to resume from"):
+        run(broken, resume=True)
+    run(broken)
+    (broken.out / "checkpoint-2").mkdir()  # cut off while it was written
+    resumed = run(broken.model_copy(update={"steps": 2}), resume=True)
+    shown = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
+    again = [json.loads(line) for line in (broken.out / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in shown] == [0, 1, 2, 2]
+    assert again[-1]["evaluation"] == shown[-1]["evaluation"]
+    assert (resumed / "model.safetensors").read_bytes() == (weights / "model.safetensors").read_bytes()
 
 
 def test_the_agent_calls_its_tool_sees_the_picture_and_stops(folder, tmp_path, monkeypatch):
     from transformers import Qwen3VLForConditionalGeneration
 
     from rl.agent import build
+    from rl.reasoning import follow
 
     config = AgentConfig(
         images=folder, val=folder, out=tmp_path, steps=1, group=2, prompts=1, rows=2, val_rows=2, rank=2,
         sft_steps=0, max_tokens=96, stage="single",
     )  # fmt: skip
-    log = Log(tmp_path)
-    trainer = build(config, log)
+    trainer = build(config)
+    log = follow(trainer, config, None, lambda row: None)
+    assert log is not None
     processor: Any = trainer.processing_class
     tokenizer = processor.tokenizer
     lengths: list[int] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rl.config import RestorerConfig, read, write_effective
-from rl.record import Log, alarm, warn_text
+from rl.record import Log, alarm, alarm_since, begin, warn_text
 
 
 def check(step: int, rewards: list[float], damages: list[float], levels: list[float]) -> dict:
@@ -35,6 +35,23 @@ def test_the_alarm_names_the_step_the_changes_and_the_pictures():
 )
 def test_no_alarm_where_reward_and_truth_do_not_part(now):
     assert alarm(FIRST, now) is None
+
+
+def test_the_alarm_also_sees_a_truth_that_rose_before_it_fell():
+    best = check(10, [0.3, 0.4, 0.5, 0.4], [0.3, 0.3, 0.3, 0.3], [22, 23, 24, 25])
+    now = check(20, [0.6, 0.7, 0.8, 0.7], [0.4, 0.41, 0.42, 0.4], [21, 22, 23, 24])
+    assert alarm(FIRST, now) is None, "still better than at the start"
+    found = alarm_since([FIRST, best], now)
+    assert found is not None and set(found["fallen"]) == {"damage", "psnr"}
+    assert alarm_since([FIRST, best], best) is None is alarm_since([], now)
+
+
+def test_a_new_run_does_not_wipe_the_record_of_an_earlier_one(tmp_path):
+    begin(tmp_path, resume=False)
+    Log(tmp_path).write({"step": 1})
+    begin(tmp_path, resume=True)
+    with pytest.raises(ValueError, match="metrics.jsonl: the record of an earlier run; go on with --resume"):
+        begin(tmp_path, resume=False)
 
 
 def test_a_log_that_is_resumed_forgets_what_came_after(tmp_path):

@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from degradation.diagnosis import Diagnosis, Finding
+from degradation.photographs import to_tensor
+from degradation.synthesize import degrade, prescribe
 from rl import rewards
 from rl.judge import Judge
 from rl.rewards import SeverityReward, ask, combine, fidelity, named, paid, structure
@@ -105,6 +107,14 @@ def test_the_gate_of_a_known_truth():
     assert fidelity(degraded, degraded, clean) == fidelity(clean, degraded, clean) == 1
     assert fidelity(clean + 2**0.5 * noise, degraded, clean) == pytest.approx(0, abs=0.01)  # 3 dB
     assert 0.4 < fidelity(clean + 2**0.25 * noise, degraded, clean) < 0.6
+
+
+def test_another_picture_is_paid_nothing_even_where_the_input_shows_hardly_anything(photographs):
+    clean, other = (to_tensor(photographs[name][100:228, 100:228])[0] for name in ("astronaut", "coffee"))
+    mixture = prescribe({"haze": 75, "blur": 70}, seed=1)
+    degraded = degrade(clean[None], mixture)[0]
+    assert fidelity(other, degraded, clean) == 0
+    assert fidelity(degraded, degraded, clean) == fidelity(clean, degraded, clean) == 1
 
 
 def test_the_gate_without_truth_forgives_light_and_not_another_picture(tasks):
