@@ -39,8 +39,9 @@ from degradation.diagnosis import (
 from degradation.kind import kinds
 from reasoner.chat import Client, ServerError
 from reasoner.ebnf import ebnf
+from reasoner.engine import PREFIX, Engine
 from reasoner.grammar import SEVERITIES, segments, severity_opening
-from reasoner.loading import read_card
+from reasoner.loading import check_card, read_card
 from reasoner.reasoner import Settings, shown
 from reasoner.severity import summarise
 from reasoner.views import SIDE, as_uint8
@@ -54,6 +55,7 @@ TOP = 20  # log-probabilities a server gives at most, by default
 class ServerReasoner:
     """`diagnose` as `Reasoner` has it. The card beside the weights says which prompt they were trained with.
 
+    A `url` of `vllm:FOLDER` runs vLLM in this process (`reasoner/engine.py`).
     `served`: the model's name there (the first by default). `card`: a folder with the reasoner.json of the served
     weights; not needed where the server runs on this machine from such a folder, nor for an untuned model.
     `workers`: pictures at the same time. Raises ServerError.
@@ -69,12 +71,14 @@ class ServerReasoner:
         pixels: int | None = None,
         **client: Any,
     ):
-        self.client, self.workers, self.most_tokens = Client(url, **client), workers, most_tokens
+        self.client = (Engine if url.startswith(PREFIX) else Client)(url, **client)
+        self.workers, self.most_tokens = workers, most_tokens
         found = {model["id"]: model for model in self.client.models()}
         if served and served not in found:
             raise ServerError(f"{url}: serves no {served!r}; it serves {', '.join(found)}")
         self.served = served or next(iter(found))
         self.card = read_card(Path(card or found[self.served].get("root") or self.served))
+        check_card(self.card, f"{url}: {self.served}")
         if pixels:
             self.card.setdefault("views", {"most": max(SIDE, int(pixels**0.5) // 32 * 32)})
         self.closed = bool(self.card)  # trained by us: closed vocabulary; else it writes sentences

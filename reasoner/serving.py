@@ -1,7 +1,7 @@
 """A weights folder in the form that vLLM loads: merged weights, and a processor under its original name.
 
     python -m reasoner.serving WEIGHTS -o SERVED [--adapter LORA]
-    vllm serve SERVED --served-model-name reasoner --limit-mm-per-prompt '{"image": 3}'
+    vllm serve SERVED --served-model-name reasoner --limit-mm-per-prompt '{"image": 4}'
 
 vLLM asks for `Qwen3VLProcessor` with a video processor, which our folders leave out because it needs torchvision. The
 card goes along: a client on the same machine finds it there, another one is told (`card = "SERVED"` in its recipe).

@@ -63,6 +63,11 @@ def test_no_server(url) -> None:
         ServerReasoner(url, served="other")
 
 
+def test_without_vllm_in_this_environment_the_remedy_is_named() -> None:
+    with pytest.raises(ServerError, match="pip install vllm.*or give a server's URL"):
+        ServerReasoner("vllm:served")
+
+
 def test_a_server_without_structured_outputs_is_named(url, trained) -> None:
     assert "structured outputs" in str(ServerReasoner(f"{url}/free").diagnose([picture()])[0].error)
     assert "log-probabilities" in str(ServerReasoner(f"{trained}/mute").diagnose([picture()])[0].error)

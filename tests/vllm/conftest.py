@@ -28,19 +28,25 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_for_vllm("built-in", tmp_path_factory.mktemp("vllm") / "served")
 
 
+def surroundings() -> dict[str, str]:
+    """Environment variables for a Python with vLLM."""
+    places = [str(Path(__file__).parent / "shim"), str(Path(__file__).parents[2])]
+    settings = {"PYTHONPATH": os.pathsep.join(places), "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
+                "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
+    return os.environ | settings
+
+
 @contextmanager
-def running(folder: Path, log: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """(url, a call that kills it) of a server that is ready."""
+def running(folder: Path, log: Path, *more: object) -> Iterator[tuple[str, Callable[[], None]]]:
+    """(url, a call that kills it) of a server that is ready; `more`: further arguments."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {"PYTHONPATH": str(Path(__file__).parent / "shim"), "VLLM_CPU_KVCACHE_SPACE": "1",
-                "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}  # fmt: skip
     command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--served-model-name", "reasoner"]
     command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "4096", "--port", port]
-    command += ["--host", "127.0.0.1", "--limit-mm-per-prompt", json.dumps({"image": 3})]
+    command += ["--host", "127.0.0.1", "--limit-mm-per-prompt", json.dumps({"image": 4}), *more]
     with log.open("w") as file:
-        process = subprocess.Popen(list(map(str, command)), stdout=file, stderr=file, env=os.environ | settings,
+        process = subprocess.Popen(list(map(str, command)), stdout=file, stderr=file, env=surroundings(),
                                    start_new_session=True)  # fmt: skip
 
     def kill() -> None:

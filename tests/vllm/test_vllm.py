@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from degradation.diagnosis import DiagnosisRecord
 from degradation.photographs import to_tensor, to_uint8
 from degradation.synthesize import synthesize
 from reasoner.reasoner import Reasoner, Settings
 from reasoner.server import ServerReasoner
-from tests.vllm.conftest import PYTHON
+from tests.vllm.conftest import PYTHON, running, surroundings
 
 pytestmark = pytest.mark.vllm
 TOLERANCE = 0.05  # points of expected severity, both in float32; 0.004 was seen
@@ -61,6 +63,53 @@ def test_qwen_vl_utils_reads_the_views_that_we_send(pictures, tmp_path: Path) ->
     shim = {"PYTHONPATH": str(Path(__file__).parent / "shim"), "PATH": ""}
     done = subprocess.run([PYTHON, "-c", program], capture_output=True, text=True, timeout=300, env=shim)
     assert done.stdout.strip() == "(448, 448)", done.stderr[-500:]
+
+
+def test_an_adapter_is_served_beside_its_base(served, pictures, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from reasoner.loading import load_model
+
+    torch.manual_seed(0)
+    lora = LoraConfig(r=4, target_modules=r".*language_model.*[qv]_proj", init_lora_weights=False)
+    get_peft_model(load_model(str(served), dtype="float32"), lora).save_pretrained(str(tmp_path / "tuned"))
+    more = ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={tmp_path / 'tuned'}"]
+    with running(served, tmp_path / "vllm.log", *more) as (url, _):
+        base, tuned = (
+            ServerReasoner(url, served=name, card=served).diagnose(pictures) for name in ("reasoner", "tuned")
+        )
+    here = Reasoner.from_pretrained(served, adapter=tmp_path / "tuned").diagnose(pictures)
+    assert [record.text for record in tuned] == [record.text for record in here]
+    assert [record.text for record in tuned] != [record.text for record in base]
+    for mine, other in zip(here, tuned):
+        for kind in mine.beliefs:
+            assert other.expected_severity(kind) == pytest.approx(mine.expected_severity(kind), abs=TOLERANCE)
+
+
+def test_in_process_it_says_the_same(served, records, pictures, tmp_path: Path) -> None:
+    np.save(tmp_path / "pictures.npy", np.stack(pictures))
+    program = (
+        "import numpy as np, sys\n"
+        "from reasoner.server import ServerReasoner\n"
+        "if __name__ == '__main__':\n"
+        "    reasoner = ServerReasoner('vllm:' + sys.argv[1], dtype='float32', enforce_eager=True)\n"
+        "    found = reasoner.diagnose(np.load(sys.argv[2]))\n"
+        "    open(sys.argv[3], 'w').write('\\n'.join(record.model_dump_json() for record in found))\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = [PYTHON, "program.py", served, "pictures.npy", "records.jsonl"]
+    done = subprocess.run(
+        list(map(str, command)), cwd=tmp_path, capture_output=True, text=True, env=surroundings(), timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = [
+        DiagnosisRecord.model_validate_json(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()
+    ]
+    assert [record.text for record in found] == [record.text for record in records]
+    for here, there in zip(found, records):
+        assert here.trace and [entry.token_ids for entry in here.trace] == [entry.token_ids for entry in there.trace]
+        for kind in here.beliefs:
+            assert here.expected_severity(kind) == pytest.approx(there.expected_severity(kind), abs=TOLERANCE)
 
 
 def test_killed_within_a_batch(server, pictures) -> None:
