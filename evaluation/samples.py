@@ -53,7 +53,7 @@ def batches(
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**31)
         pick = torch.multinomial(torch.tensor(list(shares.values())), 1, generator=generator)
         side = region_side(photographs, generator)
-        clean = random_crops(list(photographs), batch, (side, side), generator)
+        clean = random_crops(list(photographs), batch, (side, side), generator, upright=True)
         mixture = draw_mixture(batch, generator, list(shares)[int(pick)])
         yield Batch(clean, degrade(clean, mixture), mixture)
 

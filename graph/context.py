@@ -28,7 +28,7 @@ class Context:
 
     reasoner: Any = "built-in"
     restorer: Any = "built-in"
-    store: Store | str = "pictures"
+    store: Any = "pictures"  # a Store or its folder; Any, so that langgraph can say the schema of a context
     strategy: Strategy = "auto"
     steps: int = 6
     seconds: float = 600.0
@@ -49,7 +49,7 @@ class Context:
 
     @property
     def pictures(self) -> Store:
-        return self.store if isinstance(self.store, Store) else _store(self.store)
+        return self.store if isinstance(self.store, Store) else _store(str(self.store))
 
     @property
     def judge(self) -> Any:
@@ -71,9 +71,12 @@ class Context:
         return identity["model_hash"] or identity["model"]
 
     def draws(self) -> list[Draw]:
-        """Nearest to the truth first; then more steps, then more steps with other noise."""
-        draws = [Draw(steps=1, seed=self.seed, eta=0.0), Draw(steps=MORE_STEPS, seed=self.seed, eta=0.0)]
-        draws += [Draw(steps=MORE_STEPS, seed=self.seed + number, eta=1.0) for number in range(2, self.candidates)]
+        """The restorer's own number of steps first (the built-in one's is nearest to the truth); then more steps, then
+        more steps with other noise."""
+        own = getattr(self.pipeline, "steps", 1)
+        more = max(MORE_STEPS, own)
+        draws = [Draw(steps=own, seed=self.seed, eta=0.0), Draw(steps=more, seed=self.seed + (more == own), eta=0.0)]
+        draws += [Draw(steps=more, seed=self.seed + number, eta=1.0) for number in range(2, self.candidates)]
         return draws[: self.candidates]
 
 
@@ -94,9 +97,9 @@ def _loaded(what: str, name: str) -> Any:
         from reasoner import Reasoner
 
         return Reasoner.from_pretrained(name)
-    from restorer import RestorePipeline
+    from restorer import load_restorer
 
-    return RestorePipeline.from_pretrained(name)
+    return load_restorer(name)
 
 
 @lru_cache(maxsize=16)

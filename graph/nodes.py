@@ -16,6 +16,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, interrupt
 
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
+from degradation.kind import kinds
 from graph import judging, planning
 from graph.context import Context, lock_of
 from graph.looking import look_at, read_pixels, tell
@@ -40,6 +41,9 @@ def diagnose(state: AgentInput, runtime: Runtime[Context]) -> Command[Literal["p
     """The first look. Everything in the state begins here, also that of a thread that is started again."""
     store = runtime.context.pictures
     picture = state["picture"]
+    strange = [kind for kind in state.get("order") or [] if kind not in kinds()]
+    if strange:
+        raise ValueError(f"the order names {', '.join(strange)}; there are: {', '.join(kinds())}")
     ref = store.put(read_pixels(picture)) if isinstance(picture, str) else picture
     look, seconds = look_at(ref, runtime)
     fresh = AgentState(
@@ -89,7 +93,7 @@ def approve(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["ap
         best, proposal = _edited(answer, best, proposal, runtime)
     except ValueError as error:  # ask again and say why
         return Command(update={"problem": str(error)}, goto="approve")
-    order = answer.plan or state["order"]
+    order = (answer.plan if answer.action == "edit" else None) or state["order"]
     update = {"best": best, "proposal": proposal, "order": order, "problem": ""}
     return Command(update=update, goto=_fan_out(best, proposal, runtime.context))
 
@@ -113,8 +117,8 @@ def _edited(answer: Answer, best: Look, proposal: Proposal, runtime: Runtime[Con
         found = ", ".join(best["present"]) or "nothing"
         named = f"the plan names {', '.join(astray) or 'nothing'}; the diagnosis holds {found} present"
         raise ValueError(f"{named}; to leave the picture as it is, answer stop")
-    kinds = wanted if proposal["strategy"] == "one-pass" else wanted[:1]
-    return best, Proposal(**{**proposal, "kinds": kinds, "why": "as a person edited it"})  # type: ignore[typeddict-item]
+    chosen = wanted if proposal["strategy"] == "one-pass" else wanted[:1]
+    return best, Proposal(**{**proposal, "kinds": chosen, "why": "as a person edited it"})  # type: ignore[typeddict-item]
 
 
 def _fan_out(best: Look, proposal: Proposal, context: Context) -> list[Send]:
@@ -128,12 +132,12 @@ def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[C
     """One candidate: picture + diagnosis -> picture. Its note names everything that the result follows from."""
     context, best, draw = runtime.context, task["best"], task["draw"]
     store, sha256 = context.pictures, best["picture"]["sha256"]
-    kinds = task["proposal"]["kinds"]
-    intent = Intent(kinds=None if set(kinds) == set(best["present"]) else kinds)  # None: also what is only suspected
+    chosen = task["proposal"]["kinds"]
+    intent = Intent(kinds=None if set(chosen) == set(best["present"]) else chosen)  # None: also what is only suspected
     name = "step" + short_hash(best["record"], intent.kinds, dict(draw), context.restorer_id)
     note = store.note(sha256, name)
-    tell(runtime, "restoring", number=task["number"], kinds=kinds, model=context.restorer_id, **draw)
-    if note is None:
+    tell(runtime, "restoring", number=task["number"], kinds=chosen, model=context.restorer_id, **draw)
+    if note is None or not store.holds(note["picture"]):
         note = _restore(context, best, intent, draw)
         store.keep_note(sha256, name, note)
     picture, seconds = note["picture"], note["seconds"]

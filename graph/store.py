@@ -14,7 +14,9 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict
 
 from degradation._lazy import LazyModule
 
@@ -56,7 +58,7 @@ class Store:
         height, width = pixels.shape[:2]
         ref = ImageRef(sha256=_digest(pixels), width=width, height=height, bits=8 * pixels.itemsize)
         path = self.path(ref)
-        if not path.exists():
+        if not self.holds(ref):
             _, data = cv2.imencode(".png", pixels[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
             self._write(path, data.tobytes())
         return ref
@@ -69,12 +71,23 @@ class Store:
         try:
             data = np.frombuffer(path.read_bytes(), np.uint8)
         except FileNotFoundError:
-            raise StoreError(f"{path}: the picture is gone; run again under a new thread") from None
+            raise StoreError(
+                f"{path}: the picture is gone; run again under a new thread, and it is made anew"
+            ) from None
         bgr = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if len(data) else None
         pixels = None if bgr is None or bgr.ndim != 3 else np.ascontiguousarray(bgr[..., ::-1])
         if pixels is None or _digest(pixels) != ref["sha256"]:
-            raise StoreError(f"{path}: the file was changed since it was written; delete it and run again")
+            raise StoreError(f"{path}: the file was changed since it was written; run again, and it is made anew")
         return pixels
+
+    def holds(self, ref: ImageRef) -> bool:
+        """Is the picture here, and whole? StoreError where this can be no picture's reference."""
+        self.path(ref)
+        try:
+            self.get(ref)
+        except StoreError:
+            return False
+        return True
 
     def path(self, ref: ImageRef) -> Path:
         """Where the PNG stands."""
@@ -87,10 +100,11 @@ class Store:
         self._write(self._beside(sha256, f"{name}.json"), json.dumps(data, ensure_ascii=False).encode())
 
     def note(self, sha256: str, name: str) -> dict[str, Any] | None:
-        """What `keep_note` wrote, None if nothing did."""
+        """What `keep_note` wrote; None if nothing did, or if it was damaged since: then it is made again."""
+        path = self._beside(sha256, f"{name}.json")
         try:
-            return json.loads(self._beside(sha256, f"{name}.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
             return None
 
     def _beside(self, sha256: str, suffix: str) -> Path:

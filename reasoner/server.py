@@ -76,7 +76,8 @@ class ServerReasoner:
         found = {model["id"]: model for model in self.client.models()}
         if served and served not in found:
             raise ServerError(f"{url}: serves no {served!r}; it serves {', '.join(found)}")
-        self.served = served or next(iter(found))
+        self.served = self.name = served or next(iter(found))
+        self.model_hash = ""  # a server does not say
         self.card = read_card(Path(card or found[self.served].get("root") or self.served))
         check_card(self.card, f"{url}: {self.served}")
         if pixels:

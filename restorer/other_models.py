@@ -31,6 +31,7 @@ class DiffusersRestorer:
 
     def __init__(self, pipe: Any, name: str = "untitled", steps: int = 28, call: Mapping[str, Any] | None = None):
         self.pipe, self.name, self.steps, self.call = pipe, name, steps, dict(call or {})
+        self.identity: dict[str, Any] = {"model": f"restorer {name}", "model_hash": "", **self.call}
         taken = set(inspect.signature(pipe.__call__).parameters)
         if missing := {"image", "prompt", *self.call} - taken:
             raise ValueError(
@@ -57,11 +58,13 @@ class DiffusersRestorer:
         intent: Intent | None = None,
         num_inference_steps: int | None = None,
         seed: int = 0,
+        eta: float = 0.0,
         callback_on_step_end: Callable[[Any, int, float, dict], None] | None = None,
     ) -> RestoreResult:
-        """See `RestorePipeline.restore`. The callback hears of each step, without tensors."""
+        """See `RestorePipeline.restore`. The callback hears of each step, without tensors; `eta` is the scheduler's
+        affair here."""
         began, steps = time.perf_counter(), num_inference_steps or self.steps
-        settings = {"model": f"restorer {self.name}", "num_inference_steps": steps, "seed": seed, **self.call}
+        settings = {**self.identity, "num_inference_steps": steps, "seed": seed}
         if source is not None and not wanted(source, intent):
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
         settings["text"] = edit_prompt(source, intent)

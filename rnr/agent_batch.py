@@ -17,7 +17,7 @@ from rich.text import Text
 
 from rnr.agent_report import AgentEntry, render
 from rnr.agents import AgentRequest, Desk, story, untouched
-from rnr.batch import Options, problem_of, terminable
+from rnr.batch import Options, problem_of, terminable, uninterrupted
 from rnr.console import Meter, complain
 from rnr.core import Models, SetupError, versions
 from rnr.outputs import REPORT, Job, Shelf, digest, printable, record_beside, write_text
@@ -107,7 +107,11 @@ class AgentBatch:
                 raise KeyboardInterrupt
             meter.tell(f"{printable(job.source.name)}: {_words(event)}")
 
-        run = desk.run(self._models(), picture, job.name, self.answer, tell)
+        def answer(question: Any) -> Any:
+            with meter.paused():
+                return self.answer(question) if self.answer else None
+
+        run = desk.run(self._models(), picture, job.name, answer if self.answer else None, tell)
         if run.status == "failed":
             complain(PictureError(job.source, run.reason, "the best picture so far is kept; run it again to go on"))
         replace = held is not None or self.options.mode == "overwrite"
@@ -132,13 +136,16 @@ class AgentBatch:
 
     def _write(self, job: Job, picture: Picture, desk: Desk, run: Any, replace: bool) -> str:
         """Picture and record; the name of the picture."""
-        same = untouched(run)
+        same, interrupts = untouched(run), list[bool]()
         target = job.picture(self.out, picture, copied=same)
-        with record_beside(job.record(self.out), self._data(job, picture, desk, run, target)):
+        whole = uninterrupted(lambda: interrupts.append(True))
+        with whole, record_beside(job.record(self.out), self._data(job, picture, desk, run, target)):
             if same:
                 copy_picture(job.source, target, replace)
             else:
                 write_picture(picture, desk.result(run), target, replace)
+        if interrupts:
+            raise KeyboardInterrupt
         return printable(target.name)
 
     def _data(self, job: Job, picture: Picture, desk: Desk, run: Any, target: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from degradation._lazy import MissingExtra, need
 from rnr.core import Models, SetupError
+from rnr.outputs import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,9 +67,15 @@ class Desk:
         self._stack, self._lock = contextlib.ExitStack(), threading.Lock()
 
     def __enter__(self) -> Desk:
+        import sqlite3
+
         from graph import build_graph, open_checkpoints
 
-        self.agent = build_graph(self._stack.enter_context(open_checkpoints(self.folder / DATABASE)))
+        path = self.folder / DATABASE
+        try:
+            self.agent = build_graph(self._stack.enter_context(open_checkpoints(path)))
+        except sqlite3.Error as error:
+            raise SetupError(f"{path}: cannot be used ({error}); move it away, finished pictures are kept") from error
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -101,11 +108,12 @@ class Desk:
         return Context(models.reasoner, models.pipeline, self.store, **asdict(self.request))
 
     def thread(self, context: Context, sha256: str, name: str) -> str:
-        """The same picture, settings and models have the same id."""
+        """The same picture, settings, models and state schema have the same id."""
+        from graph.state import SCHEMA_VERSION
         from graph.store import short_hash
 
-        told = asdict(self.request) | {"ask": None}
-        return f"{name}-{short_hash(sha256, told, context.judge_id, context.restorer_id)}"
+        told = asdict(self.request) | {"ask": None} | ({"schema": SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {})
+        return f"{printable(name)}-{short_hash(sha256, told, context.judge_id, context.restorer_id)}"
 
     def held(self, thread: str) -> Run:
         """A thread as it stands. Raises ThreadError if there is none of this id."""
@@ -137,7 +145,8 @@ class Desk:
 
     def _trace(self, event: Mapping[str, Any]) -> None:
         line = json.dumps(event, ensure_ascii=False) + "\n"
-        with self._lock, (self.folder / TRACE).open("a", encoding="utf-8") as file:
+        full = contextlib.suppress(OSError)  # a full disk must not cost the run
+        with self._lock, full, (self.folder / TRACE).open("a", encoding="utf-8") as file:
             file.write(line)
 
 

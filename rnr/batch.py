@@ -19,7 +19,7 @@ from rich.text import Text
 from rnr.console import Meter, complain, err
 from rnr.core import Models, Outcome, Request, SetupError, restore_picture, versions
 from rnr.outputs import REPORT, Job, Mode, Shelf, digest, printable, record_beside, write_text
-from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, copy_picture, read_picture, write_picture
+from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, copy_picture, os_problem, read_picture, write_picture
 from rnr.report import Entry, render
 
 
@@ -83,19 +83,12 @@ class Batch:
         self.models.load()
         outcome = restore_picture(self.models, picture, self.request, str(job.source), tell)
         tell("writing")
-        with self._uninterrupted():
+        with uninterrupted(self._later):
             data = self._write(job, picture, outcome)
             return self._with_previews(job, data, picture, None if outcome.untouched else outcome.pixels_HWC3)
 
-    @contextlib.contextmanager
-    def _uninterrupted(self) -> Iterator[None]:
-        """Ctrl-C and a kill wait until the block is through: the batch ends after this picture."""
-
-        def wait(number: int, frame: object) -> None:
-            self.interrupted = True
-
-        with _handler(signal.SIGINT, wait), _handler(signal.SIGTERM, wait):
-            yield
+    def _later(self) -> None:
+        self.interrupted = True
 
     def _write(self, job: Job, picture: Picture, outcome: Outcome) -> dict[str, Any]:
         target = job.picture(self.out, picture, copied=outcome.untouched)
@@ -177,6 +170,11 @@ def problem_of(source: Path, error: Exception, with_traceback: bool = False) -> 
         remedy = str(error).removeprefix("out of memory: ") if isinstance(error, MemoryError) else ""
         remedy = remedy or "make it smaller, close other programs"
         return PictureError(source, "not enough memory to restore it", remedy)
+    if isinstance(error, OSError):
+        return os_problem(source, error)
+    if type(error).__name__ in ("ThreadError", "StoreError"):  # the agent's, which say what to do themselves
+        problem, _, remedy = str(error).partition("; ")
+        return PictureError(source, problem, remedy or "run it again")
     problem = f"unexpected {type(error).__name__}: {error}"
     return PictureError(source, problem, "run again with --traceback and report what it shows")
 
@@ -187,6 +185,17 @@ def _line(name: str, entry: Entry, how_long: str) -> Text:
     story = ", ".join(changes) if entry.status == "restored" else ""
     story = story or entry.explanation or entry.words
     return Text.assemble((name, "bold"), f"  {story}  ", (how_long, "dim"))
+
+
+@contextlib.contextmanager
+def uninterrupted(later: Callable[[], None]) -> Iterator[None]:
+    """Ctrl-C and a kill wait until the block is through; `later` hears of them and ends the batch afterwards."""
+
+    def wait(number: int, frame: object) -> None:
+        later()
+
+    with _handler(signal.SIGINT, wait), _handler(signal.SIGTERM, wait):
+        yield
 
 
 @contextlib.contextmanager

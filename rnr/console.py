@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
@@ -55,6 +56,15 @@ class Meter:
 
     def __exit__(self, *error: object) -> None:
         self.progress.stop()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The terminal belongs to somebody else: a question, an editor."""
+        self.progress.stop()
+        try:
+            yield
+        finally:
+            self.progress.start()
 
     def tell(self, what: str) -> None:
         self.progress.update(self.task, description=what)

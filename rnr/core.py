@@ -217,6 +217,8 @@ def read_diagnosis(path: Path) -> Diagnosis:
         return Diagnosis.from_json(json.dumps(data[0]) if data else text, str(path))
     except OSError as error:
         raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
+    except RecursionError:
+        raise SetupError(f"{path}: nested too deeply for a diagnosis") from None
     except ValueError as error:  # not text, not JSON, or not a diagnosis; the last one names the file itself
         problem = str(error) if str(error).startswith(str(path)) else f"{path}: not JSON text ({error})"
         raise SetupError(problem) from error

@@ -33,6 +33,9 @@ def parse_settings(settings: Sequence[str]) -> dict[str, float]:
     return requests
 
 
+LEAST = 16  # px a side
+
+
 def degrade_file(
     source: Path, requests: dict[str, float], out: Path, seed: int, overwrite: bool, max_megapixels: float
 ) -> tuple[Path, Any]:
@@ -41,6 +44,9 @@ def degrade_file(
     The output is an 8-bit PNG whatever the source was: any lossy format would add damage that nobody asked for.
     """
     picture = read_picture(source, max_megapixels)
+    if min(picture.size) < LEAST:
+        raise PictureError(source, f"{' x '.join(map(str, picture.size))} px are too few to damage and measure",
+                           f"give one of at least {LEAST} px a side")  # fmt: skip
     damaged, truth = _damage(picture, requests, seed)
     job = Job(source, source.stem)
     target, record = out / f"{job.name}.png", job.record(out)

@@ -107,7 +107,7 @@ def find_pictures(arguments: Iterable[str], recursive: bool = False) -> tuple[li
         except PictureError as error:
             errors.append(error)
         except (OSError, ValueError) as error:
-            errors.append(_os_problem(argument, error))
+            errors.append(os_problem(argument, error))
     return list(found), errors
 
 
@@ -128,7 +128,7 @@ def _expand(argument: str, recursive: bool, errors: list[PictureError]) -> list[
 
 
 def _walk(folder: Path, errors: list[PictureError]) -> Iterator[Path]:
-    for root, folders, files in os.walk(folder, onerror=lambda e: errors.append(_os_problem(e.filename, e))):
+    for root, folders, files in os.walk(folder, onerror=lambda e: errors.append(os_problem(e.filename, e))):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(root) / name for name in files)
 
@@ -196,10 +196,10 @@ def _open(path: Path) -> BinaryIO:
             raise PictureError(path, "is not a regular file", "save the picture to a file first")
         return path.open("rb")
     except (OSError, ValueError) as error:
-        raise _os_problem(path, error) from error
+        raise os_problem(path, error) from error
 
 
-def _os_problem(path: FilePath, error: Exception) -> PictureError:
+def os_problem(path: FilePath, error: Exception) -> PictureError:
     unknown = (f"the system says: {getattr(error, 'strerror', None) or error}", "check the file and its folder")
     number = error.errno if isinstance(error, OSError) else None
     return PictureError(path, *_OS_PROBLEMS.get(number or 0, unknown))
@@ -297,7 +297,7 @@ def _put(path: Path, data: bytes) -> Path:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise _os_problem(path, error) from error
+        raise os_problem(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -48,29 +49,38 @@ class Service:
         self._lane = threading.Lock()
 
     async def call(self, work: Callable[[], Any]) -> Any:
-        """In a thread, one after the other. Raises ToolError with words for the caller."""
+        """In a thread. Raises ToolError with words for the caller."""
         try:
             with anyio.fail_after(self.seconds):
-                return await anyio.to_thread.run_sync(self._guarded, work, abandon_on_cancel=True)
+                return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
         except TimeoutError:
             raise ToolError(f"not done within {self.seconds:g} seconds; try a smaller picture") from None
         except (PictureError, ValueError) as error:
             raise ToolError(str(error)) from None
 
-    def _guarded(self, work: Callable[[], Any]) -> Any:
-        with self._lane:
-            return work()
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """The models, one call after the other. Requests are checked before: what is wrong is said at once."""
+        if not self._lane.acquire(timeout=0.9 * self.seconds):
+            raise ValueError("busy with an earlier picture; ask again later")
+        try:
+            yield
+        finally:
+            self._lane.release()
 
     def diagnose(self, path: str) -> dict[str, Any]:
         file = self.gate.picture(path)
         picture = read_picture(file, self.max_megapixels)
-        return {"picture": file.name, **spoken(diagnose_pixels(self.models, picture.pixels_HWC3, file.name))}
+        with self._turn():
+            record = diagnose_pixels(self.models, picture.pixels_HWC3, file.name)
+        return {"picture": file.name, **spoken(record)}
 
     def restore(self, path: str, steps: int, only: list[str]) -> dict[str, Any]:
         file = self.gate.picture(path)
         request = Request(steps, 0, tuple(only)).check()
         picture = read_picture(file, self.max_megapixels)
-        outcome = restore_picture(self.models, picture, request, file.name)
+        with self._turn():
+            outcome = restore_picture(self.models, picture, request, file.name)
         name = f"{_plain(file)}-{digest(file)[:12]}-{steps}-{'-'.join(request.only) or 'all'}"[:90] + picture.suffix
         write_picture(picture, outcome.pixels_HWC3, self.out / name, overwrite=True)
         told = {"untouched": outcome.untouched, "before": spoken(outcome.before), "after": spoken(outcome.after)}
@@ -82,7 +92,7 @@ class Service:
         file = self.gate.picture(path)
         request = AgentRequest(strategy, steps, self.seconds * 0.8, candidates).check()
         picture = read_picture(file, self.max_megapixels)
-        with Desk(self.out / "agent", request) as desk:
+        with self._turn(), Desk(self.out / "agent", request) as desk:
             run = desk.run(self.models, picture, _plain(file))
             name = run.thread + picture.suffix
             write_picture(picture, desk.result(run), self.out / name, overwrite=True)
@@ -139,7 +149,7 @@ def server(service: Service) -> MCPServer:
 
     @mcp.tool()
     async def restore(picture: str, steps: int = 1, only: list[str] | None = None) -> dict[str, Any]:
-        """Restore a picture in one pass. steps 1-8: 1 is nearest to the truth; `only` limits it to some kinds."""
+        """Restore a picture in one pass. steps: 1 is nearest to the truth; `only` limits it to some kinds."""
         return await service.call(lambda: service.restore(picture, steps, only or []))
 
     @mcp.tool()

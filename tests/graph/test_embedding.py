@@ -73,3 +73,35 @@ def test_a_missing_extra_names_the_command(module_name: str) -> None:
         pytest.skip("it is installed")
     with pytest.raises(MissingExtra, match=r"pip install 'reason-and-restore\[postgres\]'"):
         need(module_name, "postgres")
+
+
+def test_studio_can_draw_its_forms() -> None:
+    from graph import build_graph
+
+    agent = build_graph()
+    assert {"picture", "order"} <= set(agent.get_input_jsonschema()["properties"])
+    assert {"strategy", "steps", "store"} <= set(agent.get_context_jsonschema()["properties"])
+
+
+def test_a_reasoner_behind_a_server_is_a_judge_like_any_other(
+    agent: Any, context: Any, models: Any, dark: Any, tmp_path: Path
+) -> None:
+    from graph import run_agent
+    from reasoner.reasoner import BUILT_IN
+    from reasoner.server import ServerReasoner
+    from tests.reasoner.chat_server import running
+
+    with running(str(BUILT_IN)) as (url, _):
+        there = context(reasoner=ServerReasoner(url), steps=1)
+        run = run_agent(agent, there, "served", dark)
+    assert run.status == "done" and len(run.steps) == 1
+    assert there.judge_id != context().judge_id, "its diagnoses are kept apart in the store"
+
+
+def test_another_restorer_makes_its_own_number_of_steps(context: Any, told: Any) -> None:
+    slow = told(lambda pixels: pixels)
+    slow.steps = 40
+    assert [draw["steps"] for draw in context(restorer=slow, candidates=3).draws()] == [40, 40, 40]
+    draws = context(restorer=slow, candidates=3).draws()
+    assert len({(draw["seed"], draw["eta"]) for draw in draws}) == 3, "no candidate is made twice"
+    assert [draw["steps"] for draw in context(candidates=3).draws()] == [1, 4, 4]

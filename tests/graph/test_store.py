@@ -104,3 +104,17 @@ def test_many_writers_of_the_same_and_of_other_pictures(tmp_path: Path) -> None:
         refs = list(pool.map(lambda i: stores[i % 4].put(pictures[i]), range(40)))
     assert all(np.array_equal(stores[0].get(ref), picture) for ref, picture in zip(refs, pictures))
     assert len(list(tmp_path.glob("*/*"))) == 5 and not list(tmp_path.rglob("*.tmp"))
+
+
+def test_what_was_damaged_is_made_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    pixels = np.full((4, 5, 3), 7, np.uint8)
+    ref = store.put(pixels)
+    assert store.holds(ref)
+    store.path(ref).write_bytes(b"half")
+    assert not store.holds(ref)
+    assert store.put(pixels) == ref and np.array_equal(store.get(ref), pixels)
+    store.keep_note(ref["sha256"], "seen", {"a": 1})
+    note = next(tmp_path.rglob("*.seen.json"))
+    note.write_text('{"a": ')
+    assert store.note(ref["sha256"], "seen") is None

@@ -171,3 +171,23 @@ def test_asking_in_the_terminal(typed: str, answer: Any, tmp_path: Path, monkeyp
     monkeypatch.setenv("VISUAL", f"{sys.executable} {editor}")
     monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
     assert ask(QUESTION) == answer
+
+
+def test_a_question_has_the_terminal_for_itself(monkeypatch: Any) -> None:
+    from rich.console import Console
+
+    from rnr import console
+
+    monkeypatch.setattr(console, "err", Console(file=io.StringIO(), force_terminal=True))
+    with console.Meter(2, "looking") as meter:
+        assert meter.progress.live.is_started
+        with meter.paused():
+            assert not meter.progress.live.is_started
+        assert meter.progress.live.is_started
+
+
+def test_a_broken_database_is_named(folder: Path, models: Models, tmp_path: Path) -> None:
+    (tmp_path / "out" / "agent").mkdir(parents=True)
+    (tmp_path / "out" / "agent" / "threads.sqlite").write_text("no database, but long enough to be read as one" * 9)
+    with pytest.raises(SetupError, match=r"threads.sqlite: cannot be used .*move it away"):
+        batch(folder, tmp_path / "out", models)

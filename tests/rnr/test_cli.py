@@ -125,6 +125,12 @@ def test_diagnose_for_people(batch: Run, cli):
     assert code == 0 and "noise present" in words and "fine residual" in words and "plan: " in words
 
 
+def test_degrade_refuses_what_is_too_small_to_measure(cli, tmp_path: Path):
+    Image.fromarray(np.zeros((1, 40, 3), np.uint8)).save(tmp_path / "line.png")
+    code, _, stderr = cli("degrade", tmp_path / "line.png", "-o", tmp_path / "out", "--set", "noise=30")
+    assert code == 1 and "line.png: 40 x 1 px are too few" in stderr
+
+
 def test_degrade_writes_the_truth(cli, batch: Run, tmp_path: Path, photographs: dict[str, np.ndarray]):
     Image.fromarray(photographs["coffee"][100:260, 200:392]).save(tmp_path / "clean.jpg", quality=98)
     arguments = ("degrade", tmp_path / "clean.jpg", "--set", "haze=50", "--set", "noise=30", "--seed", 4)

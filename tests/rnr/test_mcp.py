@@ -141,3 +141,17 @@ def test_over_http_and_within_its_time(folder: Path) -> None:
     finally:
         process.terminate()
         process.wait(30)
+
+
+def test_a_busy_server_still_refuses_at_once_and_says_that_it_is_busy(folder: Path, tmp_path: Path) -> None:
+    from rnr.core import Models
+    from rnr.serving import Service
+
+    service = Service(Models(), Gate([folder], 1.0), tmp_path / "out", 1.0, seconds=0.2)
+    with service._turn():
+        with pytest.raises(PictureError):
+            service.diagnose(str(folder / "text.png"))
+        with pytest.raises(SetupError, match="steps"):
+            service.restore(str(folder / "photo.png"), 1000, [])
+        with pytest.raises(ValueError, match="busy with an earlier picture"):
+            service.diagnose(str(folder / "photo.png"))
