@@ -1,6 +1,6 @@
-"""The built-in reasoner: transformers' Qwen3-VL, unmodified, at 3 M parameters, and how its weights start.
+"""The built-in reasoner: transformers' Qwen3-VL, unmodified, at 3.6 M parameters, and how its weights start.
 
-Vision 4 x 128, patch 16, merge 2: a view of 128 px becomes 16 tokens. Text 4 x 192, heads of 64. Noise and blur live in
+Vision 8 x 128, patch 16, merge 2: a view of 128 px becomes 16 tokens. Text 4 x 192, heads of 64. Noise and blur live in
 second-order statistics, which a random linear patch embedding hides; so the patch embedding starts as a whitened DCT.
 """
 
@@ -40,9 +40,9 @@ def tiny_config(
     }  # fmt: skip
     text_config |= text or {}
     vision_config = {
-        "depth": 4, "hidden_size": 128, "intermediate_size": 320, "num_heads": 2, "patch_size": PATCH,
+        "depth": 8, "hidden_size": 128, "intermediate_size": 320, "num_heads": 2, "patch_size": PATCH,
         "spatial_merge_size": 2, "temporal_patch_size": 2, "num_position_embeddings": 64,
-        "deepstack_visual_indexes": [1], "out_hidden_size": text_config["hidden_size"],
+        "deepstack_visual_indexes": [3], "out_hidden_size": text_config["hidden_size"],
     }  # fmt: skip
     ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{pad}|>") for name, pad in _MARKS.items()}
     return configuration(

@@ -1,7 +1,7 @@
 """Training pairs for the restorer: degraded picture, target, and the condition it is told, right or wrong.
 
-Of all pictures 40% come with the true diagnosis (nearly half of those ask for a part of the damage only: the target
-keeps the rest), 40% with a reasoner's beliefs, 5% with beliefs that miss or invent kinds, 15% with none. Beliefs are
+Of all pictures 30% come with the true diagnosis (nearly half of those ask for a part of the damage only: the target
+keeps the rest), 55% with a reasoner's beliefs, 5% with beliefs that miss or invent kinds, 10% with none. Beliefs are
 drawn from how a reasoner errs (`Confusion`), or are those that it holds of these very pictures (`Diagnosed`). What is
 drawn depends on (seed, step) alone, so a resumed training sees what an unbroken one sees.
 """
@@ -22,7 +22,7 @@ from degradation.synthesize import Mixture, Stage, degrade, draw_mixture
 from restorer.condition import Condition, Layout, finding_features
 from restorer.confusion import Confusion
 
-MODES = torch.tensor([0.40, 0.40, 0.05, 0.15])  # certain, believed, perturbed, blind
+MODES = torch.tensor([0.30, 0.55, 0.05, 0.10])  # certain, believed, perturbed, blind
 CERTAIN, BELIEVED, PERTURBED, BLIND = range(4)
 
 
@@ -31,6 +31,12 @@ class Pairs:
     degraded: torch.Tensor  # (B, 3, H, W)
     target: torch.Tensor
     condition: Condition
+    severity: torch.Tensor  # (B, kinds of the layout) true severity in 0..1, 0 = absent
+
+
+def true_severity(mixture: Mixture, layout: Layout) -> torch.Tensor:
+    """(B, K), in 0..1."""
+    return torch.stack([mixture.severity(name) for name in layout.factors], 1) / 100
 
 
 def draw_pairs(
@@ -50,7 +56,8 @@ def draw_pairs(
     mode = torch.multinomial(modes.to(device), batch, replacement=True, generator=generator)
     keep = _kept(mixture, mode, layout, generator)
     target = torch.where(_any(keep, batch, device)[:, None, None, None], degrade(clean, mixture, keep), clean)
-    return Pairs(degraded, target, tell(clean, mixture, mode, keep, layout, confusion, generator))
+    condition = tell(clean, mixture, mode, keep, layout, confusion, generator)
+    return Pairs(degraded, target, condition, true_severity(mixture, layout))
 
 
 def draw_damage(

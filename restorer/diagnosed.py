@@ -20,7 +20,7 @@ from degradation.diagnosis import DiagnosisRecord
 from degradation.kind import kinds
 from degradation.synthesize import Mixture, degrade
 from restorer.condition import Layout, encode, stack
-from restorer.data import Pairs, draw_damage
+from restorer.data import Pairs, draw_damage, true_severity
 
 SIZE, BATCH = 128, 4  # px and number of crops: a stage of the training
 
@@ -55,6 +55,7 @@ class Diagnosed:
         if len(photographs) != self.photographs:
             raise ValueError(f"diagnosed were {self.photographs} photographs, these are {len(photographs)}: run rnr "
                              "bench confusion on the photographs that you train with")  # fmt: skip
-        clean, degraded, _ = crops_of(photographs, self.seed + number)
+        clean, degraded, mixture = crops_of(photographs, self.seed + number)
         condition = stack([encode(layout, record) for record in self.records[number]])
-        return Pairs(degraded.to(device), clean.to(device), condition.to(device))
+        severity = true_severity(mixture, layout).to(device)
+        return Pairs(degraded.to(device), clean.to(device), condition.to(device), severity)

@@ -6,11 +6,15 @@ gives; what is global comes from one set of tokens (findings, scene, quality, ta
 picture and its quantiles), shared by all tiles. A third input is the picture as physics would undo it (`inversion`).
 The output is (x + m (inverted - x) + r) exp(g) + o with m, r, g, o from the head: relighting or dehazing is a gain and
 an offset, as in the physics. A new network gives `inverted` (m = 1, the rest 0) and learns where that is wrong.
+Before the inversion it takes a second look (`reconsidered`): severities that are told with doubt are corrected by what
+the whole picture shows, in proportion to the doubt; a certain diagnosis is obeyed.
 
 Shapes: image_BCHW in [0, 1]; t is (B,); tokens_BTD.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
@@ -23,6 +27,7 @@ from restorer.condition import QUALITY_WIDTH, SCENE_WIDTH, TASKS, Condition, Lay
 from restorer.inversion import invert
 
 THUMBNAIL = 64
+REACH = 3.0  # a severity is corrected by at most so many times its spread
 QUANTILES = (0.0, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 1.0)  # of each channel of the thumbnail
 
 
@@ -158,6 +163,8 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.up = nn.ModuleList(stage(w, n) for w, n in zip(widths[:-1], blocks))
         self.head = nn.Conv2d(widths[0], 48, 3, padding=1)
         self.mix = nn.Linear(condition, 3)
+        self.second_look = nn.Linear(condition, len(self.layout.factors))
+        zero(self.second_look)
         zero(self.head)
         zero(self.mix)
         nn.init.ones_(self.mix.bias)
@@ -174,7 +181,22 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def one_step(self, degraded_BCHW: torch.Tensor, condition: Condition) -> torch.Tensor:
         """The estimate from the degraded pictures alone (t = 1), not yet limited to [0, 1]."""
         steer = self.steer(condition, degraded_BCHW.new_ones(len(degraded_BCHW)), thumbnail(degraded_BCHW))
-        return self(degraded_BCHW, degraded_BCHW, invert(degraded_BCHW, condition, self.layout), steer)
+        return self(degraded_BCHW, degraded_BCHW, self.inverted(degraded_BCHW, condition, steer), steer)
+
+    def reconsidered(self, condition: Condition, steer_BD: torch.Tensor) -> Condition:
+        """The condition with the network's own severities, within `REACH` spreads of those that were told."""
+        findings = {}
+        moves = torch.tanh(self.second_look(steer_BD)).unbind(1)
+        for name, move in zip(self.layout.factors, moves):
+            belief, severity, expected, spread, *factors = condition.findings[name].unbind(1)
+            severity = (severity + REACH * spread * move).clamp(0, 1)
+            findings[name] = torch.stack([belief, severity, expected, spread, *factors], 1)
+        return replace(condition, findings=findings)
+
+    @torch.no_grad()
+    def inverted(self, image_BCHW: torch.Tensor, condition: Condition, steer_BD: torch.Tensor) -> torch.Tensor:
+        """The picture as physics would undo it. No gradient: the second look is learned from true severities."""
+        return invert(image_BCHW, self.reconsidered(condition, steer_BD), self.layout)
 
     def forward(
         self, x_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, inverted_BCHW: torch.Tensor, steer_BD: torch.Tensor

@@ -24,7 +24,6 @@ from diffusers.utils import logging as diffusers_logging
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from restorer.bridge import BridgeScheduler
 from restorer.condition import Condition, Intent, encode, wanted
-from restorer.inversion import invert
 from restorer.network import RestorerNetwork, thumbnail
 from restorer.tiling import tiled
 
@@ -144,7 +143,7 @@ class RestorePipeline(DiffusionPipeline):
 
         def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             x, y = x.to(device), y.to(device)
-            return self.network(x, y, invert(y, condition, self.network.layout), steer)
+            return self.network(x, y, self.network.inverted(y, condition, steer), steer)
 
         return tiled(run, [sample, degraded], tile, self.network.multiple)
 

@@ -30,10 +30,12 @@ from restorer.condition import encode, stack
 from restorer.confusion import Confusion
 from restorer.data import BELIEVED, MODES, Pairs, draw_pairs
 from restorer.diagnosed import BATCH, SIZE, Diagnosed
-from restorer.inversion import invert
 from restorer.network import RestorerNetwork, thumbnail
 
 STAGES = ((0.70, 64, 8), (0.90, 128, 4), (1.01, 192, 2))  # until this share of the samples: crop size, batch
+
+
+SECOND_LOOK = 0.5  # weight of the severities' error beside the picture's
 
 
 @dataclass
@@ -95,11 +97,12 @@ class Trainer:
         noise = torch.randn(pairs.target.shape, generator=generator, device=self.device)
         x = corrupt(pairs.target, pairs.degraded, t, s.sigma * draw[2], noise)
         steer = self.network.steer(pairs.condition, t, thumbnail(pairs.degraded))
-        inverted = invert(pairs.degraded, pairs.condition, self.network.layout)
+        inverted = self.network.inverted(pairs.degraded, pairs.condition, steer)
         estimate = self.network(x, pairs.degraded, inverted, steer)
+        error = SECOND_LOOK * severity_error(self.network, pairs, steer)
         if self.samples < s.log_loss_from * s.samples:
-            return (estimate - pairs.target).abs().mean()
-        return torch.log(((estimate - pairs.target) ** 2).mean((1, 2, 3)) + 1e-5).mean() / 20
+            return error + (estimate - pairs.target).abs().mean()
+        return error + torch.log(((estimate - pairs.target) ** 2).mean((1, 2, 3)) + 1e-5).mean() / 20
 
     def update(self, pairs: Pairs, seed: int) -> float:
         loss = self.loss(pairs, torch.Generator(self.device).manual_seed(seed))
@@ -198,6 +201,15 @@ class Trainer:
                     keys = ("exp_avg", "exp_avg_sq")
                     moments = {key: torch.empty_like(p).copy_(tensors[f"{key}.{name}"]) for key in keys}
                     self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
+
+
+def severity_error(network: RestorerNetwork, pairs: Pairs, steer: torch.Tensor) -> torch.Tensor:
+    """Mean error (0..1) of the reconsidered severities where a kind is there, believed and doubtful."""
+    told = torch.stack([features[:, :4] for features in pairs.condition.findings.values()], 1)  # (B, K, 4)
+    belief, spread = told[:, :, 0], told[:, :, 3]
+    own = [features[:, 1] for features in network.reconsidered(pairs.condition, steer).findings.values()]
+    doubtful = (pairs.severity > 0) & (belief > 0.05) & (spread > 0)
+    return ((torch.stack(own, 1) - pairs.severity).abs() * doubtful).sum() / doubtful.sum().clamp(min=1)
 
 
 VALIDATION: dict[str, dict[str, float]] = {

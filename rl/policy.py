@@ -24,7 +24,6 @@ import torch
 from restorer.bridge import BridgeScheduler
 from restorer.condition import Condition, encode, stack
 from restorer.export import export
-from restorer.inversion import invert
 from restorer.network import thumbnail
 from rl.noise import Colour, dct, gaussian_kl, gaussian_log_prob, inverse_dct, spectrum
 from rl.tasks import Task
@@ -230,8 +229,8 @@ class BridgePolicy:
 
     def _mean(self, trajectory: Trajectory, index: int, sample: torch.Tensor, steer: torch.Tensor) -> torch.Tensor:
         """x_s without noise."""
-        network, condition = self.active, trajectory.condition
-        inverted = invert(trajectory.degraded, condition, network.layout)
+        network = self.active
+        inverted = network.inverted(trajectory.degraded, trajectory.condition, steer)
         estimate = network(sample, trajectory.degraded, inverted, steer)
         return self.scheduler.step(estimate, index, sample).mean
 

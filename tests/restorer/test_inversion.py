@@ -11,6 +11,7 @@ from degradation.photographs import to_tensor
 from degradation.synthesize import degrade, prescribe, truths
 from restorer.condition import Layout, encode
 from restorer.inversion import invert
+from restorer.network import REACH, RestorerNetwork
 
 LAYOUT = Layout.of(kinds())
 CLEAN = to_tensor(skimage.data.chelsea()[60:188, 120:248])
@@ -48,3 +49,18 @@ def test_an_edited_severity_is_followed_and_unknown_factors_are_taken_from_the_m
         return invert(CLEAN / 4, encode(LAYOUT, diagnosis), LAYOUT).mean()
 
     assert told(20) < told(50) < told(80)
+
+
+def test_a_second_look_moves_what_is_doubtful_and_obeys_what_is_certain():
+    network = RestorerNetwork(widths=(8, 16), blocks=(1, 1), condition=16)
+    doubtful = Belief(probability=0.9, severity_if_present=40, spread=6)
+    certain = Belief(probability=1, severity_if_present=40, spread=0)
+    record = DiagnosisRecord(diagnosis=Diagnosis(findings={}), beliefs={"haze": doubtful, "noise": certain})
+    condition, steer = encode(LAYOUT, record), torch.zeros(1, 16)
+    assert torch.equal(network.inverted(CLEAN, condition, steer), invert(CLEAN, condition, LAYOUT)), "untrained"
+    torch.nn.init.constant_(network.second_look.bias, 20)
+    told, own = condition.findings, network.reconsidered(condition, steer).findings
+    assert own["haze"][0, 1].item() == pytest.approx(0.4 + REACH * 0.06)
+    assert torch.equal(own["noise"], told["noise"])
+    others = [column for column in range(told["haze"].shape[1]) if column != 1]
+    assert torch.equal(own["haze"][:, others], told["haze"][:, others])

@@ -15,7 +15,7 @@ from restorer.data import draw_pairs
 from restorer.diagnosed import BATCH, SIZE, Diagnosed
 from restorer.export import export, samples_of
 from restorer.network import RestorerNetwork
-from restorer.train import Settings, Trainer, train
+from restorer.train import Settings, Trainer, severity_error, train
 
 PHOTOGRAPHS = [skimage.data.astronaut(), skimage.data.coffee()]
 SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}
@@ -53,6 +53,23 @@ def test_a_certain_diagnosis_tells_exactly_what_separates_picture_and_target(lay
     assert torch.isinf(distance[told == 0]).all(), "nothing to remove: the target is the picture itself"
     assert (told == 0).any()
     assert torch.isfinite(distance[told > 0]).float().mean() > 0.9, "but for rain so thin that it misses the crop"
+
+
+def test_the_second_look_answers_for_doubtful_severities_alone(layout):
+    network, steer = RestorerNetwork(**SMALL), torch.zeros(8, 32)
+    believed, certain = (
+        draw_pairs(PHOTOGRAPHS, 8, 64, 1, layout, Confusion(), modes=torch.tensor(modes))
+        for modes in ([0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0])
+    )
+    told = torch.stack([features[:, 1] for features in believed.condition.findings.values()], 1)
+    sure = torch.stack([features[:, 0] for features in believed.condition.findings.values()], 1)
+    asked = (believed.severity > 0) & (sure > 0.05)
+    expected = (told - believed.severity).abs()[asked].mean()
+    error = severity_error(network, believed, steer)
+    assert error.item() == pytest.approx(expected.item(), abs=1e-6) != 0
+    assert severity_error(network, certain, steer).item() == 0
+    error.backward()
+    assert network.second_look.bias.grad.abs().max() > 0
 
 
 def test_a_blind_twin_is_told_nothing(layout):
@@ -143,6 +160,7 @@ def test_real_diagnoses_take_the_place_of_drawn_beliefs(tmp_path):
         pairs = trainer.pairs(PHOTOGRAPHS, BATCH, SIZE, seed)
         spread = torch.stack([features[:, 3] for features in pairs.condition.findings.values()])
         real += bool(torch.allclose(spread, torch.tensor(0.07)))
-    assert 8 <= real <= 24, "about two fifths of the batches"
+        assert pairs.severity.shape == (BATCH, len(kinds()))
+    assert 14 <= real <= 30, "about half of the batches"
     small = trainer.pairs(PHOTOGRAPHS, 8, 64, 0)
     assert small.degraded.shape[-1] == 64, "other stages draw beliefs"
