@@ -109,9 +109,9 @@ def _rounded(value: Any) -> Any:
     return value
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint."""
-    found = [path.parent for path in folder.glob(f"checkpoint-*/{COMPLETE}")]
+def last_checkpoint(folder: Path, complete: str = COMPLETE) -> Path | None:
+    """The newest checkpoint that holds the file which is written last."""
+    found = [path.parent for path in folder.glob(f"checkpoint-*/{complete}")]
     return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
 
 

@@ -34,7 +34,7 @@ from restorer import RestorePipeline
 from restorer.condition import Intent
 from rl.config import AgentConfig
 from rl.judge import Judge, device
-from rl.reasoning import adapter, follow, last_checkpoint, settings
+from rl.reasoning import adapter, follow, resumed, settings
 from rl.record import Log, begin
 from rl.rewards import SeverityReward, ask
 from rl.tasks import Tasks, check_truth
@@ -217,7 +217,7 @@ def run(config: AgentConfig, resume: bool = False, report: Report = lambda row: 
     if config.threads:
         torch.set_num_threads(config.threads)
     begin(config.out, resume)
-    checkpoint = last_checkpoint(config.out) if resume else None
+    checkpoint = resumed(config.out) if resume else None
     trainer = build(config)
     log = follow(trainer, config, checkpoint, report)
     if not checkpoint:

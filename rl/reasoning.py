@@ -25,6 +25,7 @@ from degradation.diagnosis import Diagnosis
 from degradation.photographs import read_folder, to_uint8
 from evaluation.metrics import calibration_error, presence
 from reasoner import Reasoner
+from reasoner.callbacks import last_checkpoint
 from reasoner.data import damaged_batch
 from reasoner.export import export
 from reasoner.reasoner import BUILT_IN
@@ -155,12 +156,12 @@ def build(config: ReasonerConfig) -> GRPOTrainer:
     return trainer
 
 
-def last_checkpoint(folder: Path) -> Path:
-    """ValueError where there is none; one that a kill left half-written does not count."""
-    whole = {int(p.parent.name.rsplit("-", 1)[1]): p.parent for p in folder.glob("checkpoint-*/trainer_state.json")}
-    if not whole:
+def resumed(folder: Path) -> Path:
+    """The checkpoint to go on from (one that a kill left half-written is none). ValueError without one."""
+    checkpoint = last_checkpoint(folder, "trainer_state.json")
+    if checkpoint is None:
         raise ValueError(f"{folder}: no checkpoint here to resume from; start without --resume")
-    return whole[max(whole)]
+    return checkpoint
 
 
 def follow(trainer: GRPOTrainer, config: Any, checkpoint: Path | None, report: Report) -> Log | None:
@@ -180,7 +181,7 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
     if config.threads:
         torch.set_num_threads(config.threads)
     begin(config.out, resume)
-    checkpoint = last_checkpoint(config.out) if resume else None
+    checkpoint = resumed(config.out) if resume else None
     trainer = build(config)
     if config.control and trainer.accelerator.num_processes > 1:
         raise ValueError("control = true compares trainings of one process; set it to false here")

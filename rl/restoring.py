@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from degradation.photographs import read_folder
 from reasoner import Reasoner
@@ -68,8 +67,7 @@ def exploration_of(config: RestorerConfig) -> Exploration:
 
 def run(config: RestorerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
     """Train, draw, export; returns the folder of the merged weights (`weights`; the adapter is beside it)."""
-    if PartialState(cpu=not torch.cuda.is_available()).is_main_process:
-        begin(config.out, resume)
+    begin(config.out, resume)
     trainer = build(config, report)
     if trainer.accelerator.is_main_process:
         write_effective(config, config.out)
