@@ -1,5 +1,5 @@
-"""The accept test: the damage that is believed to be there must fall by a margin, nothing may get worse, and the
-picture must still show the same thing.
+"""The accept test: the damage that was diagnosed must fall by a margin, no more other damage may come up than the judge
+is wrong by, and the picture must still show the same thing.
 
 Severity falls when a picture is painted over, too. So its structure is held against the input's, after the changes that
 a right restoration makes to light: per channel, input^gamma times a gain plus an offset (haze: J = (I - A(1 - t)) / t;
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
-MARGIN = 3.0  # severity points by which the damage must fall
-RISE = 12.0  # points by which one kind may seem worse: the judge's own error; or, if that is more,
-SHARE = 0.7  # this share of what the others fell by: what one damage hid comes to light when it goes
+# Measured on 144 mixtures of 2-3 kinds, one pass each: with these two 2% of the pictures lose a step that truly helped.
+# A margin of 3 and no allowance lost 19% and 0.2 dB: what one damage hid comes to light when it goes.
+MARGIN = 1.0  # severity points by which the damage that was diagnosed must fall
+ERROR = 10.0  # points by which all kinds together may seem to rise: the judge's own error
 FIDELITY = 0.3  # least structure in common with the input: damaged and clean pictures had 0.36-1, others under 0.07
 SIDE = 96  # px, of the copies that are compared: rain and noise are averaged away
 GAMMAS = (0.3, 0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5, 3.2)
@@ -48,15 +49,14 @@ def verdict(first: Look, before: Look, after: Look, likeness: float) -> tuple[bo
         return False, f"it no longer shows the same: likeness {likeness:.2f}, at least {FIDELITY:.2f} is asked"
     kinds = list(dict.fromkeys([*first["present"], *before["present"]]))
     fall, net = (total(before, scope) - total(after, scope) for scope in (kinds, None))
-    rises = {kind: value - before["severity"].get(kind, 0.0) for kind, value in after["severity"].items()}
-    worst = max(rises, key=lambda kind: rises[kind], default="")
-    if worst and rises[worst] > max(RISE, SHARE * fall):
-        return False, f"{worst.replace('_', ' ')} got worse by {rises[worst]:.0f}"
     wanted = 0.0 if before["given"] else MARGIN
-    if min(fall, net) < wanted:
-        least = min(fall, net)
-        much = f"fell by {least:.1f} only" if least >= 0 else f"rose by {-least:.1f}"
+    if fall < wanted:
+        much = f"fell by {fall:.1f} only" if fall >= 0 else f"rose by {-fall:.1f}"
         return False, f"damage {much}, a fall of at least {wanted:.0f} is asked"
+    if net < -ERROR:
+        rises = {kind: value - before["severity"].get(kind, 0.0) for kind, value in after["severity"].items()}
+        worst = max(rises, key=lambda kind: rises[kind])
+        return False, f"{worst.replace('_', ' ')} got worse by {rises[worst]:.0f}, more than the rest fell by"
     return True, f"damage fell by {fall:.0f}, from {total(before, kinds):.0f} to {total(after, kinds):.0f}"
 
 
