@@ -120,6 +120,37 @@ def diagnosis(
 
 
 @app.command()
+def robustness(
+    images: Images,
+    out: Out,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="damaged regions per photograph")] = 2,
+    reasoner: ReasonerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """The reasoner on changes that mean nothing, on damage it was never taught, and on forced evidence."""
+    from evaluation import robustness
+    from evaluation.samples import batches
+
+    started = time.monotonic()
+    with running.errors():
+        photographs = list(running.photographs(images, limit).values())
+        model, count = running.load_reasoner(reasoner, threads), mixtures * len(photographs)
+        held = list(batches(photographs, count, seed))
+        shown = sum(len(batch.clean_BCHW) for batch in held)
+        tables = {}
+        with running.progress("changed pictures", shown) as report:
+            tables["robustness_changes"] = robustness.changes_table(model, held, report)
+        with running.progress("unknown damage", (1 + len(robustness.STRANGERS)) * len(photographs)) as report:
+            tables["robustness_strangers"] = robustness.strangers_table(model, photographs, seed, report)
+        with running.progress("forced evidence", shown) as report:
+            tables["robustness_forced"] = robustness.forced_table(model, held, report)
+        settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | running.identity(model)
+        running.publish(tables, out, settings, started)
+
+
+@app.command()
 def decoding(
     images: Images,
     out: Out,

@@ -86,8 +86,10 @@ def _overview(picture_HWC: np.ndarray, side: int) -> np.ndarray:
 
     factor = math.isqrt(max(1, picture_HWC.shape[0] * picture_HWC.shape[1] // LARGE))
     factor = max(1, min(factor, min(picture_HWC.shape[:2]) // side))
-    if factor > 1:
-        picture_HWC = np.array(Image.fromarray(picture_HWC).reduce(factor))
+    if factor > 1:  # in bands: Pillow's copy of a picture is twice as large as the picture
+        rows = max(1, BAND // factor) * factor
+        bands = (picture_HWC[top : top + rows] for top in range(0, len(picture_HWC), rows))
+        picture_HWC = np.concatenate([np.asarray(Image.fromarray(band).reduce(factor)) for band in bands])
     if picture_HWC.shape[:2] == (side, side):
         return picture_HWC
     image = torch.from_numpy(np.ascontiguousarray(picture_HWC)).permute(2, 0, 1)[None].float() / 255

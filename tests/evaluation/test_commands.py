@@ -15,7 +15,7 @@ from evaluation.cli import app
 from evaluation.running import chosen
 from evaluation.speed import measure_here, picture, table
 
-COMMANDS = ("confusion", "quality", "diagnosis", "decoding", "steering", "twin", "speed")
+COMMANDS = ("confusion", "quality", "diagnosis", "robustness", "decoding", "steering", "twin", "speed")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,203 @@
+"""What must not change a diagnosis, what must, and what a reasoner says of damage that it was never taught.
+
+Changed pictures: the same damaged region as a PNG file, mirrored, without its last row and column. Strangers: snow,
+lost resolution and a colour cast on clean photographs; none of the kinds is there, so each finding is an invention, and
+a reasoner that knows its limits is at least less sure. Forced words: the word beside the one that was said is put in as
+evidence (`forced`), and the expected severity should move as the true one does with what the word measures.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image, ImageFilter
+
+from degradation._lazy import LazyModule
+from degradation.diagnosis import DiagnosisRecord
+from degradation.kind import kind_named
+from evaluation.metrics import average, median, spearman
+from evaluation.samples import Batch
+from evaluation.tables import Row, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
+
+Change = Callable[["np.ndarray"], "np.ndarray"]
+Report = Callable[[int], None]
+SURE = 0.9  # P(present) of a finding from which it is said without doubt
+
+
+def as_png(picture_HWC: np.ndarray) -> np.ndarray:
+    file = io.BytesIO()
+    Image.fromarray(picture_HWC).save(file, "PNG")
+    return np.asarray(Image.open(file))
+
+
+CHANGES: dict[str, Change] = {
+    "saved as PNG": as_png,
+    "mirrored": lambda picture: np.ascontiguousarray(picture[:, ::-1]),
+    "a row and a column less": lambda picture: np.ascontiguousarray(picture[:-1, :-1]),
+}
+
+
+def snow(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Round flakes of three sizes, each a little out of focus, and a grey veil."""
+    height, width = picture_HWC.shape[:2]
+    flakes = np.zeros((height, width))
+    for radius, share in ((1.0, 0.002), (2.0, 0.0006), (3.5, 0.0002)):
+        seeds = Image.fromarray(((rng.random((height, width)) < share) * 255).astype(np.uint8))
+        grown = seeds.filter(ImageFilter.MaxFilter(2 * round(radius) + 1)).filter(ImageFilter.GaussianBlur(radius / 2))
+        flakes = np.maximum(flakes, np.asarray(grown) / 255)
+    veiled = picture_HWC / 255 * 0.9 + 0.07
+    return _bytes(veiled + (0.95 - veiled) * 0.9 * flakes[..., None])
+
+
+def low_resolution(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A quarter to half of the pixels a side, enlarged again without interpolation."""
+    height, width = picture_HWC.shape[:2]
+    scale = rng.uniform(0.25, 0.5)
+    small = Image.fromarray(picture_HWC).resize((round(width * scale), round(height * scale)), Image.Resampling.BOX)
+    return np.asarray(small.resize((width, height), Image.Resampling.NEAREST))
+
+
+def colour_cast(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A wrong white balance: one channel more, another less, by 15 to 35%."""
+    gains = np.ones(3)
+    more, less = rng.choice(3, 2, replace=False)
+    gains[more], gains[less] = 1 + rng.uniform(0.15, 0.35), 1 - rng.uniform(0.15, 0.35)
+    return _bytes(picture_HWC / 255 * gains)
+
+
+STRANGERS = {"snow": snow, "low resolution": low_resolution, "colour cast": colour_cast}
+
+
+def _bytes(picture_HWC: np.ndarray) -> np.ndarray:
+    return (picture_HWC.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def told(reasoner: Any, picture_HWC: np.ndarray, forced: dict[str, str] | None = None) -> DiagnosisRecord:
+    """One record. ValueError where there is no diagnosis in it."""
+    record = reasoner.diagnose([picture_HWC], forced=forced)[0]
+    if record.diagnosis is None:
+        raise ValueError(f"a picture could not be diagnosed: {record.error}")
+    return record
+
+
+def changes_table(reasoner: Any, batches: Sequence[Batch], report: Report = lambda done: None) -> Table:
+    """How far the expected severity of the kinds that are there moves with changes that leave the damage as it is."""
+    moved: dict[str, list[float]] = {name: [] for name in CHANGES}
+    same: dict[str, list[bool]] = {name: [] for name in CHANGES}
+    done = 0
+    for batch in batches:
+        for picture, truth in zip(batch.pictures(), batch.truths()):
+            first = told(reasoner, picture)
+            for name, change in CHANGES.items():
+                again = told(reasoner, change(picture))
+                same[name].append(again.text == first.text and again.beliefs == first.beliefs)
+                both = [(first.expected_severity(kind), again.expected_severity(kind)) for kind in truth.present]
+                moved[name] += [abs(a - b) for a, b in both if a is not None and b is not None]
+            done += 1
+            report(done)
+    rows: list[Row] = []
+    for name, values in moved.items():
+        row: Row = {"change": name, "n": len(values), "median": median(values)}
+        most = float(np.quantile(values, 0.8)) if values else None
+        rows.append(row | {"80% within": most, "identical %": 100 * average(same[name])})
+    note = (
+        "Points by which the expected severity of kinds that are there moves; identical: text and beliefs, bit for bit."
+    )
+    return Table.of("The same damage shown another way", rows, note, {"identical %": 0})
+
+
+def strangers_table(
+    reasoner: Any, photographs: Sequence[np.ndarray], seed: int, report: Report = lambda done: None
+) -> Table:
+    """Findings on clean photographs and on damage that is none of the kinds."""
+    rows: list[Row] = []
+    done = 0
+    for name in ("nothing", *STRANGERS):
+        records = []
+        for number, photograph in enumerate(photographs):
+            rng = np.random.default_rng([seed, number])
+            records.append(told(reasoner, STRANGERS[name](photograph, rng) if name in STRANGERS else photograph))
+            done += 1
+            report(done)
+        rows.append({"damage": name, **_inventions(records)})
+    note = (
+        f"invented: findings of all that were asked; sure: those of them with P(present) >= {SURE:g}; P: their mean "
+        "P(present); pictures: with any; spread: standard deviation of the likeliest kind's severity, if present."
+    )
+    digits = {"invented %": 1, "sure %": 1, "pictures %": 0, "spread": 1}
+    return Table.of("Damage that is none of the kinds", rows, note, digits)
+
+
+def _inventions(records: Sequence[DiagnosisRecord]) -> Row:
+    findings = [
+        (record.diagnosis.state(kind) == "present", belief.probability)
+        for record in records
+        for kind, belief in record.beliefs.items()
+        if record.diagnosis
+    ]
+    likeliest = [
+        max(record.beliefs.values(), key=lambda b: b.probability).spread for record in records if record.beliefs
+    ]
+    invented = [probability for present, probability in findings if present]
+    return {
+        "n": len(records),
+        "invented %": 100 * len(invented) / len(findings) if findings else None,
+        "sure %": 100 * sum(p >= SURE for p in invented) / len(findings) if findings else None,
+        "P": average(invented) if invented else None,
+        "pictures %": 100 * average([bool(record.diagnosis and record.diagnosis.present) for record in records]),
+        "spread": average(likeliest),
+    }
+
+
+def forced_table(reasoner: Any, batches: Sequence[Batch], report: Report = lambda done: None) -> Table:
+    """Where the expected severity of a finding goes when the evidence word before it is replaced by the next one."""
+    pairs: dict[str, list[tuple[int, int]]] = {kind: [] for kind in reasoner.kinds}
+    shifts: dict[str, list[tuple[int, float]]] = {kind: [] for kind in reasoner.kinds}
+    done = 0
+    for batch in batches:
+        for picture, truth in zip(batch.pictures(), batch.truths()):
+            first = told(reasoner, picture)
+            for kind in reasoner.kinds:
+                finding = truth.findings[kind]
+                pairs[kind].append((_place(kind, finding.evidence), finding.severity or 0))
+                if first.diagnosis and first.diagnosis.state(kind) == "present":
+                    shifts[kind] += _shifts(reasoner, picture, first, kind)
+            done += 1
+            report(done)
+    rows: list[Row] = []
+    for kind in reasoner.kinds:
+        trend = spearman(*zip(*pairs[kind]))  # low light lowers its measurement, haze raises it
+        moved = [shift if way * trend > 0 else -shift for way, shift in shifts[kind]]
+        row: Row = {"evidence of": kind, "trend": trend, "n": len(moved), "moves by": average(moved)}
+        rows.append(row | {"right way %": 100 * average([shift > 0 for shift in moved])})
+    note = (
+        "trend: rank correlation of the measured word and the true severity; moves by: points of expected severity, "
+        "positive where the forced word moves it along the trend; n: words forced."
+    )
+    return Table.of("Forced evidence", rows, note, {"right way %": 0})
+
+
+def _place(kind: str, evidence: str | None) -> int:
+    """Of a word among those of its kind; -1 where it is none of them."""
+    texts = kind_named(kind).measurement.texts
+    return texts.index(evidence) if evidence in texts else -1
+
+
+def _shifts(reasoner: Any, picture: np.ndarray, first: DiagnosisRecord, kind: str) -> list[tuple[int, float]]:
+    """(-1 or 1, points): what the word below and the word above do to the expected severity."""
+    texts, base = kind_named(kind).measurement.texts, first.expected_severity(kind)
+    said = _place(kind, first.diagnosis.findings[kind].evidence) if first.diagnosis else -1
+    shifts = []
+    for way in (-1, 1) if said >= 0 and base is not None else ():
+        if 0 <= said + way < len(texts):
+            forced = {f"findings.{kind}.evidence": texts[said + way]}
+            other = told(reasoner, picture, forced).expected_severity(kind)
+            shifts += [] if other is None or base is None else [(way, other - base)]
+    return shifts

@@ -1,0 +1,71 @@
+"""What the robustness benchmark shows a reasoner, and what it counts, with the built-in one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
+from degradation.kind import kind_named, kinds
+from evaluation import robustness
+from evaluation.samples import Batch, batches
+from reasoner import Reasoner
+
+
+@pytest.fixture(scope="module")
+def reasoner() -> Reasoner:
+    return Reasoner.from_pretrained("built-in")
+
+
+@pytest.fixture(scope="module")
+def held(photographs: dict[str, np.ndarray]) -> list[Batch]:
+    return list(batches(list(photographs.values()), 2, seed=1, batch=2))
+
+
+def test_a_png_changes_nothing_and_a_mirror_little(reasoner: Reasoner, held: list[Batch]):
+    rows = {row["change"]: row for row in robustness.changes_table(reasoner, held).rows}
+    assert rows["saved as PNG"]["median"] == 0 and rows["saved as PNG"]["identical %"] == 100
+    assert 0 < float(str(rows["mirrored"]["median"])) < 15
+    assert (
+        rows["a row and a column less"]["n"] == rows["mirrored"]["n"] == sum(len(t.present) for t in held[0].truths())
+    )
+
+
+@pytest.mark.parametrize("name", robustness.STRANGERS)
+def test_strangers_are_seen_and_follow_their_seed(name: str, photographs: dict[str, np.ndarray]):
+    picture = photographs["coffee"]
+    first, again, other = (robustness.STRANGERS[name](picture, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+    assert first.shape == picture.shape and first.dtype == np.uint8
+    assert 3 < np.abs(first.astype(float) - picture).mean() < 80
+
+
+def test_inventions_by_hand():
+    def record(said: dict[str, float]) -> DiagnosisRecord:
+        findings = {kind: Finding(present=p >= 0.5, severity=20 if p >= 0.5 else 0) for kind, p in said.items()}
+        beliefs = {kind: Belief(probability=p, severity_if_present=20, spread=10 * p) for kind, p in said.items()}
+        return DiagnosisRecord(diagnosis=Diagnosis(findings=findings), beliefs=beliefs)
+
+    row = robustness._inventions([record({"noise": 0.95, "haze": 0.6}), record({"noise": 0.1, "haze": 0.2})])
+    assert (row["invented %"], row["sure %"], row["pictures %"], row["n"]) == (50, 25, 50, 2)
+    assert row["P"] == pytest.approx(0.775) and row["spread"] == pytest.approx((9.5 + 2) / 2)
+
+
+def test_a_forced_word_is_the_neighbour_of_the_one_that_was_said(reasoner: Reasoner, held: list[Batch]):
+    told = ((picture, robustness.told(reasoner, picture)) for picture in held[0].pictures())
+    picture, first = next((picture, record) for picture, record in told if record.diagnosis.present)
+    kind = first.diagnosis.present[0]
+    shifts = dict(robustness._shifts(reasoner, picture, first, kind))
+    texts, said = kind_named(kind).measurement.texts, first.diagnosis.findings[kind].evidence
+    assert shifts and set(shifts) <= {-1, 1}
+    for way, shift in shifts.items():
+        forced = {f"findings.{kind}.evidence": texts[texts.index(said) + way]}
+        again = reasoner.diagnose([picture], forced=forced)[0].expected_severity(kind)
+        assert shift == pytest.approx(again - first.expected_severity(kind)) and shift != 0
+
+
+def test_forced_words_are_counted_along_the_trend(reasoner: Reasoner, held: list[Batch]):
+    rows = {row["evidence of"]: row for row in robustness.forced_table(reasoner, held).rows}
+    assert set(rows) == set(kinds())
+    assert sum(int(str(row["n"])) for row in rows.values()) > 0
+    assert all(0 <= float(str(row["right way %"])) <= 100 for row in rows.values() if row["n"])
