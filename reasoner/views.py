@@ -92,7 +92,7 @@ def _overview(picture_HWC: np.ndarray, side: int) -> np.ndarray:
         picture_HWC = np.concatenate([np.asarray(Image.fromarray(band).reduce(factor)) for band in bands])
     if picture_HWC.shape[:2] == (side, side):
         return picture_HWC
-    image = torch.from_numpy(np.ascontiguousarray(picture_HWC)).permute(2, 0, 1)[None].float() / 255
+    image = torch.from_numpy(np.array(picture_HWC)).permute(2, 0, 1)[None].float() / 255
     resized = (_resize(image, side).clamp(0, 1) * 255).round().byte()
     return resized[0].permute(1, 2, 0).numpy()
 
@@ -113,7 +113,7 @@ def _energies_of_array(picture_HWC: np.ndarray, side: int) -> torch.Tensor:
     """The same for a uint8 picture, a band of rows at a time: (1, rows, columns)."""
     bands = []
     for top in range(0, picture_HWC.shape[0] // CELL * CELL, BAND):
-        band = torch.from_numpy(np.ascontiguousarray(picture_HWC[top : top + BAND + 1]))  # and the row it steps to
+        band = torch.from_numpy(np.array(picture_HWC[top : top + BAND + 1]))  # and the row it steps to
         bands.append(_cells(band.permute(2, 0, 1)[None].float() / 255, BAND // CELL))
     return _windows(torch.cat(bands, 1), picture_HWC.shape[:2], side)
 

@@ -58,3 +58,12 @@ def test_pixel_formats() -> None:
     for bad in (np.zeros((0, 5, 3), np.uint8), np.zeros((5, 5, 2), np.uint8), np.zeros((5, 5, 3), np.int64)):
         with pytest.raises(ValueError):
             as_uint8(bad)
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_that_are_read_only_or_turned_are_taken_as_they_are() -> None:
+    shown = picture(300, 200)
+    locked, turned = shown.copy(), shown[::-1]
+    locked.setflags(write=False)
+    assert np.array_equal(views_of(locked), views_of(shown))
+    assert np.array_equal(views_of(turned), views_of(turned.copy()))
