@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langgraph.types import Command
 
 from graph.context import Context
+from graph.events import Event
 from graph.state import AgentInput, AgentState, Answer, Look, Question, Step, ThreadError, check_version
 from graph.store import ImageRef
 
-Event = Mapping[str, Any]
 Ask = Callable[[Question], Answer | None]  # None: no answer now, the thread waits
 
 
@@ -63,20 +63,26 @@ def run_agent(
 ) -> Run:
     """Run `agent` (of `build_graph` with a checkpointer) on a picture of the store until it ends or needs an answer.
 
-    A thread that is known goes on where it was; one that has ended is returned as it is, unless it failed: then it is
-    tried again (finished work is in the store). Raises ThreadError for a thread of another picture or release.
+    A thread that is known goes on where it was; one that has ended is returned as it is, unless it failed or a picture
+    of it is lost: then it is run again (finished work is in the store). Raises ThreadError for a thread of another
+    picture or release.
     """
     held = _snapshot(agent, thread)
     if held is not None and held.state["picture"] != picture:
         raise ThreadError(f"thread {thread!r} belongs to another picture; use another thread id")
     begin = AgentInput(picture=picture, order=list(order))
-    if held is None or held.status == "failed":
+    if held is None or held.status == "failed" or not _whole(held, context):
         return _drive(agent, context, thread, begin, answer, on_event)
     if held.status in ("done", "stopped"):
         return held
     if held.question is None:
         return _drive(agent, context, thread, None, answer, on_event)
     return _answered(agent, context, held, answer, on_event)
+
+
+def _whole(run: Run, context: Context) -> bool:
+    candidates = (candidate for step in run.steps for candidate in step["candidates"])
+    return all(context.pictures.holds(candidate["picture"]) for candidate in candidates)
 
 
 def run_of(agent: Any, thread: str) -> Run:

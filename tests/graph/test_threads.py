@@ -37,6 +37,14 @@ def test_a_thread_that_has_ended_is_returned_as_it_is(agent: Any, context: Any, 
     assert again.state == first.state and events == []
 
 
+def test_a_lost_picture_is_made_anew(agent: Any, context: Any, rainy: Any, store: Store) -> None:
+    first = run_agent(agent, context(strategy="one-pass"), "t", rainy)
+    assert first.picture != rainy
+    store.path(first.picture).unlink()
+    again = run_agent(agent, context(strategy="one-pass"), "t", rainy)
+    assert again.picture == first.picture and store.holds(again.picture)
+
+
 def test_an_older_schema_is_refused_with_the_remedy(agent: Any, context: Any, noisy: Any, monkeypatch: Any) -> None:
     run_agent(agent, context(ask=True), "t", noisy)
     monkeypatch.setattr(graph.state, "SCHEMA_VERSION", 2)

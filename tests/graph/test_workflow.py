@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langgraph.types import Command
+from pydantic import TypeAdapter
 
-from graph import Context, Store, build_graph, run_agent
+from graph import Context, Event, Store, build_graph, run_agent
 from graph.judging import total
 from graph.running import Run
 
@@ -208,6 +210,31 @@ def test_events_tell_the_run_as_it_goes(agent: Any, context: Any, noisy: Any) ->
     seen = events[0]
     assert seen["model_hash"] and seen["prompt_version"] and seen["seconds"] > 0 and seen["passes"] > 0
     assert events[-1]["picture"] == run.picture["sha256"]
+
+
+def test_every_node_is_heard_of_in_both_stream_modes(agent: Any, context: Any, rainy: Any) -> None:
+    """`updates` says which node is through, `custom` what it has to tell, each event of its type."""
+    config: Any = {"configurable": {"thread_id": "t"}}
+    given, nodes = context(strategy="one-pass", candidates=2, ask=True), set(agent.get_graph().nodes)
+    updated, told = [], []
+    for begin in ({"picture": rainy}, Command(resume={"action": "approve"})):
+        for mode, chunk in agent.stream(begin, config, context=given, stream_mode=["updates", "custom"]):
+            updated.extend(chunk) if mode == "updates" else told.append(chunk)
+    assert updated == ["diagnose", "plan", "__interrupt__", "approve", "restore", "restore", "judge", "decide",
+                       "plan", "finish"]  # fmt: skip
+    assert set(updated) - {"__interrupt__"} == {name for name in nodes if not name.startswith("__")}
+    assert [event["node"] for event in told if event["event"] in ("judged", "answered")] == ["approve", *["judge"] * 2]
+    assert {event["node"] for event in told} == set(updated) - {"__interrupt__"}
+    typed = TypeAdapter(Event, config={"extra": "forbid"})
+    assert [typed.validate_python(event, strict=True) for event in told] == told
+
+
+def test_a_failure_is_told_where_it_happens(agent: Any, context: Any, models: Any, noisy: Any) -> None:
+    events: list[Any] = []
+    given = context(restorer=Failing(models[1], "restore", RuntimeError("out of luck")), seed=31)
+    run = run_agent(agent, given, "t", noisy, on_event=events.append)
+    told = [(event["event"], event.get("reason")) for event in events[-2:]]
+    assert told == [("failed", run.reason), ("finished", run.reason)] and "restore" in events[-2]["node"]
 
 
 def test_a_path_will_do_and_no_checkpointer_is_needed(context: Any, store: Store, noisy: Any) -> None:
