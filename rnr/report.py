@@ -170,7 +170,7 @@ def render(entries: Sequence[Entry], interrupted: bool = False) -> str:
 
 
 def report_path(out: Path, mode: Mode, entries: Sequence[Pictured]) -> Path:
-    """report.html, report-2.html, ...: an old one is replaced if asked for, or if these entries tell all that it tells."""
+    """report.html, report-2.html, ...: one is replaced if asked for, or if these entries tell all that it tells."""
     path, count, results = out / REPORT, 1, {entry.key for entry in entries}
     while path.exists() and mode != "overwrite" and not (mode == "skip" and _told(path) <= results):
         count += 1
