@@ -11,7 +11,7 @@ import pytest
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
-from graph import Context, Event, Store, build_graph, run_agent
+from graph import Context, Event, Store, build_graph, run_agent, run_of
 from graph.judging import total
 from graph.running import Run
 
@@ -155,6 +155,27 @@ def test_a_judge_that_fails_later_leaves_the_best_picture(
     broken = Failing(models[0], "diagnose", RuntimeError("no answer"))
     run = run_agent(agent, context(reasoner=broken, restorer=told(lambda x: x**0.9)), "t", noisy)
     assert (run.status, run.picture) == ("failed", noisy) and run.reason == "judge failed (RuntimeError: no answer)"
+
+
+def test_what_was_kept_outlives_a_failure_and_an_interrupt(
+    agent: Any, context: Any, noisy: Any, told: Any, damaged: Any
+) -> None:
+    def half(pixels: np.ndarray) -> np.ndarray:  # and no second time
+        if first.calls > 1:
+            raise RuntimeError("out of luck")
+        return damaged(noise=35) / np.float32(255)
+
+    def press_ctrl_c(event: Any) -> None:
+        if event["event"] == "planned" and event["number"] == 2:
+            raise KeyboardInterrupt
+
+    first = told(half, "first")
+    with pytest.raises(KeyboardInterrupt):
+        run_agent(agent, context(restorer=first), "t", noisy, on_event=press_ctrl_c)
+    cut_off, failed = run_of(agent, "t"), run_agent(agent, context(restorer=first), "t", noisy)
+    assert (cut_off.status, failed.status, first.calls) == ("cut off", "failed", 2)
+    kept = [step["candidates"][0]["picture"] for step in failed.steps]
+    assert kept == [cut_off.picture] == [failed.picture] != [noisy]
 
 
 def test_a_judge_that_cannot_even_begin(agent: Any, context: Any, models: Any, store: Store, damaged: Any) -> None:
