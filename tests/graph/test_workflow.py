@@ -238,7 +238,8 @@ def test_every_node_is_heard_of_in_both_stream_modes(agent: Any, context: Any, r
     config: Any = {"configurable": {"thread_id": "t"}}
     given, nodes = context(strategy="one-pass", candidates=2, ask=True), set(agent.get_graph().nodes)
     updated, told = [], []
-    for begin in ({"picture": rainy}, Command(resume={"action": "approve"})):
+    begins: list[Any] = [{"picture": rainy}, Command(resume={"action": "approve"})]
+    for begin in begins:
         for mode, chunk in agent.stream(begin, config, context=given, stream_mode=["updates", "custom"]):
             updated.extend(chunk) if mode == "updates" else told.append(chunk)
     assert updated == ["diagnose", "plan", "__interrupt__", "approve", "restore", "restore", "judge", "decide",
