@@ -19,6 +19,7 @@ __getattr__, __all__ = lazy_names(
         "graph.build": ("build_graph",),
         "graph.checkpoints": ("open_checkpoints",),
         "graph.context": ("Context",),
+        "graph.events": ("Event",),
         "graph.running": ("Run", "run_agent", "run_of"),
         "graph.state": ("AgentInput", "AgentState", "Answer", "Question", "ThreadError"),
         "graph.store": ("Store", "StoreError"),

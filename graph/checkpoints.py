@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 from degradation._lazy import need
 
 BUSY = 60.0  # seconds to wait for another process
+SETUP = 0x726E72  # the advisory lock of postgres under which tables are made
 
 
 @contextlib.contextmanager
@@ -22,7 +25,7 @@ def open_checkpoints(where: str | Path) -> Iterator[Any]:
     if str(where).startswith(("postgres://", "postgresql://")):
         saver = need("langgraph.checkpoint.postgres", "postgres").PostgresSaver
         with saver.from_conn_string(str(where)) as postgres:
-            postgres.setup()
+            _set_up(postgres)
             yield postgres
         return
     module = need("langgraph.checkpoint.sqlite", "agent")
@@ -32,3 +35,19 @@ def open_checkpoints(where: str | Path) -> Iterator[Any]:
         saver = module.SqliteSaver(connection)
         saver.setup()
         yield saver
+
+
+def _set_up(postgres: Any) -> None:
+    """Make the tables, one process after the other; tried again and again, since a waiting lock would block indices."""
+    while not postgres.conn.execute("SELECT pg_try_advisory_lock(%s) AS mine", [SETUP]).fetchone()["mine"]:
+        time.sleep(0.05)
+    try:
+        postgres.setup()
+    finally:
+        postgres.conn.execute("SELECT pg_advisory_unlock(%s)", [SETUP])
+
+
+def database_errors() -> tuple[type[Exception], ...]:
+    """What the databases in use raise when they cannot be read or written."""
+    postgres = sys.modules.get("psycopg")
+    return (sqlite3.Error, postgres.Error) if postgres else (sqlite3.Error,)

@@ -1,8 +1,7 @@
-"""Looking at a picture: the judge's diagnosis, made once and kept beside the picture; and telling of it."""
+"""Looking at a picture: the judge's diagnosis, made once and kept beside the picture."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from langgraph.runtime import Runtime
@@ -10,6 +9,7 @@ from langgraph.runtime import Runtime
 from degradation.diagnosis import DiagnosisRecord
 from graph import judging
 from graph.context import Context, lock_of
+from graph.events import Diagnosed, tell
 from graph.state import Look
 from graph.store import ImageRef
 
@@ -28,8 +28,12 @@ def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
         store.keep_note(ref["sha256"], name, note)
     record = DiagnosisRecord.model_validate(note)
     severity = judging.severities(record)
-    identity = {name: getattr(record, name) for name in ("model", "model_hash", "prompt", "prompt_version", "seconds")}
-    tell(runtime, "diagnosed", picture=ref["sha256"], severity=severity, passes=record.forward_passes, **identity)
+    told = Diagnosed(
+        event="diagnosed", picture=ref["sha256"], severity=severity, passes=record.forward_passes,
+        seconds=record.seconds, model=record.model, model_hash=record.model_hash, prompt=record.prompt,
+        prompt_version=record.prompt_version,
+    )  # fmt: skip
+    tell(runtime, told)
     present, plan = (record.diagnosis.present, record.diagnosis.plan) if record.diagnosis else ([], [])
     look = Look(picture=ref, record=name, severity=severity, present=present, plan=plan, given=False)
     return look, record.seconds
@@ -43,8 +47,3 @@ def read_pixels(path: str) -> Any:
     if bgr is None:
         raise ValueError(f"{path}: not a picture that can be read; check the path, or convert it to PNG")
     return bgr[..., ::-1]
-
-
-def tell(runtime: Runtime[Context], event: str, **data: Any) -> None:
-    """An event of the `custom` stream: plain data with `event` and `time` (seconds since 1970)."""
-    runtime.stream_writer({"event": event, "time": time.time(), **data})

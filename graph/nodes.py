@@ -19,13 +19,15 @@ from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from degradation.kind import kinds
 from graph import judging, planning
 from graph.context import Context, lock_of
-from graph.looking import look_at, read_pixels, tell
+from graph.events import Answered, Decided, Failed, Finished, Judged, Planned, Restored, Restoring, tell
+from graph.looking import look_at, read_pixels
 from graph.state import (
     SCHEMA_VERSION,
     AgentInput,
     AgentState,
     Answer,
     Candidate,
+    Draw,
     Look,
     Proposal,
     Question,
@@ -60,7 +62,7 @@ def plan(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["appro
     proposal: Proposal | str = over_budget(state, context) or planning.propose(state, context.strategy)
     if isinstance(proposal, str):
         return Command(update={"proposal": None, "status": "done", "reason": proposal}, goto="finish")
-    tell(runtime, "planned", **proposal)
+    tell(runtime, Planned(event="planned", **proposal))
     update = {"proposal": proposal, "problem": ""}
     return Command(update=update, goto="approve" if context.ask else _fan_out(state["best"], proposal, context))
 
@@ -83,6 +85,7 @@ def approve(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["ap
     shown = (store.note(best["picture"]["sha256"], best["record"]) or {}).get("diagnosis") or {}
     question = Question(proposal=proposal, diagnosis=shown, picture=best["picture"], problem=state["problem"])
     answer = Answer.model_validate(interrupt(question, response_schema=Answer))
+    tell(runtime, Answered(event="answered", number=proposal["number"], action=answer.action))
     if answer.action == "stop":
         return Command(update={"status": "stopped", "reason": "a person stopped it"}, goto="finish")
     if answer.action == "reject":
@@ -130,22 +133,25 @@ def _fan_out(best: Look, proposal: Proposal, context: Context) -> list[Send]:
 
 def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[Candidate]]:
     """One candidate: picture + diagnosis -> picture. Its note names everything that the result follows from."""
-    context, best, draw = runtime.context, task["best"], task["draw"]
+    context, best = runtime.context, task["best"]
+    draw: Draw = task["draw"]
     store, sha256 = context.pictures, best["picture"]["sha256"]
     chosen = task["proposal"]["kinds"]
     intent = Intent(kinds=None if set(chosen) == set(best["present"]) else chosen)  # None: also what is only suspected
     name = "step" + short_hash(best["record"], intent.kinds, dict(draw), context.restorer_id)
     note = store.note(sha256, name)
-    tell(runtime, "restoring", number=task["number"], kinds=chosen, model=context.restorer_id, **draw)
+    number = task["number"]
+    told = Restoring(event="restoring", number=number, kinds=chosen, model=context.restorer_id, **draw)
+    tell(runtime, told)
     if note is None or not store.holds(note["picture"]):
         note = _restore(context, best, intent, draw)
         store.keep_note(sha256, name, note)
     picture, seconds = note["picture"], note["seconds"]
-    tell(runtime, "restored", number=task["number"], picture=picture["sha256"], seconds=seconds)
-    return {"candidates": [Candidate(number=task["number"], draw=draw, picture=picture, seconds=seconds)]}
+    tell(runtime, Restored(event="restored", number=number, picture=picture["sha256"], seconds=seconds))
+    return {"candidates": [Candidate(number=number, draw=draw, picture=picture, seconds=seconds)]}
 
 
-def _restore(context: Context, best: Look, intent: Intent, draw: dict[str, Any]) -> dict[str, Any]:
+def _restore(context: Context, best: Look, intent: Intent, draw: Draw) -> dict[str, Any]:
     import numpy as np
 
     store = context.pictures
@@ -174,6 +180,9 @@ def judge(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["deci
         look, seconds = look_at(candidate["picture"], runtime)
         likeness = judging.fidelity(original, store.get(candidate["picture"]))
         accepted, reason = judging.verdict(state["first"], state["best"], look, likeness)
+        told = Judged(event="judged", number=candidate["number"], picture=candidate["picture"]["sha256"],
+                      fidelity=likeness, accepted=accepted, reason=reason)  # fmt: skip
+        tell(runtime, told)
         judged.append({**candidate, "look": look, "fidelity": likeness, "accepted": accepted, "reason": reason})
         spent += candidate["seconds"] + seconds
     best, proposal = state["best"], state["proposal"]
@@ -203,8 +212,9 @@ def decide(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["pla
     best = step["start"] if step["chosen"] is None else step["candidates"][step["chosen"]]["look"]
     if best["given"]:
         best, _ = look_at(best["picture"], runtime)
-    tell(runtime, "decided", number=step["proposal"]["number"], decision=step["decision"], reason=step["reason"],
-          severity=best["severity"])  # fmt: skip
+    told = Decided(event="decided", number=step["proposal"]["number"], decision=step["decision"],
+                   reason=step["reason"], severity=best["severity"])  # fmt: skip
+    tell(runtime, told)
     return Command(update={"best": best, "proposal": None}, goto="plan")
 
 
@@ -212,7 +222,7 @@ def finish(state: AgentState, runtime: Runtime[Context]) -> None:
     """Say how it ended."""
     best = state.get("best")
     picture = best["picture"]["sha256"] if best else None
-    tell(runtime, "finished", status=state["status"], reason=state["reason"], picture=picture)
+    tell(runtime, Finished(event="finished", status=state["status"], reason=state["reason"], picture=picture))
 
 
 def give_up(state: AgentState, error: NodeError, runtime: Runtime[Context]) -> Command[Literal["finish"]]:
@@ -220,4 +230,5 @@ def give_up(state: AgentState, error: NodeError, runtime: Runtime[Context]) -> C
     if isinstance(error.error, ThreadError):
         raise error.error
     reason = f"{error.node} failed ({type(error.error).__name__}: {error.error})"
+    tell(runtime, Failed(event="failed", reason=reason))
     return Command(update={"status": "failed", "reason": reason, "candidates": None}, goto="finish")

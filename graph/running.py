@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langgraph.types import Command
 
+from graph.checkpoints import database_errors
 from graph.context import Context
+from graph.events import Event
 from graph.state import AgentInput, AgentState, Answer, Look, Question, Step, ThreadError, check_version
 from graph.store import ImageRef
 
-Event = Mapping[str, Any]
 Ask = Callable[[Question], Answer | None]  # None: no answer now, the thread waits
 
 
@@ -63,20 +64,27 @@ def run_agent(
 ) -> Run:
     """Run `agent` (of `build_graph` with a checkpointer) on a picture of the store until it ends or needs an answer.
 
-    A thread that is known goes on where it was; one that has ended is returned as it is, unless it failed: then it is
-    tried again (finished work is in the store). Raises ThreadError for a thread of another picture or release.
+    A thread that is known goes on where it was; one that has ended is returned as it is, unless it failed or a picture
+    of it is lost: then it is run again (finished work is in the store). Raises ThreadError for a thread of another
+    picture or release.
     """
     held = _snapshot(agent, thread)
     if held is not None and held.state["picture"] != picture:
         raise ThreadError(f"thread {thread!r} belongs to another picture; use another thread id")
     begin = AgentInput(picture=picture, order=list(order))
-    if held is None or held.status == "failed":
-        return _drive(agent, context, thread, begin, answer, on_event)
+    if held is None or held.status == "failed" or not _whole(held, context):
+        known: AgentState = held.state if held else {**begin}  # type: ignore[typeddict-item]
+        return _drive(agent, context, Run(thread, known), begin, answer, on_event)
     if held.status in ("done", "stopped"):
         return held
     if held.question is None:
-        return _drive(agent, context, thread, None, answer, on_event)
+        return _drive(agent, context, held, None, answer, on_event)
     return _answered(agent, context, held, answer, on_event)
+
+
+def _whole(run: Run, context: Context) -> bool:
+    candidates = (candidate for step in run.steps for candidate in step["candidates"])
+    return all(context.pictures.holds(candidate["picture"]) for candidate in candidates)
 
 
 def run_of(agent: Any, thread: str) -> Run:
@@ -87,14 +95,15 @@ def run_of(agent: Any, thread: str) -> Run:
     return held
 
 
-def _drive(agent: Any, context: Context, thread: str, begin: Any, answer: Ask | None, on_event: Any) -> Run:
+def _drive(agent: Any, context: Context, run: Run, begin: Any, answer: Ask | None, on_event: Any) -> Run:
     try:
-        stream = agent.stream(begin, _config(thread), context=context, stream_mode="custom", durability="sync")
+        stream = agent.stream(begin, _config(run.thread), context=context, stream_mode="custom", durability="sync")
         for event in stream:
-            on_event({"thread": thread, **event})
-    except sqlite3.Error as error:  # the database itself: no node can write its end
-        return _unwritten(agent, thread, begin, error)
-    return _answered(agent, context, run_of(agent, thread), answer, on_event)
+            on_event({"thread": run.thread, **event})
+        run = run_of(agent, run.thread)
+    except database_errors() as error:  # the database itself: no node can write its end
+        return _unwritten(agent, run, error)
+    return _answered(agent, context, run, answer, on_event)
 
 
 def _answered(agent: Any, context: Context, held: Run, answer: Ask | None, on_event: Any) -> Run:
@@ -102,18 +111,15 @@ def _answered(agent: Any, context: Context, held: Run, answer: Ask | None, on_ev
     said = answer(held.question) if answer and held.question else None
     if said is None:
         return held
-    return _drive(agent, context, held.thread, Command(resume=said.model_dump()), answer, on_event)
+    return _drive(agent, context, held, Command(resume=said.model_dump()), answer, on_event)
 
 
-def _unwritten(agent: Any, thread: str, begin: Any, error: Exception) -> Run:
-    """What the database still tells of a thread that it could not take."""
-    try:
-        held = _snapshot(agent, thread)
-    except sqlite3.Error:
-        held = None
-    state: AgentState = {**held.state} if held else {**begin}  # type: ignore[typeddict-item]
-    state |= {"status": "failed", "reason": f"the thread cannot be written ({error}); free some space and run it again"}
-    return Run(thread, state)
+def _unwritten(agent: Any, run: Run, error: Exception) -> Run:
+    """What the database still tells of a thread that it could not take, or else what was known of it before."""
+    with contextlib.suppress(*database_errors()):
+        run = _snapshot(agent, run.thread) or run
+    reason = f"the thread cannot be written ({error}); see that the database has room and can be reached; run it again"
+    return Run(run.thread, {**run.state, "status": "failed", "reason": reason})
 
 
 def _config(thread: str) -> dict[str, Any]:

@@ -6,6 +6,8 @@ trace). Workers are threads with models of their own.
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,15 +17,31 @@ from typing import Any
 
 from rich.text import Text
 
+from graph import StoreError, ThreadError
 from rnr.agent_report import AgentEntry, render
 from rnr.agents import AgentRequest, Desk, story, untouched
 from rnr.batch import Options, problem_of, terminable, uninterrupted
 from rnr.console import Meter, complain
 from rnr.core import Models, SetupError, versions
-from rnr.outputs import REPORT, Job, Shelf, digest, printable, record_beside, write_text
+from rnr.outputs import Job, Shelf, digest, printable, record_beside, write_text
 from rnr.pictures import Picture, PictureError, copy_picture, read_picture, write_picture
+from rnr.report import report_path
 
 HOME = "agent"  # in the output folder
+
+
+@contextlib.contextmanager
+def alone_in(out: Path) -> Iterator[None]:
+    """One batch at a time in an output folder, whoever is killed. Raises SetupError."""
+    (out / HOME).mkdir(exist_ok=True)
+    # sqlite's own lock: the same on all systems, and gone with its process
+    with contextlib.closing(sqlite3.connect(out / HOME / "lock.sqlite", timeout=0, isolation_level=None)) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            problem = f"another `rnr agent` is at work in this folder ({error})"
+            raise SetupError(f"{printable(out)}: {problem}; wait for it, or choose another output folder") from None
+        yield
 
 
 @dataclass
@@ -91,10 +109,13 @@ class AgentBatch:
             return self._through(job, shelf, desk, meter)
         except SetupError:
             raise
+        except (StoreError, ThreadError) as error:  # these say themselves what to do
+            what, _, remedy = str(error).partition("; ")
+            problem = PictureError(job.source, what, remedy or "run it again")
         except Exception as error:
             problem = problem_of(job.source, error, self.options.with_traceback)
-            complain(problem)
-            return AgentEntry(printable(job.source), "failed", problem=problem.problem, remedy=problem.remedy)
+        complain(problem)
+        return AgentEntry(printable(job.source), "failed", problem=problem.problem, remedy=problem.remedy)
 
     def _through(self, job: Job, shelf: Shelf, desk: Desk, meter: Meter) -> AgentEntry:
         held = shelf.finished(job, self.options.mode, self._asked())
@@ -165,7 +186,7 @@ class AgentBatch:
     def write_report(self, problems: Sequence[PictureError] = ()) -> Path:
         """One page for all pictures. Raises PictureError."""
         failed = [AgentEntry(printable(e.file), "failed", problem=e.problem, remedy=e.remedy) for e in problems]
-        path = self.out / REPORT
+        path = report_path(self.out, self.options.mode, self.entries)
         write_text(path, render([*self.entries, *failed], self.interrupted))
         return path
 
@@ -175,7 +196,9 @@ def _words(event: Mapping[str, Any]) -> str:
     return {
         "diagnosed": "looking",
         "planned": f"step {event.get('number')}: {kinds}",
+        "answered": f"answered: {event.get('action')}",
         "restoring": f"removing {kinds}",
+        "judged": f"judged: {event.get('reason')}",
         "decided": f"step {event.get('number')} {event.get('decision')}",
     }.get(str(event["event"]), str(event["event"]))
 

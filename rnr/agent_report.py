@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from degradation.diagnosis import DiagnosisRecord
 from degradation.kind import kinds
+from graph.store import short_hash
 from rnr.agents import Desk, untouched
 from rnr.outputs import Job, printable
 from rnr.pictures import Picture
@@ -100,6 +101,10 @@ class AgentEntry(Pictured):
         entry.steps = [_view(step, desk) for step in run.steps]
         entry.plot = _plot(run)
         return entry
+
+    @property
+    def key(self) -> str:
+        return short_hash(self.run.thread) if self.run else ""
 
     @property
     def spent(self) -> float:

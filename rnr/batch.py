@@ -18,9 +18,9 @@ from rich.text import Text
 
 from rnr.console import Meter, complain, err
 from rnr.core import Models, Outcome, Request, SetupError, restore_picture, versions
-from rnr.outputs import REPORT, Job, Mode, Shelf, digest, printable, record_beside, write_text
+from rnr.outputs import Job, Mode, Shelf, digest, printable, record_beside, write_text
 from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, copy_picture, os_problem, read_picture, write_picture
-from rnr.report import Entry, render
+from rnr.report import Entry, render, report_path
 
 
 @dataclass(frozen=True)
@@ -152,10 +152,7 @@ class Batch:
     def write_report(self, problems: Sequence[PictureError] = ()) -> Path:
         """One page for all pictures, those that could not even be found last. Raises PictureError."""
         failed = [Entry(printable(e.file), "failed", problem=e.problem, remedy=e.remedy) for e in problems]
-        path, count = self.out / REPORT, 1
-        while self.options.mode == "refuse" and path.exists():
-            count += 1
-            path = self.out / f"report-{count}.html"
+        path = report_path(self.out, self.options.mode, self.entries)
         write_text(path, render([*self.entries, *failed], self.interrupted))
         return path
 
@@ -172,9 +169,6 @@ def problem_of(source: Path, error: Exception, with_traceback: bool = False) -> 
         return PictureError(source, "not enough memory to restore it", remedy)
     if isinstance(error, OSError):
         return os_problem(source, error)
-    if type(error).__name__ in ("ThreadError", "StoreError"):  # the agent's, which say what to do themselves
-        problem, _, remedy = str(error).partition("; ")
-        return PictureError(source, problem, remedy or "run it again")
     problem = f"unexpected {type(error).__name__}: {error}"
     return PictureError(source, problem, "run again with --traceback and report what it shows")
 

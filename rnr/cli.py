@@ -235,6 +235,8 @@ def agent(
     OUT gets NAME.ext, NAME.diagnosis.json, report.html, and agent/ (pictures of all steps, threads, trace). Called
     again with the same settings, pictures that are done stay and one that was cut off goes on where it was.
     """
+    from contextlib import ExitStack
+
     from rnr.agents import AgentRequest
     from rnr.batch import Options
 
@@ -243,11 +245,17 @@ def agent(
     options = Options("overwrite" if overwrite else "skip", max_megapixels, not no_report, traceback)
     try:
         request = AgentRequest(strategy, steps, seconds, candidates, seed, ask).check()
-        from rnr.agent_batch import AgentBatch
+        from rnr.agent_batch import AgentBatch, alone_in
         from rnr.asking import ask as answer
 
         models, asked = _models(reasoner, restorer, device), answer if ask else None
-        _run(pictures, recursive, out, lambda jobs: AgentBatch(jobs, out, models, request, options, workers, asked))
+
+        def make(jobs: list[Job]) -> AgentBatch:
+            held.enter_context(alone_in(out))
+            return AgentBatch(jobs, out, models, request, options, workers, asked)
+
+        with ExitStack() as held:
+            _run(pictures, recursive, out, make)
     except SetupError as error:
         stop(str(error))
 

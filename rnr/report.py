@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from degradation.diagnosis import DiagnosisRecord, Quality
 from degradation.kind import kinds
+from graph.store import short_hash
+from rnr.outputs import REPORT, Mode
 from rnr.thoughts import Reading, SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
 
 if TYPE_CHECKING:
@@ -46,12 +50,21 @@ class Pictured:
     def words(self) -> str:
         return STATUS_WORDS[self.status]
 
+    @property
+    def key(self) -> str:
+        """Names the result, not its file: the same picture, settings and models again. Empty where there is none."""
+        return ""
+
 
 @dataclass
 class Entry(Pictured):
     """A picture that was restored in one pass; `data` is its diagnosis JSON."""
 
     data: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        return short_hash(self.data["source"]["sha256"], self.data["request"]) if self.data else ""
 
     @cached_property
     def before(self) -> DiagnosisRecord:
@@ -156,6 +169,24 @@ def render(entries: Sequence[Entry], interrupted: bool = False) -> str:
     return page("report.html", entries, interrupted, averages=averages(entries))
 
 
+def report_path(out: Path, mode: Mode, entries: Sequence[Pictured]) -> Path:
+    """report.html, report-2.html, ...: one is replaced if asked for, or if these entries tell all that it tells."""
+    path, count, results = out / REPORT, 1, {entry.key for entry in entries}
+    while path.exists() and mode != "overwrite" and not (mode == "skip" and _told(path) <= results):
+        count += 1
+        path = out / f"report-{count}.html"
+    return path
+
+
+def _told(path: Path) -> set[str]:
+    """The keys of a report's results; a file that is no such report has one that nothing else has."""
+    with contextlib.suppress(OSError):
+        found = re.search(r'<meta name="results" content="([0-9a-f ]*)">', path.read_text("utf-8", "replace"))
+        if found:
+            return set(found[1].split())
+    return {"another's"}
+
+
 def page(template: str, entries: Sequence[Pictured], interrupted: bool, **values: Any) -> str:
     """A page of these templates, with all that they share."""
     import jinja2
@@ -170,6 +201,7 @@ def page(template: str, entries: Sequence[Pictured], interrupted: bool, **values
     return environment.get_template(template).render(
         entries=entries,
         interrupted=interrupted,
+        keys=[entry.key for entry in entries if entry.key],
         counts=Counter(entry.status for entry in entries),
         status_words=STATUS_WORDS,
         made=datetime.datetime.now().strftime("%Y-%m-%d %H:%M"),

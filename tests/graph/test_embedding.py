@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langgraph.graph import END, START, StateGraph
 
-from graph import Context, Store, build_graph
+from graph import Context, Store, build_graph, open_checkpoints
 from graph.state import AgentState
 
 ROOT = Path(__file__).parents[2]
@@ -65,14 +65,14 @@ def test_a_broken_path_is_named(context: Any, tmp_path: Path) -> None:
     assert state["status"] == "failed" and "no.png: not a picture that can be read" in state["reason"]
 
 
-@pytest.mark.parametrize("module_name", ["langgraph.checkpoint.postgres"])
-def test_a_missing_extra_names_the_command(module_name: str) -> None:
-    from degradation._lazy import MissingExtra, need
+def test_a_missing_extra_names_the_command() -> None:
+    from degradation._lazy import MissingExtra
 
     if importlib.util.find_spec("langgraph.checkpoint.postgres"):
         pytest.skip("it is installed")
-    with pytest.raises(MissingExtra, match=r"pip install 'reason-and-restore\[postgres\]'"):
-        need(module_name, "postgres")
+    command = r"pip install 'reason-and-restore\[postgres\]'"
+    with pytest.raises(MissingExtra, match=command), open_checkpoints("postgresql://localhost/threads"):
+        pass
 
 
 def test_studio_can_draw_its_forms() -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import graph.state
-from graph import Store, ThreadError, build_graph, open_checkpoints, run_agent, run_of
+from graph import Answer, Run, Store, ThreadError, build_graph, open_checkpoints, run_agent, run_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +35,14 @@ def test_a_thread_that_has_ended_is_returned_as_it_is(agent: Any, context: Any, 
     events: list[Any] = []
     again = run_agent(agent, context(strategy="one-pass"), "t", noisy, on_event=events.append)
     assert again.state == first.state and events == []
+
+
+def test_a_lost_picture_is_made_anew(agent: Any, context: Any, rainy: Any, store: Store) -> None:
+    first = run_agent(agent, context(strategy="one-pass"), "t", rainy)
+    assert first.picture != rainy
+    store.path(first.picture).unlink()
+    again = run_agent(agent, context(strategy="one-pass"), "t", rainy)
+    assert again.picture == first.picture and store.holds(again.picture)
 
 
 def test_an_older_schema_is_refused_with_the_remedy(agent: Any, context: Any, noisy: Any, monkeypatch: Any) -> None:
@@ -65,6 +73,44 @@ def test_a_full_database_ends_it_with_the_picture(context: Any, noisy: Any, tmp_
         assert run.status == "failed" and "database or disk is full" in run.reason and run.picture == noisy
         saver.conn.execute("PRAGMA max_page_count=100000")
         assert run_agent(agent, context(strategy="one-pass"), "t", noisy).status == "done"
+
+
+def test_a_database_that_is_gone_ends_it_with_the_picture(context: Any, noisy: Any, tmp_path: Path) -> None:
+    with open_checkpoints(tmp_path / "t.sqlite") as saver:
+        agent, given = build_graph(saver), context(strategy="one-pass", ask=True)
+        run_agent(agent, given, "t", noisy)
+
+        def lost(question: Any) -> Answer:
+            saver.conn.close()
+            return Answer(action="approve")
+
+        run = run_agent(agent, given, "t", noisy, answer=lost)
+        assert run.status == "failed" and "closed database" in run.reason and run.picture == noisy
+    with open_checkpoints(tmp_path / "t.sqlite") as saver:  # the thread still waits
+        run = run_agent(build_graph(saver), given, "t", noisy, answer=lambda question: Answer(action="approve"))
+        assert run.status == "done" and len(run.steps) == 1
+
+
+@pytest.mark.skipif("RNR_POSTGRES" not in os.environ, reason="RNR_POSTGRES=postgresql://... names an empty database")
+def test_postgres_opened_at_once_cut_off_and_gone_on_with(context: Any, noisy: Any) -> None:
+    url, given = os.environ["RNR_POSTGRES"], context(strategy="one-pass", ask=True)
+
+    def begin(thread: str) -> Run:
+        with open_checkpoints(url) as saver:  # the tables are made here
+            return run_agent(build_graph(saver), given, thread, noisy)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert [run.status for run in pool.map(begin, "abcd")] == ["waiting"] * 4
+    with open_checkpoints(url) as saver, open_checkpoints(url) as other:
+
+        def lost(question: Any) -> Answer:
+            other.conn.execute("SELECT pg_terminate_backend(%s)", [saver.conn.info.backend_pid])
+            return Answer(action="approve")
+
+        assert run_agent(build_graph(saver), given, "a", noisy, answer=lost).status == "failed"
+        run = run_agent(build_graph(other), given, "a", noisy, answer=lambda question: Answer(action="approve"))
+        assert run.status == "done" and len(run.steps) == 1
+        saver.conn.close()
 
 
 def whole_files_only(folder: Path) -> None:

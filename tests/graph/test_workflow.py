@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langgraph.types import Command
+from pydantic import TypeAdapter
 
-from graph import Context, Store, build_graph, run_agent
+from graph import Context, Event, Store, build_graph, run_agent, run_of
 from graph.judging import total
 from graph.running import Run
 
@@ -155,6 +157,27 @@ def test_a_judge_that_fails_later_leaves_the_best_picture(
     assert (run.status, run.picture) == ("failed", noisy) and run.reason == "judge failed (RuntimeError: no answer)"
 
 
+def test_what_was_kept_outlives_a_failure_and_an_interrupt(
+    agent: Any, context: Any, noisy: Any, told: Any, damaged: Any
+) -> None:
+    def half(pixels: np.ndarray) -> np.ndarray:  # and no second time
+        if first.calls > 1:
+            raise RuntimeError("out of luck")
+        return damaged(noise=35) / np.float32(255)
+
+    def press_ctrl_c(event: Any) -> None:
+        if event["event"] == "planned" and event["number"] == 2:
+            raise KeyboardInterrupt
+
+    first = told(half, "first")
+    with pytest.raises(KeyboardInterrupt):
+        run_agent(agent, context(restorer=first), "t", noisy, on_event=press_ctrl_c)
+    cut_off, failed = run_of(agent, "t"), run_agent(agent, context(restorer=first), "t", noisy)
+    assert (cut_off.status, failed.status, first.calls) == ("cut off", "failed", 2)
+    kept = [step["candidates"][0]["picture"] for step in failed.steps]
+    assert kept == [cut_off.picture] == [failed.picture] != [noisy]
+
+
 def test_a_judge_that_cannot_even_begin(agent: Any, context: Any, models: Any, store: Store, damaged: Any) -> None:
     ref = store.put(damaged(noise=33))
     broken = Failing(models[0], "diagnose", RuntimeError("no answer"))
@@ -208,6 +231,32 @@ def test_events_tell_the_run_as_it_goes(agent: Any, context: Any, noisy: Any) ->
     seen = events[0]
     assert seen["model_hash"] and seen["prompt_version"] and seen["seconds"] > 0 and seen["passes"] > 0
     assert events[-1]["picture"] == run.picture["sha256"]
+
+
+def test_every_node_is_heard_of_in_both_stream_modes(agent: Any, context: Any, rainy: Any) -> None:
+    """`updates` says which node is through, `custom` what it has to tell, each event of its type."""
+    config: Any = {"configurable": {"thread_id": "t"}}
+    given, nodes = context(strategy="one-pass", candidates=2, ask=True), set(agent.get_graph().nodes)
+    updated, told = [], []
+    begins: list[Any] = [{"picture": rainy}, Command(resume={"action": "approve"})]
+    for begin in begins:
+        for mode, chunk in agent.stream(begin, config, context=given, stream_mode=["updates", "custom"]):
+            updated.extend(chunk) if mode == "updates" else told.append(chunk)
+    assert updated == ["diagnose", "plan", "__interrupt__", "approve", "restore", "restore", "judge", "decide",
+                       "plan", "finish"]  # fmt: skip
+    assert set(updated) - {"__interrupt__"} == {name for name in nodes if not name.startswith("__")}
+    assert [event["node"] for event in told if event["event"] in ("judged", "answered")] == ["approve", *["judge"] * 2]
+    assert {event["node"] for event in told} == set(updated) - {"__interrupt__"}
+    typed = TypeAdapter(Event, config={"extra": "forbid"})
+    assert [typed.validate_python(event, strict=True) for event in told] == told
+
+
+def test_a_failure_is_told_where_it_happens(agent: Any, context: Any, models: Any, noisy: Any) -> None:
+    events: list[Any] = []
+    given = context(restorer=Failing(models[1], "restore", RuntimeError("out of luck")), seed=31)
+    run = run_agent(agent, given, "t", noisy, on_event=events.append)
+    told = [(event["event"], event.get("reason")) for event in events[-2:]]
+    assert told == [("failed", run.reason), ("finished", run.reason)] and "restore" in events[-2]["node"]
 
 
 def test_a_path_will_do_and_no_checkpointer_is_needed(context: Any, store: Store, noisy: Any) -> None:

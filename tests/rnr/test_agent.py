@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,15 @@ from degradation.diagnosis import Diagnosis
 from graph import Answer
 from rnr.agent_batch import AgentBatch
 from rnr.agent_report import render
-from rnr.agents import AgentRequest
+from rnr.agents import AgentRequest, Desk
 from rnr.asking import ask
 from rnr.batch import Options
 from rnr.core import Models, SetupError
 from rnr.outputs import plan
 from rnr.pictures import Picture, read_picture, write_picture
+from rnr.report import report_path
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +101,50 @@ def test_the_report_stands_alone_and_tells_each_step(done: AgentBatch) -> None:
     assert page.count("result of step") == sum(len(step.shots) for entry in done.entries for step in entry.steps)
     for entry in done.entries[1:]:
         assert entry.run and all(step.reason in page for step in entry.steps) and entry.run.thread in page
+
+
+def test_a_report_takes_no_other_runs_place(done: AgentBatch, tmp_path: Path) -> None:
+    def path(mode: Any, entries: Any) -> str:
+        return report_path(tmp_path, mode, entries).name
+
+    report = tmp_path / "report.html"
+    report.write_text(render(done.entries))
+    part = done.entries[:2]  # so of another run: it tells of fewer pictures
+    assert path("skip", done.entries) == path("overwrite", part) == "report.html"
+    assert path("skip", part) == path("refuse", done.entries) == "report-2.html"
+    report.write_text(render(done.entries[:1]))  # nothing but a failure: nothing that could be lost
+    assert path("skip", part) == "report.html"
+    report.write_text("<p>holidays</p>")
+    (tmp_path / "report-2.html").write_text(render(part))
+    assert path("skip", done.entries) == "report-2.html" and path("skip", []) == "report-3.html"
+
+
+def test_one_process_at_a_time_in_a_folder_and_a_killed_one_is_gone(folder: Path, tmp_path: Path) -> None:
+    arguments = ["agent", str(folder / "deep.png"), "-o", str(tmp_path), "--ask", "--device", "cpu"]
+    command = [sys.executable, "-P", "-m", "rnr", *arguments]
+    there: Any = {"cwd": CHECKOUT, "env": {**os.environ, "PYTHONPATH": str(CHECKOUT)}, "text": True}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, **there) as first:
+        assert first.stderr and any(line.startswith("step 1") for line in first.stderr)  # it asks, and waits
+        second = subprocess.run(command, capture_output=True, **there)
+        assert second.returncode == 2 and "another `rnr agent` is at work" in second.stderr
+        first.kill()
+    again = subprocess.run(command, capture_output=True, input="s\n", **there)
+    assert again.returncode == 0 and "1 left as found" in again.stdout, again.stderr
+    assert len((tmp_path / "agent/trace.jsonl").read_text().splitlines()) == 4  # diagnosed, planned; answered, finished
+
+
+def test_a_thread_of_another_release_fails_alone(
+    done: AgentBatch, folder: Path, models: Models, tmp_path: Path
+) -> None:
+    shutil.copytree(done.out / "agent", tmp_path / "agent")
+    entry = done.entries[1]
+    assert entry.run
+    with Desk(tmp_path / "agent", done.request) as desk:
+        config = {"configurable": {"thread_id": entry.run.thread}}
+        desk.agent.update_state(config, {"schema_version": 9}, as_node="finish")
+    again = batch(folder, tmp_path, models, candidates=2)
+    assert "state schema 9, this release reads 1" in again.entries[1].problem
+    assert again.entries[2].status == done.entries[2].status
 
 
 def test_names_cannot_break_the_report(done: AgentBatch) -> None:

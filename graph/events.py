@@ -1,0 +1,112 @@
+"""What the nodes tell while they work (langgraph's `custom` stream mode): plain data, one type for each event."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal, NotRequired
+
+from langgraph.config import get_config
+from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
+
+from graph.context import Context
+from graph.state import Draw, Proposal, Status
+
+
+class _Told(TypedDict):
+    """Of every event; `tell` and `run_agent` put them in."""
+
+    node: NotRequired[str]
+    time: NotRequired[float]  # seconds since 1970
+    thread: NotRequired[str]
+
+
+class Diagnosed(_Told):
+    """The judge's look at a picture; where it was made before, `seconds` and `passes` are of then."""
+
+    event: Literal["diagnosed"]
+    picture: str  # sha256, here and below
+    severity: dict[str, float]
+    passes: int
+    seconds: float
+    model: str
+    model_hash: str
+    prompt: str
+    prompt_version: str
+
+
+class Planned(_Told, Proposal):
+    """The next step."""
+
+    event: Literal["planned"]
+
+
+class Answered(_Told):
+    """What a person said of step `number`."""
+
+    event: Literal["answered"]
+    number: int
+    action: Literal["approve", "edit", "reject", "stop"]
+
+
+class Restoring(_Told, Draw):
+    """Candidate `number` of a step is begun."""
+
+    event: Literal["restoring"]
+    number: int
+    kinds: list[str]
+    model: str
+
+
+class Restored(_Told):
+    """Candidate `number` is there; where it was made before, `seconds` are of then."""
+
+    event: Literal["restored"]
+    number: int
+    picture: str
+    seconds: float
+
+
+class Judged(_Told):
+    """What candidate `number` is worth."""
+
+    event: Literal["judged"]
+    number: int
+    picture: str
+    fidelity: float
+    accepted: bool
+    reason: str
+
+
+class Decided(_Told):
+    """Step `number` is kept or taken back; `severity` is the best picture's."""
+
+    event: Literal["decided"]
+    number: int
+    decision: Literal["accepted", "rolled back", "rejected"]
+    reason: str
+    severity: dict[str, float]
+
+
+class Failed(_Told):
+    """A node failed for good; the run goes to its end."""
+
+    event: Literal["failed"]
+    reason: str
+
+
+class Finished(_Told):
+    """The end; `picture` is the best one, None where not even the first look could be made."""
+
+    event: Literal["finished"]
+    status: Status
+    reason: str
+    picture: str | None
+
+
+Event = Diagnosed | Planned | Answered | Restoring | Restored | Judged | Decided | Failed | Finished
+
+
+def tell(runtime: Runtime[Context], event: Event) -> None:
+    """Put an event on the `custom` stream."""
+    runtime.stream_writer({**event, "node": get_config()["metadata"]["langgraph_node"], "time": time.time()})
