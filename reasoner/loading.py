@@ -68,7 +68,7 @@ def check_architecture(source: str) -> None:
 def _dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | str:
     if isinstance(dtype, torch.dtype) or dtype == "auto":  # auto: as stored
         return dtype
-    return dtype_named(dtype or ("float32" if device.startswith("cpu") else "bfloat16"))
+    return dtype_named(dtype, device)
 
 
 def _quantised(quantisation: str) -> Any:

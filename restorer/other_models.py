@@ -40,11 +40,11 @@ class DiffusersRestorer:
         pipe.set_progress_bar_config(disable=True)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu", dtype: str = "", **options: Any):
+    def from_pretrained(cls, name: str | Path, device: str = "cpu", dtype: str | None = None, **options: Any):
         """A folder or a hub name. OSError names what is missing or broken."""
         from diffusers import DiffusionPipeline
 
-        loaded = {"dtype": dtype_named(dtype or ("float32" if device.startswith("cpu") else "bfloat16"))}
+        loaded = {"dtype": dtype_named(dtype, device)}
         try:
             pipe = DiffusionPipeline.from_pretrained(str(name), **loaded)
         except Exception as error:

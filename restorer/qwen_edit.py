@@ -89,8 +89,7 @@ class QwenEditRestorer:
         """
         from diffusers import QwenImageEditPlusPipeline
 
-        wide = device.startswith("cpu") or not torch.cuda.is_available()
-        loaded = {"dtype": dtype_named(dtype or ("float32" if wide else "bfloat16"))}
+        loaded = {"dtype": dtype_named(dtype, device)}
         try:
             pipe: Any = QwenImageEditPlusPipeline.from_pretrained(str(name), **loaded, **_processor(str(name)))
         except Exception as error:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import prompts
+from degradation.arithmetic import dtype_named
 from degradation.diagnosis import Diagnosis
 from reasoner.export import export
 from reasoner.loading import load_adapter
@@ -51,6 +52,7 @@ def test_an_untuned_checkpoint_gets_the_instruct_prompt_and_a_pixel_budget(folde
 
 
 def test_dtypes(folder) -> None:
+    assert dtype_named(None, "cpu") == torch.float32 and dtype_named(None, "cuda:1") == torch.bfloat16
     loaded = Reasoner.from_pretrained(folder, dtype="bfloat16")
     assert loaded.model.dtype == torch.bfloat16
     assert loaded.diagnose([picture()], PLAIN)[0].error is None
