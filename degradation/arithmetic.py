@@ -26,7 +26,7 @@ def flushed_denormals() -> Iterator[None]:
 
 
 def dtype_named(name: str | None, device: str) -> torch.dtype:
-    """torch's type of this name; without one float32 on a CPU, bfloat16 elsewhere. Raises ValueError for an unknown one."""
+    """torch's type of this name; where none is given float32 on a CPU, bfloat16 elsewhere. ValueError for another."""
     import torch
 
     name = name or ("float32" if device.startswith("cpu") else "bfloat16")

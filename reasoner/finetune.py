@@ -23,6 +23,7 @@ from trl import SFTConfig
 import prompts
 from degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from reasoner.collate import Collator
+from reasoner.dataset import SETTINGS
 from reasoner.export import CARD
 from reasoner.loading import load_model
 from reasoner.processor import load_processor
@@ -59,7 +60,7 @@ def finetune(
         raise ValueError(f"{out}: no checkpoint here to resume from; start without --resume")
     trainer.train(resume_from_checkpoint=last)
     if trainer.is_world_process_zero():
-        write_adapter(trainer, out / "adapter", prompt, side)
+        write_adapter(trainer, out / "adapter", prompt, side, told=has_scene_text(data))
     return out / "adapter"
 
 
@@ -91,11 +92,20 @@ def _pixels(image: Any) -> Any:
     return np.array(image.convert("RGB"))
 
 
-def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int) -> None:
-    """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads."""
+def has_scene_text(data: Path) -> bool:
+    """Whether a teacher described the scenes."""
+    about = data / SETTINGS
+    return about.is_file() and bool(json.loads(about.read_text(encoding="utf-8")).get("teacher"))
+
+
+def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int, told: bool = False) -> None:
+    """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads.
+
+    `told`: it has learned a scene's free text, which a server's grammar then allows.
+    """
     trainer.save_model(str(folder))
     card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "prompt": prompt.name}
-    card |= {"prompt_version": prompt.version, "views": {"side": side, "crops": CROPS}}
+    card |= {"prompt_version": prompt.version, "views": {"side": side, "crops": CROPS}, "scene_text": told}
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
