@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
@@ -44,12 +44,13 @@ def finetune(
     """
     prompt = prompts.load(recipe.get("prompt", "diagnose_tuned"))
     side = recipe.get("views", {}).get("side", 448)
+    settings = SFTConfig(**({"output_dir": str(out), "bf16": False, "use_cpu": not torch.cuda.is_available()} | OURS
+                            | recipe.get("training", {})))  # fmt: skip
+    set_seed(settings.seed)  # the adapter is drawn before the trainer seeds what follows
     # Weights are trained in float32 where bf16 is off; under autocast the frozen base stays as it was loaded.
     model = load_model(model_name, **({"dtype": "float32"} | recipe.get("load", {})))
     model = get_peft_model(model, LoraConfig(**({"target_modules": LANGUAGE, "r": 16} | recipe.get("lora", {}))))
     processor = load_processor(model_name)
-    settings = SFTConfig(**({"output_dir": str(out), "bf16": False, "use_cpu": not torch.cuda.is_available()} | OURS
-                            | recipe.get("training", {})))  # fmt: skip
     trainer = DiagnosisTrainer(
         model=model, args=settings, train_dataset=rows(data, prompt, side), processing_class=processor,
         data_collator=Collator(processor), callbacks=[Told(report, settings)],

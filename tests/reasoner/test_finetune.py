@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 import prompts
 from degradation.diagnosis import Diagnosis
@@ -167,3 +171,20 @@ def test_two_steps_of_lora_then_use_merge_and_resume(data, reasoner, tmp_path) -
         finetune(str(base), data, tmp_path / "new", RECIPE, True, told.append)
     with pytest.raises(ValueError, match="rnr data build"):
         finetune(str(base), tmp_path, tmp_path / "new", RECIPE, False, told.append)
+
+
+def test_two_processes_give_the_adapter_of_one(data, reasoner, tmp_path) -> None:
+    base = export(reasoner.model, reasoner.processor, tmp_path / "base", prompts.load("diagnose_tuned"))
+    training = RECIPE["training"] | {"gradient_accumulation_steps": 2}  # type: ignore[operator]
+    one = finetune(str(base), data, tmp_path / "one", RECIPE | {"training": training}, False, lambda row: None)
+    shared = {name: str(value).lower() for name, value in training.items() if name != "gradient_accumulation_steps"}
+    lines = [f'model = "{base}"', "[views]", "side = 128", "[lora]", "r = 2", "[training]"]
+    (tmp_path / "lora.toml").write_text("\n".join(lines + [f"{name} = {value}" for name, value in shared.items()]))
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+              "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "rnr", "train", "reasoner"]  # fmt: skip
+    given = ["--recipe", tmp_path / "lora.toml", "--data", data, "-o", tmp_path / "two"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *launch, *map(str, given)], check=True, env=environment, timeout=900)
+    alone, both = (load_file(folder / "adapter_model.safetensors") for folder in (one, tmp_path / "two" / "adapter"))
+    assert any(float(value.abs().max()) > 0 for name, value in both.items() if "lora_B" in name)
+    assert max(float((alone[name] - both[name]).abs().max()) for name in alone) < 1e-6

@@ -80,6 +80,9 @@ def test_an_adapter_for_another_base_is_refused(folder, tokenizer, tmp_path) -> 
         Reasoner.from_pretrained(folder, adapter=adapter)
     with pytest.raises(ValueError, match="adapter_config"):
         load_adapter(other, tmp_path)
+    (adapter / "reasoner.json").write_text('{"schema_version": "7"}')
+    with pytest.raises(ValueError, match="adapter .*schema version 7"):
+        load_adapter(other, adapter)
 
 
 def test_another_architecture_is_refused(folder) -> None:

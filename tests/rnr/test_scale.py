@@ -83,6 +83,19 @@ def test_a_data_set_is_built_and_asked_for(cli, tmp_path: Path, monkeypatch) -> 
     assert code == 2 and "--images" in err
 
 
+def test_a_training_that_fills_the_gpu_names_what_to_turn(cli, tmp_path: Path, monkeypatch) -> None:
+    import torch
+
+    import reasoner.finetune
+
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(reasoner.finetune, "finetune", full)
+    code, _, err = cli("train", "reasoner", "--model", "x", "--data", tmp_path, "-o", tmp_path / "run")
+    assert code == 2 and "out of memory" in err and "quantisation" in err
+
+
 def test_what_is_wrong_with_a_recipe_is_said(tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
     with pytest.raises(SetupError, match="cannot be read"):
