@@ -82,6 +82,7 @@ def test_killed_within_a_chunk_it_repeats_that_chunk_only(
     first = out / "part-00000.jsonl"
     while not first.is_file() and process.poll() is None:
         time.sleep(0.01)
+    assert process.poll() is None, "it ended by itself"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     time.sleep(3)  # Ray's own processes end with their driver
