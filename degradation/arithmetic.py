@@ -25,10 +25,11 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def dtype_named(name: str) -> torch.dtype:
-    """torch's type of this name. Raises ValueError for one that models do not have."""
+def dtype_named(name: str | None, device: str) -> torch.dtype:
+    """torch's type of this name; where none is given float32 on a CPU, bfloat16 elsewhere. ValueError for another."""
     import torch
 
+    name = name or ("float32" if device.startswith("cpu") else "bfloat16")
     if name not in ("float32", "bfloat16", "float16"):
         raise ValueError(f"dtype is float32, bfloat16 or float16, not {name!r}")
     return getattr(torch, name)

@@ -17,6 +17,8 @@ from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
 SCHEMA_VERSION: Literal["1"] = "1"
 State = Literal["present", "absent", "unknown", "not_asked"]
+SUMMARY: dict[str, Any] = {"type": "string", "maxLength": 300}  # a scene's free text, bounded: weak models never end it
+OBJECTS: dict[str, Any] = {"type": "array", "items": {"type": "string", "maxLength": 40}, "maxItems": 12}
 QUALITY_WORDS = ((85, "excellent"), (65, "good"), (45, "fair"), (25, "poor"), (0, "bad"))
 
 
@@ -228,8 +230,8 @@ def diagnosis_schema(names: list[str] | None = None, closed: bool = False) -> di
         present = {"evidence": evidence, "present": {"const": True}, "severity": severity, "factors": obj(factors)}
         return {"anyOf": [obj(absent), obj(present)]}
 
-    anything: dict[str, Any] = {"type": "null"} if closed else {"type": ["string", "null"], "maxLength": 300}
-    objects: dict[str, Any] = {"type": "null"} if closed else {"type": ["array", "null"], "items": {"type": "string"}}
+    anything: dict[str, Any] = {"type": "null"} if closed else SUMMARY | {"type": ["string", "null"]}
+    objects: dict[str, Any] = {"type": "null"} if closed else OBJECTS | {"type": ["array", "null"]}
     colours = {"type": "array", "items": words(COLOURS), "minItems": 2 if closed else 0, "maxItems": 2 if closed else 4}
     scene = {"summary": anything, "lighting": words(LIGHTING), "colours": colours, "texture": words(TEXTURE)}
     scene |= {"layout": words(LAYOUT), "objects": objects}

@@ -80,6 +80,14 @@ class Client:
             raise ServerError(f"{self.url}{path}: the answer is not JSON; is it an OpenAI-compatible server?") from None
 
 
+def served_by(client: Any, name: str | None) -> dict[str, Any]:
+    """The entry of the model of this name, of the first one by default. Raises ServerError."""
+    found = {model["id"]: model for model in client.models()}
+    if name and name not in found:
+        raise ServerError(f"{client.url}: serves no {name!r}; it serves {', '.join(found)}")
+    return found[name or next(iter(found))]
+
+
 def _message(error: urllib.error.HTTPError) -> str:
     """What the server says, in one line."""
     text = error.read().decode("utf-8", "replace")

@@ -23,6 +23,7 @@ SKELETON = 0.1  # weight of text that is not chosen: learned soon, and it must n
 MISREAD = 0.2  # share of evidence words that are shown wrong in training: about as many as are misread in use
 WEIGHTS = {"severity": 2.0, "present": 2.0, "evidence": 1.0, "technical": 1.0}
 SCENE, FACTOR = 0.3, 1.0
+MOST_PIECES = 50_000  # texts whose tokens are remembered
 FEW = 8  # a scale has more values
 SPREAD = 0.025  # of a scale: how far the learned number is spread about the true one
 
@@ -174,5 +175,7 @@ class Collator:
 
     def _piece(self, text: str) -> list[int]:
         if text not in self._pieces:
+            if len(self._pieces) > MOST_PIECES:  # a teacher's texts are all different
+                self._pieces.clear()
             self._pieces[text] = self.tokenizer.encode(text, add_special_tokens=False)
         return self._pieces[text]

@@ -10,17 +10,38 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from degradation.diagnosis import reasoning_order
+from degradation.diagnosis import OBJECTS, SUMMARY, reasoning_order
 from degradation.scene import COLOURS
 from reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run
 
 FINDINGS, QUALITY = '"findings":{', '},"quality":{'  # texts after which, and with which, a part of the diagnosis begins
 
+CHARACTER = r'([^"\\\x00-\x1f] | "\\" ["\\])'  # of a JSON string in canonical text
 
-def ebnf(names: Sequence[str] | None = None) -> str:
-    """Rules, one a line; `root` writes a Diagnosis of these kinds, in this order (all by default)."""
+
+def _string(most: int) -> str:
+    return rf'"\"" {CHARACTER}{{1,{most}}} "\""'
+
+
+_OBJECT = _string(OBJECTS["items"]["maxLength"])
+FREE = {
+    "summary": f'"null" | {_string(SUMMARY["maxLength"])}',
+    "objects": f'"null" | "[" {_OBJECT} ("," {_OBJECT}){{0,{OBJECTS["maxItems"] - 1}}} "]"',
+}
+
+
+def ebnf(names: Sequence[str] | None = None, scene_text: bool = False) -> str:
+    """Rules, one a line; `root` writes a Diagnosis of these kinds, in this order (all by default).
+
+    `scene_text`: summary and objects of the scene may be free text, for weights that have learned it from a teacher.
+    """
     names = reasoning_order() if names is None else names
-    rules = {"root": f"{_sequence(_scene())} f0_0", "colours": _options(_pairs()), "quality": _quality()}
+    scene = _sequence(_scene())
+    rules = {
+        "root": f"{_told(scene) if scene_text else scene} f0_0",
+        "colours": _options(_pairs()),
+        "quality": _quality(),
+    }
     for i, name in enumerate(names):
         comma = '"," ' if i else ""
         for present in ("false", "true"):
@@ -30,7 +51,14 @@ def ebnf(names: Sequence[str] | None = None) -> str:
     for held in range(2 ** len(names)):
         plan = ",".join(f'"{name}"' for i, name in enumerate(names) if held >> i & 1)
         rules[f"f{len(names)}_{held}"] = f"quality {_quote(plan + ']}')}"
-    return "\n".join(f"{name} ::= {body}" for name, body in rules.items())
+    return "\n".join(f"{name} ::= {body}" for name, body in (rules | (FREE if scene_text else {})).items())
+
+
+def _told(scene: str) -> str:
+    """The rule of the scene with rules of FREE instead of its two nulls."""
+    for field in FREE:
+        scene = scene.replace(f'{field}\\":null', f'{field}\\":" {field} "')
+    return scene
 
 
 def _pieces(names: Sequence[str], **answers: str) -> list[Piece]:

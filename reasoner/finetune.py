@@ -16,13 +16,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import PrinterCallback, TrainerCallback
+from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
 import prompts
 from degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from reasoner.collate import Collator
+from reasoner.dataset import SETTINGS
 from reasoner.export import CARD
 from reasoner.loading import load_model
 from reasoner.processor import load_processor
@@ -43,12 +44,13 @@ def finetune(
     """
     prompt = prompts.load(recipe.get("prompt", "diagnose_tuned"))
     side = recipe.get("views", {}).get("side", 448)
+    settings = SFTConfig(**({"output_dir": str(out), "bf16": False, "use_cpu": not torch.cuda.is_available()} | OURS
+                            | recipe.get("training", {})))  # fmt: skip
+    set_seed(settings.seed)  # the adapter is drawn before the trainer seeds what follows
     # Weights are trained in float32 where bf16 is off; under autocast the frozen base stays as it was loaded.
     model = load_model(model_name, **({"dtype": "float32"} | recipe.get("load", {})))
     model = get_peft_model(model, LoraConfig(**({"target_modules": LANGUAGE, "r": 16} | recipe.get("lora", {}))))
     processor = load_processor(model_name)
-    settings = SFTConfig(**({"output_dir": str(out), "bf16": False, "use_cpu": not torch.cuda.is_available()} | OURS
-                            | recipe.get("training", {})))  # fmt: skip
     trainer = DiagnosisTrainer(
         model=model, args=settings, train_dataset=rows(data, prompt, side), processing_class=processor,
         data_collator=Collator(processor), callbacks=[Told(report, settings)],
@@ -59,7 +61,7 @@ def finetune(
         raise ValueError(f"{out}: no checkpoint here to resume from; start without --resume")
     trainer.train(resume_from_checkpoint=last)
     if trainer.is_world_process_zero():
-        write_adapter(trainer, out / "adapter", prompt, side)
+        write_adapter(trainer, out / "adapter", prompt, side, told=has_scene_text(data))
     return out / "adapter"
 
 
@@ -91,11 +93,20 @@ def _pixels(image: Any) -> Any:
     return np.array(image.convert("RGB"))
 
 
-def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int) -> None:
-    """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads."""
+def has_scene_text(data: Path) -> bool:
+    """Whether a teacher described the scenes."""
+    about = data / SETTINGS
+    return about.is_file() and bool(json.loads(about.read_text(encoding="utf-8")).get("teacher"))
+
+
+def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int, told: bool = False) -> None:
+    """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads.
+
+    `told`: it has learned a scene's free text, which a server's grammar then allows.
+    """
     trainer.save_model(str(folder))
     card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "prompt": prompt.name}
-    card |= {"prompt_version": prompt.version, "views": {"side": side, "crops": CROPS}}
+    card |= {"prompt_version": prompt.version, "views": {"side": side, "crops": CROPS}, "scene_text": told}
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from degradation.diagnosis import SCHEMA_VERSION, Diagnosis, quality_words, reasoning_order
+from degradation.diagnosis import SCHEMA_VERSION, Diagnosis, Scene, quality_words, reasoning_order
 from degradation.kind import Factor, Kind, kinds
 from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
@@ -53,11 +53,11 @@ class Segment:
     options: tuple[str, ...] = ()
 
 
-def program(names: Sequence[str] | None = None) -> Program:
-    """Write a Diagnosis of these kinds (all, in reasoning order, by default)."""
+def program(names: Sequence[str] | None = None, told: Scene | None = None) -> Program:
+    """Write a Diagnosis of these kinds (all, in reasoning order, by default). `told`: a scene with free text."""
     known = kinds()
     order = list(names) if names is not None else reasoning_order(known)
-    yield from _scene()
+    yield from _scene(told or Scene())
     present = []
     for position, name in enumerate(order):
         if position:
@@ -72,8 +72,11 @@ def program(names: Sequence[str] | None = None) -> Program:
     yield Skeleton("]}")
 
 
-def _scene() -> Program:
-    yield Skeleton(f'{{"schema_version":"{SCHEMA_VERSION}","scene":{{"summary":null,"lighting":"')
+def _scene(told: Scene) -> Program:
+    summary, objects = (
+        json.dumps(free, separators=(",", ":"), ensure_ascii=False) for free in (told.summary, told.objects)
+    )
+    yield Skeleton(f'{{"schema_version":"{SCHEMA_VERSION}","scene":{{"summary":{summary},"lighting":"')
     yield Choice("scene.lighting", LIGHTING)
     yield Skeleton('","colours":["')
     first = yield Choice("scene.colours.0", COLOURS)
@@ -83,7 +86,7 @@ def _scene() -> Program:
     yield Choice("scene.texture", TEXTURE)
     yield Skeleton('","layout":"')
     yield Choice("scene.layout", LAYOUT)
-    yield Skeleton('","objects":null},"findings":{')
+    yield Skeleton(f'","objects":{objects}}},"findings":{{')
 
 
 def _finding(kind: Kind) -> Generator[Piece, str | None, bool]:
@@ -128,7 +131,7 @@ def _quality() -> Program:
 
 def segments(diagnosis: Diagnosis) -> list[Segment]:
     """The pieces of the diagnosis' canonical text. ValueError if it holds what the program cannot write."""
-    text, running, result = diagnosis.to_json(), program(list(diagnosis.findings)), []
+    text, running, result = diagnosis.to_json(), program(list(diagnosis.findings), diagnosis.scene), []
     answer: str | None = None
     place = 0
     while True:

@@ -68,7 +68,7 @@ def check_architecture(source: str) -> None:
 def _dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | str:
     if isinstance(dtype, torch.dtype) or dtype == "auto":  # auto: as stored
         return dtype
-    return dtype_named(dtype or ("float32" if device.startswith("cpu") else "bfloat16"))
+    return dtype_named(dtype, device)
 
 
 def _quantised(quantisation: str) -> Any:
@@ -91,9 +91,10 @@ def load_adapter(model: Any, folder: Path) -> None:
 
 
 def check_adapter(model: Any, folder: Path) -> None:
-    """ValueError where there is no adapter, or where it was made for another base."""
+    """ValueError where there is no adapter, or where it was made for another base or another release."""
     from safetensors import safe_open
 
+    check_card(read_card(folder), f"adapter {folder}")
     weights = folder / "adapter_model.safetensors"
     if not weights.is_file() or not (folder / "adapter_config.json").is_file():
         raise ValueError(f"adapter {folder}: holds no adapter_config.json and adapter_model.safetensors")

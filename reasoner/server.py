@@ -37,7 +37,7 @@ from degradation.diagnosis import (
     reasoning_order,
 )
 from degradation.kind import kinds
-from reasoner.chat import Client, ServerError
+from reasoner.chat import Client, ServerError, served_by
 from reasoner.ebnf import ebnf
 from reasoner.engine import PREFIX, Engine
 from reasoner.grammar import SEVERITIES, segments, severity_opening
@@ -73,12 +73,10 @@ class ServerReasoner:
     ):
         self.client = (Engine if url.startswith(PREFIX) else Client)(url, **client)
         self.workers, self.most_tokens = workers, most_tokens
-        found = {model["id"]: model for model in self.client.models()}
-        if served and served not in found:
-            raise ServerError(f"{url}: serves no {served!r}; it serves {', '.join(found)}")
-        self.served = self.name = served or next(iter(found))
+        entry = served_by(self.client, served)
+        self.served = self.name = entry["id"]
         self.model_hash = ""  # a server does not say
-        self.card = read_card(Path(card or found[self.served].get("root") or self.served))
+        self.card = read_card(Path(card or entry.get("root") or self.served))
         check_card(self.card, f"{url}: {self.served}")
         if pixels:
             self.card.setdefault("views", {"most": max(SIDE, int(pixels**0.5) // 32 * 32)})
@@ -125,7 +123,7 @@ class ServerReasoner:
         schema = {"name": "diagnosis", "schema": diagnosis_schema(self.kinds), "strict": True}
         shape: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": schema}}
         if self.closed:  # white space that a schema allows is text that these weights have never seen
-            shape = {"structured_outputs": {"grammar": ebnf(self.kinds)}}
+            shape = {"structured_outputs": {"grammar": ebnf(self.kinds, self.card.get("scene_text", False))}}
         return self.client.chat(shape | {
             "model": self.served, "messages": [asked], "temperature": settings.temperature, "seed": settings.seed,
             "max_tokens": self.most_tokens, "logprobs": True, "top_logprobs": 0, "return_token_ids": True,

@@ -23,7 +23,7 @@ from degradation.arithmetic import dtype_named
 from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from restorer.condition import Intent, wanted
 from restorer.pipeline import RestorePipeline, RestoreResult
-from restorer.qwen_edit import OUT_OF_MEMORY, QwenEditRestorer, edit_prompt
+from restorer.qwen_edit import QwenEditRestorer, edit_prompt, enough_memory
 
 
 class DiffusersRestorer:
@@ -40,16 +40,19 @@ class DiffusersRestorer:
         pipe.set_progress_bar_config(disable=True)
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu", dtype: str = "", **options: Any):
-        """A folder or a hub name. OSError names what is missing or broken."""
+    def from_pretrained(cls, name: str | Path, device: str = "cpu", dtype: str | None = None, **options: Any):
+        """A folder or a hub name. OSError names what is missing or broken, MemoryError the settings to turn."""
         from diffusers import DiffusionPipeline
 
-        loaded = {"dtype": dtype_named(dtype or ("float32" if device.startswith("cpu") else "bfloat16"))}
+        loaded = {"dtype": dtype_named(dtype, device)}
         try:
-            pipe = DiffusionPipeline.from_pretrained(str(name), **loaded)
+            with enough_memory():
+                pipe = DiffusionPipeline.from_pretrained(str(name), **loaded).to(device)
+        except MemoryError:
+            raise
         except Exception as error:
             raise OSError(f"{name}: cannot load a diffusers pipeline from here ({error})") from error
-        return cls(pipe.to(device), str(name), **options)
+        return cls(pipe, str(name), **options)
 
     def restore(
         self,
@@ -72,10 +75,8 @@ class DiffusersRestorer:
         told = {"image": image, "prompt": settings["text"], "num_inference_steps": steps, **self.call}
         if callback_on_step_end and "callback_on_step_end" in inspect.signature(self.pipe.__call__).parameters:
             told["callback_on_step_end"] = lambda pipe, step, t, _: callback_on_step_end(pipe, step, float(t), {}) or {}
-        try:
+        with enough_memory():
             made = self.pipe(**told, generator=torch.Generator().manual_seed(seed)).images[0]
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(f"out of memory: {OUT_OF_MEMORY}") from error
         settings["resize"] = {"from": list(image.size), "to": list(made.size), "back": "bicubic"}
         pixels = np.asarray(made.convert("RGB").resize(image.size, Image.Resampling.BICUBIC), np.float32) / 255
         return RestoreResult(

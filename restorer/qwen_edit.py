@@ -9,8 +9,9 @@ for reinforcement learning: `rollout` draws, `log_prob` scores again with gradie
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,21 +86,25 @@ class QwenEditRestorer:
         """A folder in diffusers' format or a hub name. `dtype`: bfloat16 on a GPU, float32 on a CPU unless given.
 
         `offload`: None, "model" (a part at a time on the GPU) or "sequential" (a layer at a time: slow, smallest).
-        `lora`: a folder that `rnr train restorer --model` wrote. OSError names what is missing or does not fit.
+        `lora`: a folder that `rnr train restorer --model` wrote. OSError names what is missing or does not fit,
+        MemoryError the settings to turn.
         """
         from diffusers import QwenImageEditPlusPipeline
 
-        wide = device.startswith("cpu") or not torch.cuda.is_available()
-        loaded = {"dtype": dtype_named(dtype or ("float32" if wide else "bfloat16"))}
+        loaded = {"dtype": dtype_named(dtype, device)}
         try:
-            pipe: Any = QwenImageEditPlusPipeline.from_pretrained(str(name), **loaded, **_processor(str(name)))
+            with enough_memory():
+                pipe: Any = QwenImageEditPlusPipeline.from_pretrained(str(name), **loaded, **_processor(str(name)))
+        except MemoryError:
+            raise
         except Exception as error:
             raise OSError(f"{name}: cannot load Qwen-Image-Edit from here ({error})") from error
         if lora:
             load_lora(pipe, lora)
         if vae_tiling:
             pipe.vae.enable_tiling()
-        _place(pipe, device, offload)
+        with enough_memory():
+            _place(pipe, device, offload)
         made = cls(pipe, str(name), **options)
         made.identity |= {"dtype": str(loaded["dtype"]).removeprefix("torch."), "lora": str(lora or "")}
         return made
@@ -124,11 +129,9 @@ class QwenEditRestorer:
         settings |= {"prompt": prompt.name, "prompt_version": prompt.version, "intent": intent and vars(intent)}
         if source is not None and not wanted(source, intent):
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
-        try:
+        with enough_memory():
             paths = self.rollout(pixels_HWC3, source, intent, steps, (seed,), eta, callback=callback_on_step_end)
             pixels = self.decode(paths.samples[-1], paths)[0]
-        except torch.OutOfMemoryError as error:
-            raise MemoryError(f"out of memory: {OUT_OF_MEMORY}") from error
         height, width = pixels_HWC3.shape[:2]
         settings["text"] = edit_prompt(source, intent)
         settings["resize"] = {"from": [width, height], "to": list(paths.told.size), "back": "bicubic, antialiased"}
@@ -208,6 +211,15 @@ def edit_prompt(source: DiagnosisRecord | Diagnosis | None, intent: Intent | Non
         diagnosis = diagnosis.model_copy(update={"plan": order})
     instruction = intent.instruction if intent else None
     return prompts.load(PROMPT).fill(diagnosis=diagnosis, kinds=kinds(), instruction=instruction)
+
+
+@contextlib.contextmanager
+def enough_memory() -> Iterator[None]:
+    """A full GPU as MemoryError that names the settings to turn."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(f"out of memory: {OUT_OF_MEMORY}") from error
 
 
 def load_lora(pipe: Any, folder: str | Path) -> None:

@@ -43,7 +43,8 @@ class Cluster:
             [{"chunk": json.dumps(chunk)} for chunk in chunks], override_num_blocks=len(chunks)
         )
         actor = {"work": work, "names": self.names, "device": self.device}
-        pool = ray.data.ActorPoolStrategy(size=self.workers)
+        # One chunk at a time: by default the first actor that is ready takes the chunks of the others, who then idle.
+        pool = ray.data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=1)
         done = data.map(Actor, fn_constructor_kwargs=actor, compute=pool, num_gpus=self.gpus or None)
         return [json.loads(row["result"]) for row in done.take_all()]
 

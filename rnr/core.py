@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BUILT_IN = "built-in"
 EXTRAS = {"ray": "ray", "torchvision": "qwen", "qwen_vl_utils": "qwen"}
 STEPS = range(1, 101)
+OUT_OF_MEMORY = "a smaller batch or size, gradient_checkpointing, quantisation or offload in the recipe need less"
 
 
 class SetupError(ValueError):
@@ -152,6 +153,10 @@ def explained(name: str) -> Iterator[None]:
         raise SetupError(f"{name}: {error}; is every option of the recipe spelt right?") from error
     except (ValueError, OSError, MemoryError) as error:
         raise SetupError(f"{error}") from error
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's; the models themselves know better what to turn
+            raise
+        raise SetupError(f"{name}: out of memory; {OUT_OF_MEMORY}") from error
 
 
 def quiet() -> None:

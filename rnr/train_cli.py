@@ -122,13 +122,18 @@ def build_data(
     shard: Annotated[int, typer.Option(min=1, help="Pictures a shard.")] = 1_000,
     seed: Seed = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
+    teacher: Annotated[str | None, typer.Option(help="URL of a server whose model describes the scenes.")] = None,
+    teacher_model: Annotated[str | None, typer.Option(help="Its name there; the first one by default.")] = None,
 ) -> None:
     """Damaged pictures with their true diagnoses, as parquet shards that `datasets` reads, and a card."""
     from rnr import training
 
+    if not teacher:
+        _refuse({"--teacher-model": teacher_model}, "goes with --teacher")
     hush()
     try:
-        training.build_data(images, out, samples, size, seed, shard, workers or os.cpu_count() or 1)
+        cores = workers or os.cpu_count() or 1
+        training.build_data(images, out, samples, size, seed, shard, cores, teacher, teacher_model)
     except SetupError as error:
         stop(str(error))
     except KeyboardInterrupt:

@@ -117,10 +117,17 @@ def finetune_restorer(
         return train(restorer, images, out, Settings(**settings), resume, report)
 
 
-def build_data(images: Path, out: Path, samples: int, size: int, seed: int, shard: int, workers: int) -> None:
-    """See `reasoner.dataset`. Raises SetupError."""
+def build_data(
+    images: Path, out: Path, samples: int, size: int, seed: int, shard: int, workers: int,
+    teacher: str | None = None, teacher_model: str | None = None,
+) -> None:  # fmt: skip
+    """See `reasoner.dataset` and, for the URL of a teacher, `reasoner.teacher`. Raises SetupError."""
     with explained("rnr data"):
         from reasoner.dataset import Build, build
+        from reasoner.teacher import Teacher
+
+        def told(row: dict[str, Any]) -> None:
+            err.print(f"{row['done']} of {row['of']} shards: {row['shard']}")
 
         wanted = Build(str(images), samples, size, seed, shard)
-        build(wanted, out, workers, lambda row: err.print(f"{row['done']} of {row['of']} shards: {row['shard']}"))
+        build(wanted, out, workers, told, Teacher(teacher, teacher_model) if teacher else None)

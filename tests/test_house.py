@@ -30,6 +30,7 @@ BELOW = {
     "rnr": {"degradation", "prompts", "reasoner", "restorer", "graph", "evaluation", "rl"},
 }
 ROOMS = list(BELOW)
+ASKED_FOR = {"torchvision", "vllm", "ray", "qwen_vl_utils"}
 
 
 def imports(room: str) -> Iterator[tuple[Path, str]]:
@@ -74,10 +75,20 @@ def test_no_module_hides_a_public_name(room: str) -> None:
 
 
 def test_importing_all_rooms_loads_nothing_heavy() -> None:
-    heavy = {"torch", "transformers", "diffusers", "langgraph"}
+    heavy = {"torch", "transformers", "diffusers", "langgraph"} | ASKED_FOR
     program = f"import sys, {', '.join(ROOMS)}\nprint(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
+
+
+def test_what_few_have_is_imported_where_it_is_asked_for() -> None:
+    found = set()
+    for path in (path for room in ROOMS for path in (ROOT / room).rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            named = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            named += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            found |= {f"{path.relative_to(ROOT)}: {name}" for name in named if name.split(".")[0] in ASKED_FOR}
+    assert found == set()
 
 
 def test_what_is_imported_is_declared() -> None:

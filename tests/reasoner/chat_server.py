@@ -1,18 +1,23 @@
 """A small model behind the part of vLLM's HTTP interface that the client uses. The first part of a path is its mood:
 
-/ answers; /flaky fails every second time; /free ignores the schema; /mute gives no log-probabilities.
+/ answers; /flaky fails every second time; /free ignores the schema; /mute gives no log-probabilities; /loose breaks the
+schema in one place; /moody cuts greedy descriptions off; /mortal dies while it makes its third answer. Weights with a
+card write under the grammar, others under the JSON schema; a scene is described by its mean: no two have the same.
 """
 
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import json
 import multiprocessing
+import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import jsonschema
 import numpy as np
 import torch
 from PIL import Image
@@ -36,6 +41,7 @@ class Handler(BaseHTTPRequestHandler):
     reasoner: Served
     card = ""
     lock, count = threading.Lock(), 0
+    begun: tuple[str, Session | None] = ("", None)  # the last prompt, as a prefix cache has it
 
     def do_GET(self) -> None:
         self.reply({"data": [{"id": NAME, "root": self.card}]})
@@ -46,10 +52,12 @@ class Handler(BaseHTTPRequestHandler):
             Handler.count += 1
             if self.path.startswith("/flaky") and self.count % 2:
                 return self.reply({"error": {"message": "busy"}}, 503)
+            if self.path.startswith("/mortal") and self.count == 3:
+                os._exit(1)
             choice = self.answer(body)
-        if self.path.startswith("/mute"):
-            choice["logprobs"] = None
-        self.reply({"choices": [choice]})
+            if self.path.startswith("/mute"):
+                choice["logprobs"] = None
+            self.reply({"choices": [choice]})
 
     def reply(self, data: dict, status: int = 200) -> None:
         text = json.dumps(data).encode()
@@ -64,19 +72,26 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self, body: dict) -> dict:
         asked, *begun = body["messages"]
         *pictures, words = asked["content"]
-        views = [Image.open(io.BytesIO(base64.b64decode(p["image_url"]["url"].split(",")[1]))) for p in pictures]
+        files = [io.BytesIO(base64.b64decode(p["image_url"]["url"].split(",")[1])) for p in pictures]
+        views = np.stack([np.array(Image.open(file)) for file in files])
+        if self.path.startswith("/free"):
+            return {"message": {"content": "A nice photograph."}, "finish_reason": "stop"}
+        wanted = body.get("response_format", {}).get("json_schema", {})
+        if wanted.get("name") == "scene":
+            return self.keeping(wanted["schema"], self.scene(views[0], body), body["max_tokens"])
         assert words["text"] == self.reasoner.prompt_text
-        session = Session(self.reasoner.model, self.reasoner.inputs(np.stack([np.array(view) for view in views])))
+        session = self.session(views, json.dumps(asked))
         encode = self.reasoner.processor.tokenizer.encode
         if begun:
             assert body["continue_final_message"] and not body["add_generation_prompt"]
             session.feed(encode(begun[0]["content"], add_special_tokens=False))
             return self.following(session, body["top_logprobs"])
-        if self.path.startswith("/free"):
-            return {"message": {"content": "A nice photograph."}, "finish_reason": "stop"}
-        order = self.reasoner.kinds
-        assert body["structured_outputs"]["grammar"] == ebnf(order)
+        properties = wanted.get("schema", {}).get("properties", {})
+        order = list(properties["findings"]["properties"]) if wanted else self.reasoner.kinds
         done = decode(session, program(order), self.reasoner.lexicon, sampler(body["temperature"], body["seed"]))
+        if not self.reasoner.card:
+            return self.keeping(wanted["schema"], in_sentences(json.loads(done.text)), body["max_tokens"])
+        assert body["structured_outputs"]["grammar"] == ebnf(order)
         ids = done.token_ids[: body["max_tokens"]]
         tokens = [self.reasoner.processor.tokenizer.decode([i]) for i in ids]
         content = [{"token": token, "logprob": -0.5, "top_logprobs": []} for token in tokens]
@@ -84,12 +99,43 @@ class Handler(BaseHTTPRequestHandler):
         message = {"role": "assistant", "content": "".join(tokens)}
         return {"message": message, "finish_reason": finish, "logprobs": {"content": content}, "token_ids": ids}
 
+    def session(self, views: np.ndarray, prompt: str) -> Session:
+        known, session = self.begun
+        if session is None or known != prompt:
+            session = Session(self.reasoner.model, self.reasoner.inputs(views))
+            session.logits()
+            Handler.begun = prompt, session
+        return copy.deepcopy(session, {id(session.model): session.model})
+
+    def keeping(self, schema: dict, data: dict, most: int) -> dict:
+        """An answer by the schema with the white space that it allows, cut off after `most` characters."""
+        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.validate(data, schema)
+        if self.path.startswith("/loose"):
+            data["findings"]["haze"] |= {"present": True, "severity": 0, "factors": {}}
+        text = json.dumps(data, indent=1)
+        finish = "length" if len(text) > most else "stop"
+        return {"message": {"role": "assistant", "content": text[:most]}, "finish_reason": finish, "logprobs": None}
+
+    def scene(self, picture: np.ndarray, body: dict) -> dict:
+        if self.path.startswith("/moody") and not body["temperature"]:
+            body["max_tokens"] = 20
+        return {"summary": f"Light of {picture.mean():.3f}.", "objects": ["a  ramp", "grain"]}
+
     def following(self, session: Session, top: int) -> dict:
         likely = torch.log_softmax(session.logits(), 0).topk(top)
         tokens = [self.reasoner.processor.tokenizer.decode([i]) for i in likely.indices.tolist()]
         pairs = [{"token": token, "logprob": p} for token, p in zip(tokens, likely.values.tolist())]
         content = [{**pairs[0], "top_logprobs": pairs}]
         return {"message": {"content": tokens[0]}, "finish_reason": "length", "logprobs": {"content": content}}
+
+
+def in_sentences(data: dict) -> dict:
+    """A Diagnosis as an untuned model words it."""
+    data["scene"] |= {"summary": "A photograph.", "objects": ["a cup"]}
+    for finding in data["findings"].values():
+        finding["evidence"] = f"I see {finding['evidence']}."
+    return data
 
 
 def serve(folder: str, ready) -> None:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file
 
 import prompts
 from degradation.diagnosis import Diagnosis
+from reasoner.chat import ServerError
 from reasoner.export import export
+from reasoner.model import new_model, tiny_config
 from reasoner.reasoner import Reasoner, Settings
 from reasoner.serving import export_for_vllm
-from tests.reasoner.conftest import picture
+from tests.reasoner.chat_server import running
+from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture
 
 pytest.importorskip("trl", reason="the `train` extra is not installed")
 
-from reasoner.dataset import Build, build, write_shard  # noqa: E402
-from reasoner.finetune import finetune  # noqa: E402
+from reasoner.collate import Collator  # noqa: E402
+from reasoner.dataset import Build, build, rows_of, write_shard  # noqa: E402
+from reasoner.finetune import finetune, has_scene_text  # noqa: E402
+from reasoner.teacher import Teacher, scene_text  # noqa: E402
 
 RECIPE = {
     "views": {"side": 128},
@@ -70,6 +80,69 @@ def test_datasets_reads_it(data) -> None:
     assert "data/train-*.parquet" in (data / "README.md").read_text()
 
 
+@pytest.fixture(scope="module")
+def served(tokenizer, processor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    model = new_model(tiny_config(tokenizer, SMALL_TEXT, SMALL_VISION), seed=1)
+    return export(model, processor, tmp_path_factory.mktemp("served") / "weights", prompts.load("diagnose_tuned"))
+
+
+def told(folder: Path) -> list[Diagnosis]:
+    from datasets import load_dataset
+
+    shards = sorted(map(str, (folder / "data").glob("*.parquet")))
+    return [
+        Diagnosis.from_json(text) for text in load_dataset("parquet", data_files=shards, split="train")["diagnosis"]
+    ]
+
+
+def test_a_teacher_describes_the_clean_scenes_and_a_cut_build_goes_on(
+    images, served, tmp_path, data, processor
+) -> None:
+    wanted = Build(str(images), samples=6, size=128, shard=2)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    with running(str(served)) as (url, _), pytest.raises(ServerError, match="is the server running"):
+        build(wanted, cut, 1, teacher=Teacher(f"{url}/mortal", retries=1, pause=0.01))
+    assert len(shards(cut)) == 1, "what was done stays, nothing is half written"
+    (whole / "data").mkdir(parents=True)
+    with running(str(served)) as (url, _):
+        teachers = [Teacher(f"{url}/{mood}", pause=0.01) for mood in ("flaky", "moody")]
+        same = replace(wanted, teacher=teachers[0].identity)
+        for number in range(3):
+            write_shard(same, whole, number, teachers[0])
+            if number:
+                write_shard(same, cut, number, teachers[1])
+        with pytest.raises(ServerError, match="needs structured outputs"):
+            write_shard(same, cut, 1, Teacher(f"{url}/free"))
+        with pytest.raises(ServerError, match="serves no 'gpt'; it serves tiny"):
+            Teacher(url, "gpt")
+        build(wanted, whole, teacher=teachers[1])
+    assert shards(whole) == shards(cut) and len(shards(whole)) == 3
+    with pytest.raises(ValueError, match="other settings"):
+        build(wanted, cut, 1)
+    rows = [row for number in range(3) for row, _ in zip(rows_of(wanted, number), range(2))]
+    for (clean, _, true), found in zip(rows, told(whole), strict=True):
+        assert found.scene.summary == f"Light of {clean.mean():.3f}." and found.scene.objects == ["a ramp", "grain"]
+        assert found.findings == true.findings and found.scene.lighting == true.scene.lighting
+        row = {"images": clean[None], "prompt": "diagnose", "completion": found.to_json()}
+        learned = Collator(processor).encode(row, found)[1]
+        assert processor.tokenizer.decode(learned).endswith(found.to_json() + processor.tokenizer.eos_token)
+    assert "were written by tiny, prompt describe_scene 1" in (whole / "README.md").read_text()
+    assert has_scene_text(whole) and not has_scene_text(data)
+
+
+def test_what_is_no_description_is_not_taken() -> None:
+    def answer(text: str | None, finish: str = "stop") -> dict:
+        return scene_text({"message": {"content": text}, "finish_reason": finish})
+
+    good = '{"summary":"A cup.\\n","objects":["a cup","a cup"]}'
+    assert answer(good) == {"summary": "A cup.", "objects": ["a cup"]}
+    wrong = [None, "A cup.", "[]", '{"summary":"A cup."}', '{"summary":"","objects":[]}', '{"summary":3,"objects":[]}',
+             '{"summary":"\\ud800","objects":[]}', '{"summary":"A cup.","objects":[""]}']  # fmt: skip
+    wrong.append(json.dumps({"summary": "long " * 61, "objects": []}))
+    wrong.append(json.dumps({"summary": "A cup.", "objects": list("abcdefghijklm")}))
+    assert not any(map(answer, wrong)) and not answer(good, "length")
+
+
 def test_two_steps_of_lora_then_use_merge_and_resume(data, reasoner, tmp_path) -> None:
     base = export(reasoner.model, reasoner.processor, tmp_path / "base", prompts.load("diagnose_tuned"))
     told: list[dict] = []
@@ -98,3 +171,20 @@ def test_two_steps_of_lora_then_use_merge_and_resume(data, reasoner, tmp_path) -
         finetune(str(base), data, tmp_path / "new", RECIPE, True, told.append)
     with pytest.raises(ValueError, match="rnr data build"):
         finetune(str(base), tmp_path, tmp_path / "new", RECIPE, False, told.append)
+
+
+def test_two_processes_give_the_adapter_of_one(data, reasoner, tmp_path) -> None:
+    base = export(reasoner.model, reasoner.processor, tmp_path / "base", prompts.load("diagnose_tuned"))
+    training = RECIPE["training"] | {"gradient_accumulation_steps": 2}  # type: ignore[operator]
+    one = finetune(str(base), data, tmp_path / "one", RECIPE | {"training": training}, False, lambda row: None)
+    shared = {name: str(value).lower() for name, value in training.items() if name != "gradient_accumulation_steps"}
+    lines = [f'model = "{base}"', "[views]", "side = 128", "[lora]", "r = 2", "[training]"]
+    (tmp_path / "lora.toml").write_text("\n".join(lines + [f"{name} = {value}" for name, value in shared.items()]))
+    launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+              "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "rnr", "train", "reasoner"]  # fmt: skip
+    given = ["--recipe", tmp_path / "lora.toml", "--data", data, "-o", tmp_path / "two"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *launch, *map(str, given)], check=True, env=environment, timeout=900)
+    alone, both = (load_file(folder / "adapter_model.safetensors") for folder in (one, tmp_path / "two" / "adapter"))
+    assert any(float(value.abs().max()) > 0 for name, value in both.items() if "lora_B" in name)
+    assert max(float((alone[name] - both[name]).abs().max()) for name in alone) < 1e-6

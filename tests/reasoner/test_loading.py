@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import prompts
+from degradation.arithmetic import dtype_named
 from degradation.diagnosis import Diagnosis
 from reasoner.export import export
 from reasoner.loading import load_adapter
@@ -51,6 +52,7 @@ def test_an_untuned_checkpoint_gets_the_instruct_prompt_and_a_pixel_budget(folde
 
 
 def test_dtypes(folder) -> None:
+    assert dtype_named(None, "cpu") == torch.float32 and dtype_named(None, "cuda:1") == torch.bfloat16
     loaded = Reasoner.from_pretrained(folder, dtype="bfloat16")
     assert loaded.model.dtype == torch.bfloat16
     assert loaded.diagnose([picture()], PLAIN)[0].error is None
@@ -78,6 +80,9 @@ def test_an_adapter_for_another_base_is_refused(folder, tokenizer, tmp_path) -> 
         Reasoner.from_pretrained(folder, adapter=adapter)
     with pytest.raises(ValueError, match="adapter_config"):
         load_adapter(other, tmp_path)
+    (adapter / "reasoner.json").write_text('{"schema_version": "7"}')
+    with pytest.raises(ValueError, match="adapter .*schema version 7"):
+        load_adapter(other, adapter)
 
 
 def test_another_architecture_is_refused(folder) -> None:

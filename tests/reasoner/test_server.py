@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 
 import pytest
 
 import prompts
 from reasoner.chat import ServerError
-from reasoner.export import export
+from reasoner.decode import Session
+from reasoner.export import CARD, export
+from reasoner.grammar import PRESENT, Choice
 from reasoner.model import new_model, tiny_config
 from reasoner.reasoner import BUILT_IN, Reasoner, Settings
 from reasoner.server import ServerReasoner, before_present, masked, read_answer, severities
+from reasoner.severity import belief
 from tests.reasoner.chat_server import running
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture, random_diagnosis
 
@@ -46,9 +50,52 @@ def test_it_writes_the_records_of_one_process(trained, photographs) -> None:
         assert (remote.prompt, remote.prompt_version) == (local.prompt, local.prompt_version)
         spans = [(entry.field, entry.start, entry.end) for entry in local.trace]
         assert [(entry.field, entry.start, entry.end) for entry in remote.trace] == spans
-        for kind, belief in local.beliefs.items():
-            assert remote.beliefs[kind].probability == pytest.approx(belief.probability, abs=1e-4)
-            assert remote.expected_severity(kind) == pytest.approx(belief.expected_severity, abs=0.1)
+        for kind, expected in local.beliefs.items():
+            assert remote.beliefs[kind].probability == pytest.approx(expected.probability, abs=1e-4)
+            assert remote.expected_severity(kind) == pytest.approx(expected.expected_severity, abs=0.1)
+
+
+@pytest.fixture(scope="module")
+def untuned(tmp_path_factory):
+    """(url, folder): the same weights without a card, as a checkpoint that is not ours."""
+    folder = tmp_path_factory.mktemp("untuned") / "weights"
+    shutil.copytree(BUILT_IN, folder, ignore=shutil.ignore_patterns(CARD))
+    with running(str(folder)) as (address, _):
+        yield address, folder
+
+
+def test_a_model_that_is_not_ours_answers_under_the_schema(untuned, photographs) -> None:
+    url, folder = untuned
+    crop = photographs["coffee"][:128, :128]
+    there = ServerReasoner(url)
+    there.kinds = there.kinds[:2]  # each costs a dozen requests
+    found = there.diagnose([crop])[0]
+    assert found.error is None and found.diagnosis is not None
+    assert (found.prompt, found.settings["schema"], found.trace) == ("diagnose_instruct", "open", [])
+    assert found.diagnosis.scene.objects == ["a cup"] and found.text == found.diagnosis.to_json()
+    here = Reasoner.from_pretrained(folder)
+    session, text = Session(here.model, here.inputs(crop)), ""
+    for kind, finding in found.diagnosis.findings.items():
+        assert finding.evidence is not None and finding.evidence.startswith("I see ")
+        more = before_present(found.diagnosis, kind).removeprefix(text)
+        text += more
+        session.feed(here.processor.tokenizer.encode(more, add_special_tokens=False))
+        expected = belief(Choice(f"findings.{kind}.present", PRESENT), session, here.lexicon)
+        assert found.beliefs[kind].probability == pytest.approx(expected.probability, abs=1e-3)
+        assert found.expected_severity(kind) == pytest.approx(expected.expected_severity, abs=0.1)
+
+
+def test_what_goes_wrong_under_the_schema_is_named(untuned) -> None:
+    url, _ = untuned
+    pictures, said = [picture(128, 128)], []
+    for mood, most in (("", 30), ("free", 4096), ("loose", 4096), ("mute", 4096)):
+        there = ServerReasoner(f"{url}/{mood}", most_tokens=most)
+        there.kinds = ["haze"]
+        said.append(str(there.diagnose(pictures)[0].error))
+    assert "cut off after 30 characters; raise most_tokens" in said[0]
+    assert "needs structured outputs (a JSON schema" in said[1]
+    assert "findings.haze: Value error, severity is 0 if and only if not present" in said[2]
+    assert "no log-probabilities" in said[3]
 
 
 def test_a_busy_server_is_asked_again(url) -> None:
@@ -79,12 +126,12 @@ def test_an_answer_that_was_cut_off_is_named(url) -> None:
 
 def test_a_server_killed_within_a_batch_costs_the_rest_only(folder) -> None:
     with running(str(folder)) as (address, process):
-        reasoner = ServerReasoner(address, retries=1, pause=0.01, workers=2)
-        first = reasoner.diagnose([picture()], PLAIN)
-        process.kill()
-        process.join()
-        rest = reasoner.diagnose([picture(seed=seed) for seed in range(4)], PLAIN)
-    assert first[0].error is None and all("is the server running" in str(record.error) for record in rest)
+        reasoner = ServerReasoner(f"{address}/mortal", retries=1, pause=0.01, workers=2)
+        records = reasoner.diagnose([picture(seed=seed) for seed in range(5)], PLAIN)
+        process.join(10)
+    good, lost = [r for r in records if r.error is None], [r.error for r in records if r.error]
+    assert len(good) == 2 and all(record.diagnosis for record in good)
+    assert len(lost) == 3 and all("is the server running" in error for error in lost)
 
 
 def test_sampling_goes_by_the_seed(url) -> None:

@@ -46,6 +46,19 @@ def test_it_is_chosen_by_what_the_folder_holds(restorer, tmp_path) -> None:
         load_restorer("built-in", steam=True)
 
 
+def test_a_full_gpu_names_what_to_turn(restorer, folder, monkeypatch) -> None:
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(restorer, "rollout", full)
+    with pytest.raises(MemoryError, match="offload"):
+        restorer.restore(PICTURE, NOISY)
+    monkeypatch.setattr(type(restorer.pipe), "to", full)
+    for home in (QwenEditRestorer, DiffusersRestorer):
+        with pytest.raises(MemoryError, match="offload"):
+            home.from_pretrained(folder)
+
+
 def test_the_original_size_comes_back_and_the_record_tells(restorer) -> None:
     result = restorer.restore(PICTURE, NOISY)
     assert result.pixels_HWC3.shape == PICTURE.shape and result.pixels_HWC3.dtype == np.float32

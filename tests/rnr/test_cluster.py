@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +63,35 @@ def test_two_workers_write_what_one_process_writes(
         assert cli("restore", folder, "-o", tmp_path / name, "--no-report", "--device", "cpu", *more)[0] == 0
     for path in (tmp_path / "one").glob("*.png"):
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+@pytest.mark.ray
+def test_killed_within_a_chunk_it_repeats_that_chunk_only(
+    one_thread, cli, tmp_path: Path, crop: np.ndarray, monkeypatch
+) -> None:
+    pytest.importorskip("ray", reason="the `ray` extra is not installed")
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for i in range(8):
+        Image.fromarray(np.roll(crop, 8 * i, 1)).save(folder / f"{i}.png")
+    program = "import sys, rnr.cluster; rnr.cluster.CHUNK = 4; from rnr.cli import app; app(sys.argv[1:])"
+    command = [sys.executable, "-c", program, "diagnose", folder, "--engine", "ray", "-o", out, "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(list(map(str, command)), env=environment)
+    first = out / "part-00000.jsonl"
+    while not first.is_file() and process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() is None, "it ended by itself"
+    process.kill()
+    process.wait()
+    time.sleep(3)  # Ray's own processes end with their driver
+    assert list(out.iterdir()) == [first], "the second chunk was under way"
+    stamp = first.stat().st_mtime_ns
+    monkeypatch.setattr("rnr.cluster.CHUNK", 4)
+    assert cli("diagnose", folder, "--engine", "ray", "-o", out, "--device", "cpu")[1] == "4 done, 4 before\n"
+    rows = [json.loads(line) for shard in sorted(out.iterdir()) for line in shard.read_text().splitlines()]
+    alone = [json.loads(line) for line in cli("diagnose", folder, "--jsonl", "--device", "cpu")[1].splitlines()]
+    assert first.stat().st_mtime_ns == stamp and list(map(plain, rows)) == list(map(plain, alone))
 
 
 @pytest.mark.ray

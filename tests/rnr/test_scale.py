@@ -68,13 +68,32 @@ def test_a_recipe_trains_qwen_image_edit(cli, tmp_path: Path, photographs) -> No
     assert code == 2 and "speed" in err
 
 
-def test_a_data_set_is_built_and_asked_for(cli, tmp_path: Path) -> None:
+def test_a_data_set_is_built_and_asked_for(cli, tmp_path: Path, monkeypatch) -> None:
     code, _, err = cli("data", "build", "--images", tmp_path, "-o", tmp_path / "data")
     assert code == 2 and "no photographs" in err
+    code, _, err = cli("data", "build", "--images", tmp_path, "-o", tmp_path / "data", "--teacher-model", "x")
+    assert code == 2 and "--teacher" in err
+    monkeypatch.setattr("reasoner.chat.Client.retries", 0)
+    arguments = ("--images", tmp_path, "-o", tmp_path / "data", "--teacher", "http://127.0.0.1:9")
+    code, _, err = cli("data", "build", *arguments)
+    assert code == 2 and "is the server running" in err
     code, _, err = cli("train", "reasoner", "--model", "x", "--data", tmp_path / "data", "-o", tmp_path / "run")
     assert code == 2 and "x" in err
     code, _, err = cli("train", "reasoner", "-o", tmp_path / "run")
     assert code == 2 and "--images" in err
+
+
+def test_a_training_that_fills_the_gpu_names_what_to_turn(cli, tmp_path: Path, monkeypatch) -> None:
+    import torch
+
+    import reasoner.finetune
+
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(reasoner.finetune, "finetune", full)
+    code, _, err = cli("train", "reasoner", "--model", "x", "--data", tmp_path, "-o", tmp_path / "run")
+    assert code == 2 and "out of memory" in err and "quantisation" in err
 
 
 def test_what_is_wrong_with_a_recipe_is_said(tmp_path: Path) -> None:
