@@ -78,15 +78,15 @@ def judged(
     judge: Judge, tasks: Sequence[Task], pictures: Sequence[torch.Tensor], scores: dict[str, Any], totals: Sequence[Any]
 ) -> list[Row]:
     """A row per held-out picture: its reward, scores and metrics apart, the severity the judge sees in it."""
-    seen = [judge.mean(picture) for picture in pictures]
-    return [
-        {
+    rows = []
+    for i, (task, picture) in enumerate(zip(tasks, pictures)):
+        seen = judge.mean(picture)
+        rows.append({
             "task": task.number, "reward": totals[i], "scores": {name: scores[name][i] for name in scores},
-            "predicted": None if seen[i] is None else sum(seen[i].values()),
-            "metrics": measure(pictures[i], task.degraded, task.clean),
-        }
-        for i, task in enumerate(tasks)
-    ]  # fmt: skip
+            "predicted": None if seen is None else sum(seen.values()),
+            "metrics": measure(picture, task.degraded, task.clean),
+        })  # fmt: skip
+    return rows
 
 
 def assessed(earlier: Sequence[Row], step: int, pictures: Sequence[Row]) -> Row:
