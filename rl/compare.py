@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 from evaluation.tables import Cell, Table, mean
 from evaluation.tables import Row as Line
@@ -33,13 +34,16 @@ def read(run: Path) -> list[Row]:
 
 
 def figures(check: Row) -> dict[str, float | None]:
-    """All measures of an evaluation by name, rewards first."""
-    held = check["evaluation"]
-    return {name: held[name] for name in ("reward", "predicted") if name in held} | held["metrics"]
+    """All measures of an evaluation by name, rewards first. Shares of damage left have a median, too: of a picture that
+    was hardly damaged a share can be any number, and one such picture makes the mean."""
+    held, pictures = check["evaluation"], check.get("pictures", [])
+    shares = [p["metrics"]["damage"] for p in pictures if p["metrics"].get("damage") is not None]
+    first = {name: held[name] for name in ("reward", "predicted") if name in held}
+    return first | ({"median damage": median(shares)} if shares else {}) | held["metrics"]
 
 
 def table(runs: Sequence[Path]) -> Table:
-    """A row per measure; `change` is after - before, `in percent` relative to the mean before. ValueError as `read`."""
+    """A row per measure; `change` is after - before, `in percent` relative to before. ValueError as `read`."""
     checks = [read(run) for run in runs]
     lines: list[Line] = []
     for who in dict.fromkeys(c["evaluation"].get("who", "policy") for held in checks for c in held):
@@ -56,7 +60,7 @@ def _line(who: str, name: str, pairs: Sequence[tuple[float | None, float | None]
     cells: dict[str, Cell] = {"of": who, "measure": name, "before": before, "after": after}
     low, high = interval([a - b for b, a in known])
     cells |= {"change": None if before is None or after is None else after - before, "low": low, "high": high}
-    shares = [100 * (a - b) / abs(b) for b, a in known if b]
+    shares = [100 * (a - b) / abs(b) for b, a in known if b and name != "reward"]  # its zero is doing nothing
     low, high = interval(shares)
     return cells | {"in percent": mean(shares), "low %": low, "high %": high, "runs": len(known)}
 

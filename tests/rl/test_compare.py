@@ -43,8 +43,9 @@ def test_the_interval_is_students(count):
 
 
 def test_one_run_has_no_interval(tmp_path):
-    row = table([record(tmp_path / "one", [(50.0, 20.0), (40.0, 21.0)])]).rows[1]
+    reward, row, _ = table([record(tmp_path / "one", [(50.0, 20.0), (40.0, 21.0)])]).rows
     assert row["in percent"] == -20 and row["low %"] is None is row["high"]
+    assert reward["change"] == 0 and reward["in percent"] is None
 
 
 def test_a_control_has_rows_of_its_own(tmp_path):
@@ -65,7 +66,7 @@ def test_the_command_reads_what_a_real_run_left(config):
     done = CliRunner().invoke(app, ["compare", str(config.out), "-o", str(config.out / "table")])
     assert done.exit_code == 0 and "mean over 1 runs" in done.output
     lines = (config.out / "table" / "compare.csv").read_text().splitlines()
-    assert [line.split(",")[1] for line in lines[1:4]] == ["reward", "predicted", "damage"]
+    assert [line.split(",")[1] for line in lines[1:4]] == ["reward", "predicted", "median damage"]
 
 
 def test_what_is_no_finished_run_is_refused(tmp_path):
