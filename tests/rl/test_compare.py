@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -26,7 +27,8 @@ def record(folder: Path, ends: list[tuple[float, float]], alarm: dict | None = N
 def test_change_and_interval_by_hand(tmp_path):
     ends = [[(50.0, 20.0), (70.0, 1.0), (40.0, 20.5)], [(40.0, 21.0), (36.0, 21.0)], [(60.0, 22.0), (51.0, 22.1)]]
     made = table([record(tmp_path / str(i), end, {"step": 1} if i else None) for i, end in enumerate(ends)])
-    severity, psnr = ({row["measure"]: row for row in made.rows}[name] for name in ("predicted", "psnr"))
+    rows: dict[Any, Any] = {row["measure"]: row for row in made.rows}
+    severity, psnr = rows["predicted"], rows["psnr"]
     assert severity["before"] == 50 and severity["after"] == pytest.approx(127 / 3)
     assert severity["in percent"] == pytest.approx(-15)  # -20, -10, -15: deviation 5, 4.303 * 5 / sqrt(3) = 12.42
     assert (severity["low %"], severity["high %"]) == pytest.approx((-27.42, -2.58), abs=0.01)

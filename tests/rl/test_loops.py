@@ -202,6 +202,6 @@ def test_loop_c_tells_its_learning_figure_before_and_after(folder, tmp_path):
         max_calls=1, sft_steps=0, rank=2, stage="single", threads=1,
     )  # fmt: skip
     run(config)
-    rows = {row["measure"]: row for row in table([config.out]).rows}
+    rows: dict[Any, Any] = {row["measure"]: row for row in table([config.out]).rows}
     assert all(0 <= rows["ended_well"][when] <= 1 for when in ("before", "after"))
     assert rows["calls"]["before"] is not None and rows["calls"]["runs"] == 1
