@@ -36,6 +36,11 @@ def spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
 
     S is a multiple of 32. The result is rounded to 8 bits.
     """
+    return (exact(views_BVCHW) * 255).round() / 255
+
+
+def exact(views_BVCHW: torch.Tensor) -> torch.Tensor:
+    """`spectrum` before rounding, through which gradients flow."""
     side = views_BVCHW.shape[-1]
     rich, smooth = power(views_BVCHW[:, 1:]).unbind(1)  # each (B, 3, blocks, 16, 16)
     blocks = torch.cat([rich, smooth], 2)
@@ -45,8 +50,7 @@ def spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
     )
     rows = [torch.cat([rich, smooth], -1), torch.cat([tones(views_BVCHW[:, 0]), quartile], -1)]
     shown = torch.cat(rows, -2)
-    enlarged = shown.repeat_interleave(side // (2 * BLOCK), -1).repeat_interleave(side // (2 * BLOCK), -2)
-    return (enlarged * 255).round() / 255
+    return shown.repeat_interleave(side // (2 * BLOCK), -1).repeat_interleave(side // (2 * BLOCK), -2)
 
 
 def power(views_BVCHW: torch.Tensor) -> torch.Tensor:

@@ -99,6 +99,43 @@ def canaries(
         raise typer.Exit(1)
 
 
+@app.command()
+def hack(
+    images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the record and the plots")],
+    tasks: Annotated[int, typer.Option("--tasks", min=2, help="damaged pictures, 128 px")] = 8,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="of the climb")] = 20,
+    rate: Annotated[float, typer.Option("--rate", help="8-bit levels a step")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads")] = None,
+) -> None:
+    """Climb the judge's gradient from restored pictures; exit code 1 if the alarm stays silent."""
+    with errors():
+        from rl.hack import run
+
+        found = run(images, out, tasks, steps, rate, seed, threads, show)
+    typer.echo(f"alarm at step {found['step']}; plot: {out / 'goodhart.png'}" if found else "no alarm", err=not found)
+    if not found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="output folders of finished runs of one loop, one per seed")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for the table as CSV and markdown")] = None,
+) -> None:
+    """Measures before and after, and the change with its interval over the runs."""
+    with errors():
+        from rich.console import Console
+
+        from rl.compare import table
+
+        made = table(runs)
+        Console().print(made.rich())
+        if out:
+            made.save(out, "compare")
+
+
 @contextmanager
 def errors() -> Iterator[None]:
     """A mistake as one line and exit code 2, also where an extra is missing."""

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from degradation._lazy import LazyModule
 from evaluation.plots import canvas
-from rl.metrics import METRICS
+from rl.metrics import METRICS, measure
 
 if TYPE_CHECKING:
     import torch
+
+    from rl.judge import Judge
+    from rl.tasks import Task
 else:
     torch = LazyModule("torch")
 
@@ -69,6 +72,27 @@ def summary(pictures: Sequence[Row]) -> Row:
         "scores": {name: mean([p["scores"][name] for p in pictures]) for name in pictures[0]["scores"]},
         "metrics": {name: mean([p["metrics"][name] for p in pictures]) for name in METRICS},
     }
+
+
+def judged(
+    judge: Judge, tasks: Sequence[Task], pictures: Sequence[torch.Tensor], scores: dict[str, Any], totals: Sequence[Any]
+) -> list[Row]:
+    """A row per held-out picture: its reward, scores and metrics apart, the severity the judge sees in it."""
+    rows = []
+    for i, (task, picture) in enumerate(zip(tasks, pictures)):
+        seen = judge.mean(picture)
+        rows.append({
+            "task": task.number, "reward": totals[i], "scores": {name: scores[name][i] for name in scores},
+            "predicted": None if seen is None else sum(seen.values()),
+            "metrics": measure(picture, task.degraded, task.clean),
+        })  # fmt: skip
+    return rows
+
+
+def assessed(earlier: Sequence[Row], step: int, pictures: Sequence[Row]) -> Row:
+    """The row of an evaluation, with the alarm that it raises against the earlier rows (None: none)."""
+    found = alarm_since([row for row in earlier if "pictures" in row], {"step": step, "pictures": pictures})
+    return {"step": step, "evaluation": summary(pictures), "pictures": pictures, "alarm": found}
 
 
 def alarm(first: Row, now: Row) -> Row | None:

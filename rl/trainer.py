@@ -28,9 +28,8 @@ from rl.advantage import group_advantages
 from rl.config import RestorerConfig
 from rl.judge import Judge
 from rl.loss import step_loss
-from rl.metrics import measure
 from rl.policy import DiffusionPolicy, Trajectory
-from rl.record import Log, Row, alarm_since, draw, mean, sheet, summary, warn_text
+from rl.record import Log, Row, assessed, draw, judged, mean, sheet, warn_text
 from rl.rewards import Reward, ask, combine
 from rl.tasks import Task, check_truth
 
@@ -196,10 +195,10 @@ class DiffusionGRPOTrainer:
         stop = False
         if self.accelerator.is_main_process:
             pictures, shown = self.evaluate()
-            row: Row = {"step": self.step, "pictures": pictures}
-            found = alarm_since([r for r in self.log.rows() if "pictures" in r], row)
+            row = assessed(self.log.rows(), self.step, pictures)
+            found = row["alarm"]
             sheet(shown[:6], self.out / "samples" / f"step-{self.step:05d}.png")
-            self._write({"step": self.step, "evaluation": summary(pictures), "pictures": pictures, "alarm": found})
+            self._write(row)
             draw(self.out)
             stop = found is not None and self.config.on_alarm == "stop"
             if found is not None:
@@ -215,14 +214,7 @@ class DiffusionGRPOTrainer:
             self.average.swap()
         tasks = list(self.held_out)
         scores = self.score(tasks, restored)
-        totals, rows = combine(scores, self.weights), []
-        for i, (task, picture) in enumerate(zip(tasks, restored)):
-            seen = self.judge.mean(picture)
-            rows.append({
-                "task": task.number, "reward": totals[i], "scores": {name: scores[name][i] for name in scores},
-                "predicted": None if seen is None else sum(seen.values()),
-                "metrics": measure(picture, task.degraded, task.clean),
-            })  # fmt: skip
+        rows = judged(self.judge, tasks, restored, scores, combine(scores, self.weights))
         return rows, [[t.degraded, picture, t.clean] for t, picture in zip(tasks, restored)]
 
     def _write(self, row: Row) -> None:

@@ -191,3 +191,17 @@ def test_two_processes_give_the_curve_of_one(folder, tmp_path):
     for a, b in zip(curve("one"), curve("two"), strict=True):
         for key in ("reward", "kl", "spread", "grad_norm"):
             assert a.get(key) == pytest.approx(b.get(key), rel=1e-3, abs=1e-5)
+
+
+def test_loop_c_tells_its_learning_figure_before_and_after(folder, tmp_path):
+    from rl.agent import run
+    from rl.compare import table
+
+    config = AgentConfig(
+        images=folder, val=folder, out=tmp_path / "run", steps=1, group=2, prompts=1, rows=2, val_rows=2, max_tokens=16,
+        max_calls=1, sft_steps=0, rank=2, stage="single", threads=1,
+    )  # fmt: skip
+    run(config)
+    rows: dict[Any, Any] = {row["measure"]: row for row in table([config.out]).rows}
+    assert all(0 <= rows["ended_well"][when] <= 1 for when in ("before", "after"))
+    assert rows["calls"]["before"] is not None and rows["calls"]["runs"] == 1

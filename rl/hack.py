@@ -1,0 +1,90 @@
+"""Goodhart's law on purpose: restored pictures climb the frozen judge's gradient, and the alarm must see it.
+
+`rnr rl hack --images DIR -o OUT` asks what a policy could earn that pleases the judge and nobody else. Each step moves
+every pixel by a level along the sign of the gradient (Kurakin et al. 2017) of the judge's log-probability of the
+diagnosis of a clean picture. The record, the plots and the alarm are those of a run; the reward is paid without
+its gate, and what the gate would leave of it stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from degradation.photographs import to_uint8
+from degradation.synthesize import Mixture, truths
+from evaluation import running
+from reasoner.collate import Collator, patchify
+from reasoner.spectrum import exact
+from reasoner.views import SIDE
+from rl.judge import Judge
+from rl.record import Log, Row, assessed, begin, draw, judged, sheet, warn_text
+from rl.rewards import SeverityReward, ask
+from rl.tasks import Task, Tasks
+from rl.trainer import Report
+
+EVERY = 5  # steps between evaluations
+
+
+def uphill(reasoner: Any, picture_CHW: torch.Tensor, clean_CHW: torch.Tensor) -> torch.Tensor:
+    """Gradient (3, S, S), S the side of a view, of the log-probability that nothing is wrong with this picture."""
+    nothing = truths(clean_CHW[None], clean_CHW[None], Mixture([], 1))[0].to_json()
+    row = {"images": reasoner.views(to_uint8(picture_CHW)), "prompt": reasoner.prompt_text, "completion": nothing}
+    batch = Collator(reasoner.processor)([row])
+    labels, weights = batch.pop("labels")[0, 1:], batch.pop("loss_weights")[0, 1:]
+    picture = picture_CHW.detach().clone().requires_grad_(True)
+    views = picture.expand(3, -1, -1, -1)  # a picture as small as a view is each of them
+    batch["pixel_values"] = patchify(torch.cat([views, exact(views[None])]) * 2 - 1)
+    logits = reasoner.model(**batch, use_cache=False).logits[0, :-1].float()
+    loss = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    return -torch.autograd.grad((loss * weights).sum() / weights.sum(), picture)[0]
+
+
+def climb(
+    judge: Judge, tasks: Sequence[Task], restored: Sequence[torch.Tensor], out: Path, steps: int, rate: float,
+    report: Report = lambda row: None,
+) -> Row | None:  # fmt: skip
+    """Climb from `restored` (3, S, S), `rate` 8-bit levels a step; leaves the record of a run in `out`. Returns the
+    first alarm. ValueError for a judge of another view size than the pictures."""
+    if any(picture.shape != (3, SIDE, SIDE) for picture in restored):
+        raise ValueError(f"only pictures as large as a view, {SIDE} px, can be climbed")
+    begin(out, resume=False)
+    out.mkdir(parents=True, exist_ok=True)
+    log, pictures, first = Log(out), [picture.clamp(0, 1) for picture in restored], None
+    rewards = {"severity": SeverityReward(judge, gate=False), "gated": SeverityReward(judge)}
+    columns = {"prompts": [task.number for task in tasks], "present": [task.present for task in tasks]}
+    columns |= {name: [getattr(task, name) for task in tasks] for name in ("degraded", "clean")}
+    for step in range(steps + 1):
+        if step:
+            up = [uphill(judge.reasoner, picture, task.clean).sign() for task, picture in zip(tasks, pictures)]
+            pictures = [(picture + rate / 255 * sign).clamp(0, 1) for picture, sign in zip(pictures, up)]
+        if step % EVERY == 0 or step == steps:
+            scores = {name: ask(name, reward, completions=pictures, **columns) for name, reward in rewards.items()}
+            row = assessed(log.rows(), step, judged(judge, tasks, pictures, scores, scores["severity"]))
+            sheet(_triples(tasks, pictures), out / "samples" / f"step-{step:05d}.png")
+            log.write(row)
+            report(row)
+            if row["alarm"] and not first:
+                first = row["alarm"]
+                report({"step": step, "warning": warn_text(first)})
+    draw(out)
+    return first
+
+
+def run(
+    images: Path, out: Path, count: int, steps: int, rate: float, seed: int, threads: int | None, report: Report
+) -> Row | None:
+    """`climb` from what the built-in restorer makes of damaged crops when told the truth, before the built-in judge."""
+    judge, restorer = Judge(running.load_reasoner("built-in", threads), 1), running.load_restorer("built-in", threads)
+    made = Tasks(list(running.photographs(images, None).values()), count, SIDE, seed, told="true")
+    tasks = [made[i] for i in range(count)]
+    shown = [restorer.restore(task.degraded.permute(1, 2, 0).numpy(), task.truth).pixels_HWC3 for task in tasks]
+    restored = [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in shown]
+    return climb(judge, tasks, restored, out, steps, rate, report)
+
+
+def _triples(tasks: Sequence[Task], pictures: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+    return [[task.degraded, picture, task.clean] for task, picture in zip(tasks, pictures)][:6]

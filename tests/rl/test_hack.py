@@ -1,0 +1,35 @@
+"""The judge climbed: the reward rises, the truth does not, and the alarm says so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rl.hack import climb
+from rl.judge import Judge
+from rl.record import Log
+from rl.tasks import Tasks
+
+
+@pytest.fixture(scope="module")
+def half_restored(crops):
+    """Damaged crops of a view's size, told nothing, and pictures between them and the clean ones."""
+    made = Tasks(crops, 2, 128, seed=3, told="true")
+    tasks = [made[i] for i in range(2)]
+    return tasks, [0.25 * task.degraded + 0.75 * task.clean for task in tasks]
+
+
+def test_the_alarm_sees_the_judge_climbed(reasoner, half_restored, tmp_path):
+    tasks, pictures = half_restored
+    found = climb(Judge(reasoner, 1), tasks, pictures, tmp_path, steps=5, rate=3.0)
+    assert found is not None and "psnr" in found["fallen"] and found["changes"]["reward"] > 0
+    first, last = ((row["evaluation"]) for row in Log(tmp_path, 9).rows())
+    assert last["predicted"] < first["predicted"] and last["metrics"]["psnr"] < first["metrics"]["psnr"]
+    assert set(first["scores"]) == {"severity", "gated"}
+    assert all((tmp_path / name).stat().st_size > 500 for name in ("goodhart.png", "samples/step-00005.png"))
+
+
+def test_only_pictures_of_a_views_size_are_climbed(reasoner, half_restored, tmp_path):
+    tasks, _ = half_restored
+    with pytest.raises(ValueError, match="128 px"):
+        climb(Judge(reasoner, 1), tasks, [torch.zeros(3, 96, 96)] * 2, tmp_path, steps=1, rate=1.0)
