@@ -68,7 +68,8 @@ class Table:
         table = RichTable(title=self.title, caption=self.note or None, title_justify="left", caption_justify="left")
         for column in self.columns:
             numeric = any(isinstance(cell, (int, float)) for cell in self.column(column))
-            table.add_column(column, justify="right" if numeric else "left")
+            # Where the terminal is narrow words fold and numbers stay whole.
+            table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
         for row in self.rows:
             table.add_row(*(self.text(row, column) for column in self.columns))
         return table

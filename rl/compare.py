@@ -11,14 +11,14 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import median, stdev
 
 from evaluation.tables import Cell, Table, mean
 from evaluation.tables import Row as Line
 from rl.record import FILE, Row
 
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5% of Student's t by degrees of freedom 1-9
-NOTE = "mean over {} runs; change with its 95% interval, Student's t over the runs; {} of them raised the alarm"
+NOTE = "mean over {} runs; ±: half of the 95% interval, Student's t over the runs; {} of them raised the alarm"
 
 
 def read(run: Path) -> list[Row]:
@@ -43,7 +43,7 @@ def figures(check: Row) -> dict[str, float | None]:
 
 
 def table(runs: Sequence[Path]) -> Table:
-    """A row per measure; `change` is after - before, `in percent` relative to before. ValueError as `read`."""
+    """A row per measure; `change` is after - before, `%` relative to before. ValueError as `read`."""
     checks = [read(run) for run in runs]
     lines: list[Line] = []
     for who in dict.fromkeys(c["evaluation"].get("who", "policy") for held in checks for c in held):
@@ -51,26 +51,22 @@ def table(runs: Sequence[Path]) -> Table:
         pairs = [(figures(held[0]), figures(end[0])) for held, end in zip(checks, ends) if end]
         lines += [_line(who, name, [(b.get(name), a.get(name)) for b, a in pairs]) for name in pairs[0][0]]
     alarms = sum(any(c.get("alarm") for c in held) for held in checks)
-    return Table.of("before and after", lines, NOTE.format(len(runs), alarms), {"in percent": 1})
+    return Table.of("before and after", lines, NOTE.format(len(runs), alarms), {"%": 1, "± %": 1})
 
 
 def _line(who: str, name: str, pairs: Sequence[tuple[float | None, float | None]]) -> Line:
     known = [(b, a) for b, a in pairs if b is not None and a is not None]
     before, after = (mean(column) for column in zip(*known)) if known else (None, None)
     cells: dict[str, Cell] = {"of": who, "measure": name, "before": before, "after": after}
-    low, high = interval([a - b for b, a in known])
-    cells |= {"change": None if before is None or after is None else after - before, "low": low, "high": high}
+    changes = [a - b for b, a in known]
     shares = [100 * (a - b) / abs(b) for b, a in known if b and name != "reward"]  # its zero is doing nothing
-    low, high = interval(shares)
-    return cells | {"in percent": mean(shares), "low %": low, "high %": high, "runs": len(known)}
+    cells |= {"change": mean(changes), "±": half_interval(changes)}
+    return cells | {"%": mean(shares), "± %": half_interval(shares), "n": len(known)}
 
 
-def interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """95% interval of the mean; None from fewer than two values. Beyond ten it is that of ten, a little too wide."""
+def half_interval(values: Sequence[float]) -> float | None:
+    """Half of the mean's 95% interval; None from fewer than two values. Beyond ten that of ten, a bit too wide."""
     count = len(values)
     if count < 2:
-        return None, None
-    centre = sum(values) / count
-    variance = sum((value - centre) ** 2 for value in values) / (count - 1)
-    half = T95[min(count - 2, len(T95) - 1)] * math.sqrt(variance / count)
-    return centre - half, centre + half
+        return None
+    return T95[min(count - 2, len(T95) - 1)] * stdev(values) / math.sqrt(count)

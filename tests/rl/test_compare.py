@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rl.cli import app
-from rl.compare import interval, table
+from rl.compare import half_interval, table
 from rl.record import Log
 
 
@@ -30,9 +30,9 @@ def test_change_and_interval_by_hand(tmp_path):
     rows: dict[Any, Any] = {row["measure"]: row for row in made.rows}
     severity, psnr = rows["predicted"], rows["psnr"]
     assert severity["before"] == 50 and severity["after"] == pytest.approx(127 / 3)
-    assert severity["in percent"] == pytest.approx(-15)  # -20, -10, -15: deviation 5, 4.303 * 5 / sqrt(3) = 12.42
-    assert (severity["low %"], severity["high %"]) == pytest.approx((-27.42, -2.58), abs=0.01)
-    assert psnr["change"] == pytest.approx(0.2) and psnr["low"] < 0 < psnr["high"] and psnr["runs"] == 3
+    assert severity["%"] == pytest.approx(-15)  # -20, -10, -15: deviation 5, 4.303 * 5 / sqrt(3) = 12.42
+    assert severity["± %"] == pytest.approx(12.42, abs=0.01)
+    assert psnr["change"] == pytest.approx(0.2) and psnr["±"] > 0.2 and psnr["n"] == 3
     assert "3 runs" in made.note and "2 of them raised the alarm" in made.note
 
 
@@ -40,14 +40,14 @@ def test_change_and_interval_by_hand(tmp_path):
 def test_the_interval_is_students(count):
     stats = pytest.importorskip("scipy.stats", reason="scipy belongs to the extra bench")
     values = [(7 * i) % 5 + i / 3 for i in range(count)]
-    wanted = stats.t.interval(0.95, count - 1, loc=sum(values) / count, scale=stats.sem(values))
-    assert interval(values) == pytest.approx(wanted, rel=1e-3)
+    low, high = stats.t.interval(0.95, count - 1, loc=sum(values) / count, scale=stats.sem(values))
+    assert half_interval(values) == pytest.approx((high - low) / 2, rel=1e-3)
 
 
 def test_one_run_has_no_interval(tmp_path):
     reward, row, _ = table([record(tmp_path / "one", [(50.0, 20.0), (40.0, 21.0)])]).rows
-    assert row["in percent"] == -20 and row["low %"] is None is row["high"]
-    assert reward["change"] == 0 and reward["in percent"] is None
+    assert row["%"] == -20 and row["± %"] is None is row["±"]
+    assert reward["change"] == 0 and reward["%"] is None
 
 
 def test_a_control_has_rows_of_its_own(tmp_path):
