@@ -17,7 +17,7 @@ Images = Annotated[Path, typer.Option("--images", help="folder of clean photogra
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for tables and plots")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="use only the first N photographs")]
 Seed = Annotated[int, typer.Option("--seed", help="of everything that is drawn")]
-ReasonerName = Annotated[str, typer.Option("--reasoner", help="built-in, or a weights folder")]
+ReasonerName = Annotated[str, typer.Option("--reasoner", help="built-in, a weights folder, or the URL of a server")]
 RestorerName = Annotated[str, typer.Option("--restorer", help="built-in, or a weights folder")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (all by default)")]
 Size = Annotated[int, typer.Option("--size", min=0, help="side of the centre that is used, px; 0 = whole photographs")]
@@ -132,6 +132,7 @@ def robustness(
     """The reasoner on changes that mean nothing, on damage it was never taught, and on forced evidence."""
     from evaluation import robustness
     from evaluation.samples import batches
+    from reasoner import is_server
 
     started = time.monotonic()
     with running.errors():
@@ -144,8 +145,9 @@ def robustness(
             tables["robustness_changes"] = robustness.changes_table(model, held, report)
         with running.progress("unknown damage", (1 + len(robustness.STRANGERS)) * len(photographs)) as report:
             tables["robustness_strangers"] = robustness.strangers_table(model, photographs, seed, report)
-        with running.progress("forced evidence", shown) as report:
-            tables["robustness_forced"] = robustness.forced_table(model, held, report)
+        if not is_server(reasoner):  # which takes no word but its own
+            with running.progress("forced evidence", shown) as report:
+                tables["robustness_forced"] = robustness.forced_table(model, held, report)
         settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | running.identity(model)
         running.publish(tables, out, settings, started)
 
@@ -164,9 +166,12 @@ def decoding(
     from evaluation.decoding import compare, summary
     from evaluation.samples import batches
     from evaluation.tables import Table
+    from reasoner import is_server
 
     started = time.monotonic()
     with running.errors():
+        if is_server(reasoner):
+            raise ValueError("decoding is compared in this process: --reasoner names weights here, not a server")
         photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
         damaged = [p for batch in batches(list(photographs.values()), pictures, seed) for p in batch.pictures()][
             :pictures

@@ -81,7 +81,7 @@ def _bytes(picture_HWC: np.ndarray) -> np.ndarray:
 
 def told(reasoner: Any, picture_HWC: np.ndarray, forced: dict[str, str] | None = None) -> DiagnosisRecord:
     """One record. ValueError where there is no diagnosis in it."""
-    record = reasoner.diagnose([picture_HWC], forced=forced)[0]
+    record = reasoner.diagnose([picture_HWC], **({"forced": forced} if forced else {}))[0]
     if record.diagnosis is None:
         raise ValueError(f"a picture could not be diagnosed: {record.error}")
     return record

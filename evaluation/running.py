@@ -26,10 +26,10 @@ def photographs(folder: Path, limit: int | None) -> dict[str, np.ndarray]:
 
 
 def load_reasoner(name: str, threads: int | None = None) -> Any:
-    from reasoner import Reasoner
+    from reasoner import load_reasoner
 
     use_threads(threads)
-    return Reasoner.from_pretrained(name)
+    return load_reasoner(name)
 
 
 def load_restorer(name: str, threads: int | None = None) -> Any:

@@ -8,6 +8,8 @@ __getattr__, __all__ = lazy_names(
     __name__,
     {
         "reasoner.reasoner": ("Reasoner", "Settings"),
+        "reasoner.server": ("load_reasoner",),
+        "reasoner.chat": ("is_server",),
         "reasoner.grammar": ("Choice", "Skeleton", "program", "segments"),
         "reasoner.views": ("views_of", "views_of_batch"),
         "reasoner.data": ("held_out", "make_rows", "rows"),

@@ -37,7 +37,7 @@ from degradation.diagnosis import (
     reasoning_order,
 )
 from degradation.kind import kinds
-from reasoner.chat import Client, ServerError, served_by
+from reasoner.chat import Client, ServerError, is_server, served_by
 from reasoner.ebnf import ebnf
 from reasoner.engine import PREFIX, Engine
 from reasoner.grammar import SEVERITIES, segments, severity_opening
@@ -231,3 +231,12 @@ def trace(choice: Mapping[str, Any], diagnosis: Diagnosis) -> list[TokenTrace]:
                           token_ids=[token for token, _ in inside], logprobs=[p for _, p in inside])  # fmt: skip
 
     return [of(piece) for piece in fields]
+
+
+def load_reasoner(name: str, device: str = "cpu", **options: Any) -> Any:
+    """A `Reasoner` by its name or folder, or a `ServerReasoner` by its URL. Raises ValueError as they do."""
+    if is_server(name):
+        return ServerReasoner(name, **options)
+    from reasoner.reasoner import Reasoner
+
+    return Reasoner.from_pretrained(name, device=device, **options)

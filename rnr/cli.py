@@ -118,7 +118,7 @@ def restore(
 
 def _at(server: str | None) -> str | None:
     """A server's URL."""
-    from rnr.core import is_server
+    from reasoner import is_server
 
     if server and not is_server(server):
         stop(f"--server {server}: an address begins with http:// or https://")

@@ -97,13 +97,9 @@ class Models:
         quiet()
         name, options = recipe_of(self.names[0])
         with explained(name):
-            if is_server(name):
-                from reasoner.server import ServerReasoner
+            from reasoner import is_server, load_reasoner
 
-                return ServerReasoner(name, **options)
-            from reasoner import Reasoner
-
-            return Reasoner.from_pretrained(name, device=self.device, **options)
+            return load_reasoner(name, "cpu" if is_server(name) else self.device, **options)
 
     @property
     def at_once(self) -> int:
@@ -119,10 +115,6 @@ class Models:
             from restorer import load_restorer
 
             return load_restorer(name, device=self.device, **options)
-
-
-def is_server(name: str) -> bool:
-    return name.startswith(("http://", "https://", "vllm:"))
 
 
 def recipe_of(name: str) -> tuple[str, dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -57,3 +58,20 @@ def test_speed_of_a_small_picture(photographs: dict[str, np.ndarray], believer, 
     assert row["megapixels"] == pytest.approx(0.05, rel=0.05)
     assert float(str(row["1 step s/MP"])) > 0 and float(str(row["2 step s/MP"])) > 0
     assert "beyond MB" in table([row]).markdown()
+
+
+def test_a_reasoner_behind_a_server_is_measured_like_one_here(folder: Path, tmp_path: Path):
+    from reasoner.reasoner import BUILT_IN
+    from tests.reasoner.chat_server import running
+
+    with running(str(BUILT_IN)) as (url, _):
+        for name in ("built-in", url):
+            asked = ["diagnosis", "--images", str(folder), "--limit", "1", "--mixtures", "1", "--reasoner", name]
+            done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / name[:5])])
+            assert done.exit_code == 0, done.output
+        done = CliRunner().invoke(app, ["decoding", "--images", str(folder), "--reasoner", url, "-o", str(tmp_path)])
+        assert done.exit_code == 2 and "not a server" in done.output
+    here, there = ((tmp_path / name / "diagnosis_words.csv").read_text() for name in ("built", "http:"))
+    assert here == there
+    settings = json.loads((tmp_path / "http:" / "run.json").read_text())
+    assert "tiny" in json.dumps(settings)
