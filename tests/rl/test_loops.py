@@ -204,4 +204,4 @@ def test_loop_c_tells_its_learning_figure_before_and_after(folder, tmp_path):
     run(config)
     rows: dict[Any, Any] = {row["measure"]: row for row in table([config.out]).rows}
     assert all(0 <= rows["ended_well"][when] <= 1 for when in ("before", "after"))
-    assert rows["calls"]["before"] is not None and rows["calls"]["runs"] == 1
+    assert rows["calls"]["before"] is not None and rows["calls"]["n"] == 1
