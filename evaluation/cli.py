@@ -138,16 +138,16 @@ def robustness(
     with running.errors():
         photographs = list(running.photographs(images, limit).values())
         model, count = running.load_reasoner(reasoner, threads), mixtures * len(photographs)
-        held = list(batches(photographs, count, seed))
-        shown = sum(len(batch.clean_BCHW) for batch in held)
+        with running.progress("diagnosing", count) as report:
+            shown = robustness.looked_at(model, batches(photographs, count, seed), report)
         tables = {}
-        with running.progress("changed pictures", shown) as report:
-            tables["robustness_changes"] = robustness.changes_table(model, held, report)
+        with running.progress("changed pictures", len(shown)) as report:
+            tables["robustness_changes"] = robustness.changes_table(model, shown, report)
         with running.progress("unknown damage", (1 + len(robustness.STRANGERS)) * len(photographs)) as report:
             tables["robustness_strangers"] = robustness.strangers_table(model, photographs, seed, report)
         if not is_server(reasoner):  # which takes no word but its own
-            with running.progress("forced evidence", shown) as report:
-                tables["robustness_forced"] = robustness.forced_table(model, held, report)
+            with running.progress("forced evidence", len(shown)) as report:
+                tables["robustness_forced"] = robustness.forced_table(model, shown, report)
         settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | running.identity(model)
         running.publish(tables, out, settings, started)
 

@@ -9,13 +9,13 @@ evidence (`forced`), and the expected severity should move as the true one does 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageFilter
 
 from degradation._lazy import LazyModule
-from degradation.diagnosis import DiagnosisRecord
+from degradation.diagnosis import Diagnosis, DiagnosisRecord
 from degradation.kind import kind_named
 from evaluation.metrics import average, median, spearman
 from evaluation.samples import Batch
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
+Shown = tuple["np.ndarray", Diagnosis, DiagnosisRecord]
 Change = Callable[["np.ndarray"], "np.ndarray"]
 Report = Callable[[int], None]
 SURE = 0.9  # P(present) of a finding from which it is said without doubt
@@ -87,21 +88,27 @@ def told(reasoner: Any, picture_HWC: np.ndarray, forced: dict[str, str] | None =
     return record
 
 
-def changes_table(reasoner: Any, batches: Sequence[Batch], report: Report = lambda done: None) -> Table:
+def looked_at(reasoner: Any, batches: Iterable[Batch], report: Report = lambda done: None) -> list[Shown]:
+    """Each damaged region with its true diagnosis and what the reasoner says of it."""
+    shown: list[Shown] = []
+    for batch in batches:
+        for picture, truth in zip(batch.pictures(), batch.truths()):
+            shown.append((picture, truth, told(reasoner, picture)))
+            report(len(shown))
+    return shown
+
+
+def changes_table(reasoner: Any, shown: Sequence[Shown], report: Report = lambda done: None) -> Table:
     """How far the expected severity of the kinds that are there moves with changes that leave the damage as it is."""
     moved: dict[str, list[float]] = {name: [] for name in CHANGES}
     same: dict[str, list[bool]] = {name: [] for name in CHANGES}
-    done = 0
-    for batch in batches:
-        for picture, truth in zip(batch.pictures(), batch.truths()):
-            first = told(reasoner, picture)
-            for name, change in CHANGES.items():
-                again = told(reasoner, change(picture))
-                same[name].append(again.text == first.text and again.beliefs == first.beliefs)
-                both = [(first.expected_severity(kind), again.expected_severity(kind)) for kind in truth.present]
-                moved[name] += [abs(a - b) for a, b in both if a is not None and b is not None]
-            done += 1
-            report(done)
+    for done, (picture, truth, first) in enumerate(shown, 1):
+        for name, change in CHANGES.items():
+            again = told(reasoner, change(picture))
+            same[name].append(again.text == first.text and again.beliefs == first.beliefs)
+            both = [(first.expected_severity(kind), again.expected_severity(kind)) for kind in truth.present]
+            moved[name] += [abs(a - b) for a, b in both if a is not None and b is not None]
+        report(done)
     rows: list[Row] = []
     for name, values in moved.items():
         row: Row = {"change": name, "n": len(values), "median": median(values)}
@@ -156,21 +163,17 @@ def _inventions(records: Sequence[DiagnosisRecord]) -> Row:
     }
 
 
-def forced_table(reasoner: Any, batches: Sequence[Batch], report: Report = lambda done: None) -> Table:
+def forced_table(reasoner: Any, shown: Sequence[Shown], report: Report = lambda done: None) -> Table:
     """Where the expected severity of a finding goes when the evidence word before it is replaced by the next one."""
     pairs: dict[str, list[tuple[int, int]]] = {kind: [] for kind in reasoner.kinds}
     shifts: dict[str, list[tuple[int, float]]] = {kind: [] for kind in reasoner.kinds}
-    done = 0
-    for batch in batches:
-        for picture, truth in zip(batch.pictures(), batch.truths()):
-            first = told(reasoner, picture)
-            for kind in reasoner.kinds:
-                finding = truth.findings[kind]
-                pairs[kind].append((_place(kind, finding.evidence), finding.severity or 0))
-                if first.diagnosis and first.diagnosis.state(kind) == "present":
-                    shifts[kind] += _shifts(reasoner, picture, first, kind)
-            done += 1
-            report(done)
+    for done, (picture, truth, first) in enumerate(shown, 1):
+        for kind in reasoner.kinds:
+            finding = truth.findings[kind]
+            pairs[kind].append((_place(kind, finding.evidence), finding.severity or 0))
+            if first.diagnosis and first.diagnosis.state(kind) == "present":
+                shifts[kind] += _shifts(reasoner, picture, first, kind)
+        report(done)
     rows: list[Row] = []
     for kind in reasoner.kinds:
         trend = spearman(*zip(*pairs[kind]))  # low light lowers its measurement, haze raises it

@@ -7,7 +7,6 @@ each has its rows.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from statistics import median, stdev
 
 from evaluation.tables import Cell, Table, mean
 from evaluation.tables import Row as Line
-from rl.record import FILE, Row
+from rl.record import FILE, Row, rows_of
 
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5% of Student's t by degrees of freedom 1-9
 NOTE = "mean over {} runs; ±: half of the 95% interval, Student's t over the runs; {} of them raised the alarm"
@@ -26,8 +25,7 @@ def read(run: Path) -> list[Row]:
     path = run / FILE
     if not path.is_file():
         raise ValueError(f"{run}: no {FILE} here; name the output folder of a run of rnr rl")
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    checks = [row for row in rows if "evaluation" in row]
+    checks = [row for row in rows_of(run) if "evaluation" in row]
     if len(checks) < 2:
         raise ValueError(f"{path}: {len(checks)} evaluations; a comparison needs one before and one after")
     return checks

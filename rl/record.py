@@ -33,6 +33,11 @@ def begin(folder: Path, resume: bool) -> None:
         raise ValueError(f"{path}: the record of an earlier run; go on with --resume, or name another folder (-o)")
 
 
+def rows_of(folder: Path) -> list[Row]:
+    """The rows of a run's record."""
+    return [json.loads(line) for line in (folder / FILE).read_text(encoding="utf-8").splitlines()]
+
+
 class Log:
     """Rows of metrics.jsonl, one JSON object a line; those after `step` are forgotten (a resumed run repeats them)."""
 
@@ -47,7 +52,7 @@ class Log:
             file.write(json.dumps(rounded(row)) + "\n")
 
     def rows(self) -> list[Row]:
-        return [json.loads(line) for line in self.path.read_text().splitlines()]
+        return rows_of(self.path.parent)
 
 
 def rounded(value: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
 from degradation.kind import kind_named, kinds
 from evaluation import robustness
-from evaluation.samples import Batch, batches
+from evaluation.samples import batches
 from reasoner import Reasoner
 
 
@@ -18,16 +18,18 @@ def reasoner() -> Reasoner:
 
 
 @pytest.fixture(scope="module")
-def held(photographs: dict[str, np.ndarray]) -> list[Batch]:
-    return list(batches(list(photographs.values()), 2, seed=1, batch=2))
+def shown(reasoner: Reasoner, photographs: dict[str, np.ndarray]) -> list[robustness.Shown]:
+    return robustness.looked_at(reasoner, batches(list(photographs.values()), 2, seed=1, batch=2))
 
 
-def test_a_png_changes_nothing_and_a_mirror_little(reasoner: Reasoner, held: list[Batch]):
-    rows = {row["change"]: row for row in robustness.changes_table(reasoner, held).rows}
+def test_a_png_changes_nothing_and_a_mirror_little(reasoner: Reasoner, shown: list[robustness.Shown]):
+    rows = {row["change"]: row for row in robustness.changes_table(reasoner, shown).rows}
     assert rows["saved as PNG"]["median"] == 0 and rows["saved as PNG"]["identical %"] == 100
     assert 0 < float(str(rows["mirrored"]["median"])) < 15
     assert (
-        rows["a row and a column less"]["n"] == rows["mirrored"]["n"] == sum(len(t.present) for t in held[0].truths())
+        rows["a row and a column less"]["n"]
+        == rows["mirrored"]["n"]
+        == sum(len(truth.present) for _, truth, _ in shown)
     )
 
 
@@ -51,9 +53,8 @@ def test_inventions_by_hand():
     assert row["P"] == pytest.approx(0.775) and row["spread"] == pytest.approx((9.5 + 2) / 2)
 
 
-def test_a_forced_word_is_the_neighbour_of_the_one_that_was_said(reasoner: Reasoner, held: list[Batch]):
-    told = ((picture, robustness.told(reasoner, picture)) for picture in held[0].pictures())
-    picture, first = next((picture, record) for picture, record in told if '"present":true' in record.text)
+def test_a_forced_word_is_the_neighbour_of_the_one_that_was_said(reasoner: Reasoner, shown: list[robustness.Shown]):
+    picture, first = next((picture, record) for picture, _, record in shown if '"present":true' in record.text)
     said = Diagnosis.from_json(first.text)
     kind = said.present[0]
     shifts = dict(robustness._shifts(reasoner, picture, first, kind))
@@ -66,8 +67,8 @@ def test_a_forced_word_is_the_neighbour_of_the_one_that_was_said(reasoner: Reaso
         assert shift == pytest.approx(moved) and shift != 0
 
 
-def test_forced_words_are_counted_along_the_trend(reasoner: Reasoner, held: list[Batch]):
-    rows = {row["evidence of"]: row for row in robustness.forced_table(reasoner, held).rows}
+def test_forced_words_are_counted_along_the_trend(reasoner: Reasoner, shown: list[robustness.Shown]):
+    rows = {row["evidence of"]: row for row in robustness.forced_table(reasoner, shown).rows}
     assert set(rows) == set(kinds())
     assert sum(int(str(row["n"])) for row in rows.values()) > 0
     assert all(0 <= float(str(row["right way %"])) <= 100 for row in rows.values() if row["n"])
