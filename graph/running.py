@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from filelock import FileLock, Timeout
 from langgraph.types import Command
 
 from graph.checkpoints import database_errors
 from graph.context import Context
 from graph.events import Event
 from graph.state import AgentInput, AgentState, Answer, Look, Question, Step, ThreadError, check_version
-from graph.store import ImageRef
+from graph.store import ImageRef, short_hash
 
 Ask = Callable[[Question], Answer | None]  # None: no answer now, the thread waits
 
@@ -66,8 +67,31 @@ def run_agent(
 
     A thread that is known goes on where it was; one that has ended is returned as it is, unless it failed or a picture
     of it is lost: then it is run again (finished work is in the store). Raises ThreadError for a thread of another
-    picture or release.
+    picture or release, or one that another caller is running on this store.
     """
+    with _alone(context, thread):
+        return _run(agent, context, thread, picture, order, answer, on_event)
+
+
+@contextlib.contextmanager
+def _alone(context: Context, thread: str) -> Iterator[None]:
+    """Two callers would write into each other's steps. The lock is the system's, and gone with its process."""
+    lock = FileLock(context.pictures.folder / f"{short_hash(thread)}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        problem = f"thread {thread!r} is at work in another process or thread"
+        raise ThreadError(f"{problem}; wait for it, then call again: a thread that has ended is returned") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _run(
+    agent: Any, context: Context, thread: str, picture: ImageRef, order: Sequence[str], answer: Ask | None,
+    on_event: Callable[[Event], None],
+) -> Run:  # fmt: skip
     held = _snapshot(agent, thread)
     if held is not None and held.state["picture"] != picture:
         raise ThreadError(f"thread {thread!r} belongs to another picture; use another thread id")

@@ -99,8 +99,8 @@ class ServerReasoner:
         try:
             picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))
             record.picture_size = (picture.shape[1], picture.shape[0])
-            asked = self._question(picture)
-            choice = self._write(asked, settings)
+            asked = self.question(picture)
+            choice = self.write(asked, settings)
             text = choice["message"]["content"] or ""
             record.diagnosis = read_answer(text, choice.get("finish_reason"), self.kinds)
             record.text = record.diagnosis.to_json()
@@ -113,16 +113,19 @@ class ServerReasoner:
         record.seconds = time.perf_counter() - started
         return record
 
-    def _question(self, picture_HWC: np.ndarray) -> dict[str, Any]:
+    def question(self, picture_HWC: np.ndarray) -> dict[str, Any]:
         """The user's turn: views as PNG, then the prompt."""
         views = shown(picture_HWC, self.card)
         parts: list[dict] = [{"type": "image_url", "image_url": {"url": data_url(view)}} for view in views]
         return {"role": "user", "content": [*parts, {"type": "text", "text": self.prompt_text}]}
 
-    def _write(self, asked: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    def write(self, asked: dict[str, Any], settings: Settings, free: bool = False) -> dict[str, Any]:
+        """The answer to a question, as the server's choice; `free`: with nothing that keeps it to the schema."""
         schema = {"name": "diagnosis", "schema": diagnosis_schema(self.kinds), "strict": True}
         shape: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": schema}}
-        if self.closed:  # white space that a schema allows is text that these weights have never seen
+        if free:
+            shape = {}
+        elif self.closed:  # white space that a schema allows is text that these weights have never seen
             shape = {"structured_outputs": {"grammar": ebnf(self.kinds, self.card.get("scene_text", False))}}
         return self.client.chat(shape | {
             "model": self.served, "messages": [asked], "temperature": settings.temperature, "seed": settings.seed,

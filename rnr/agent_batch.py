@@ -7,7 +7,6 @@ trace). Workers are threads with models of their own.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from rich.text import Text
 
 from graph import StoreError, ThreadError
@@ -32,16 +32,18 @@ HOME = "agent"  # in the output folder
 
 @contextlib.contextmanager
 def alone_in(out: Path) -> Iterator[None]:
-    """One batch at a time in an output folder, whoever is killed. Raises SetupError."""
+    """One batch at a time in an output folder. Raises SetupError."""
     (out / HOME).mkdir(exist_ok=True)
-    # sqlite's own lock: the same on all systems, and gone with its process
-    with contextlib.closing(sqlite3.connect(out / HOME / "lock.sqlite", timeout=0, isolation_level=None)) as lock:
-        try:
-            lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            problem = f"another `rnr agent` is at work in this folder ({error})"
-            raise SetupError(f"{printable(out)}: {problem}; wait for it, or choose another output folder") from None
+    lock = FileLock(out / HOME / "batch.lock", timeout=0)  # the system's: gone with its process
+    try:
+        lock.acquire()
+    except Timeout:
+        problem = "another `rnr agent` is at work in this folder; wait for it, or choose another output folder"
+        raise SetupError(f"{printable(out)}: {problem}") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @dataclass

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rnr.console import complain_of
 from rnr.core import Models, Request, SetupError
-from rnr.outputs import Job, write_text
+from rnr.outputs import Job, plan, write_text
 
 CHUNK = 64  # pictures
 
@@ -67,17 +70,25 @@ def diagnose(
     `tables`: parquet files; a picture of theirs is named FILE#ROW. Raises SetupError for one without pictures.
     """
     out.mkdir(parents=True, exist_ok=True)
-    chunks: list[dict[str, Any]] = [
-        {"files": [str(path.absolute()) for path in paths[start : start + CHUNK]]}
-        for start in range(0, len(paths), CHUNK)
-    ]
-    chunks += [chunk for table in tables for chunk in _row_groups(table)]
+    chunks = _chunks(paths) + [chunk for table in tables for chunk in _row_groups(table)]
     for number, chunk in enumerate(chunks):
         chunk |= {"shard": str((out / f"part-{number:05d}.jsonl").absolute()), "max_megapixels": max_megapixels}
     missing = [chunk for chunk in chunks if not _matches(chunk)]
-    found = cluster.run(_diagnose_chunk, missing)
-    counts = {name: sum(row[name] for row in found) for name in ("done", "failed")}
+    counts = _counted(cluster.run(_diagnose_chunk, missing), ("done", "failed"))
     return counts | {"before": sum(len(chunk["files"]) for chunk in chunks if chunk not in missing)}
+
+
+def _chunks(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    parts = (paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK))
+    return [{"files": [str(path.absolute()) for path in part]} for part in parts]
+
+
+def _counted(found: Sequence[dict], names: Sequence[str]) -> dict[str, int]:
+    """The sums over all chunks; what failed is told here, since nobody sees what an actor prints."""
+    for row in found:
+        for problem in row["problems"]:
+            complain_of(*problem)
+    return {name: sum(row[name] for row in found) for name in names}
 
 
 def _row_groups(table: Path) -> list[dict[str, Any]]:
@@ -100,17 +111,22 @@ def _row_groups(table: Path) -> list[dict[str, Any]]:
     return chunks
 
 
-def _unpacked(chunk: dict, folder: Path) -> list[str]:
-    """The pictures of a row group as files, in order: bytes, or what `datasets` writes, {bytes, path}."""
+@contextmanager
+def _as_files(chunk: dict) -> Iterator[list[str]]:
+    """The chunk's pictures as files, in order; those of a row group (bytes, or {bytes, path} as `datasets` writes it)
+    in a temporary folder, each under its name FILE#ROW."""
+    if "table" not in chunk:
+        yield chunk["files"]
+        return
     from pyarrow.parquet import ParquetFile
 
-    files = []
-    for place, image in enumerate(ParquetFile(chunk["table"]).read_row_group(chunk["group"], ["image"])["image"]):
-        held = image.as_py()
-        path = folder / f"{place:06d}"
-        path.write_bytes((held["bytes"] if isinstance(held, dict) else held) or b"")
-        files.append(str(path))
-    return files
+    rows = ParquetFile(chunk["table"]).read_row_group(chunk["group"], ["image"])["image"]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [str(Path(folder, Path(name).name)) for name in chunk["files"]]
+        for file, image in zip(files, rows, strict=True):
+            held = image.as_py()
+            Path(file).write_bytes((held["bytes"] if isinstance(held, dict) else held) or b"")
+        yield files
 
 
 def _matches(chunk: dict) -> bool:
@@ -124,37 +140,45 @@ def _matches(chunk: dict) -> bool:
     return True
 
 
-def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, int]:
+def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, Any]:
     from rnr.diagnosing import diagnose_all
 
-    with tempfile.TemporaryDirectory() as folder:
-        files = _unpacked(chunk, Path(folder)) if "table" in chunk else chunk["files"]
+    with _as_files(chunk) as files:
         rows = list(diagnose_all(files, False, chunk["max_megapixels"], models, False, False))
     told = [row.as_json() for row in rows]
     if "table" in chunk:
         told = [row | {"file": name} for row, name in zip(told, chunk["files"], strict=True)]
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in told]
     write_text(Path(chunk["shard"]), "".join(lines))
-    failed = sum(row.record.diagnosis is None for row in rows)
-    return {"done": len(rows) - failed, "failed": failed}
+    problems = [(row["file"], row["error"]) for row in told if row["diagnosis"] is None]
+    return {"done": len(rows) - len(problems), "failed": len(problems), "problems": problems}
 
 
 def restore(
-    cluster: Cluster, jobs: Sequence[Job], out: Path, request: Request, mode: str, max_megapixels: float
-) -> dict[str, int]:
-    """As `rnr restore`, without a report. Returns how many were restored, left as they were, failed, done before."""
-    chunks = []
-    for start in range(0, len(jobs), CHUNK):
-        part = [(str(job.source.absolute()), job.name) for job in jobs[start : start + CHUNK]]
-        asked = {"steps": request.steps, "seed": request.seed, "only": list(request.only), "origin": request.origin}
-        asked["diagnosis"] = request.diagnosis.to_json() if request.diagnosis else None
-        limits = {"mode": mode, "max_megapixels": max_megapixels}
-        chunks.append({"jobs": part, "out": str(out.absolute()), "request": asked, **limits})
-    found = cluster.run(_restore_chunk, chunks)
-    return {name: sum(row[name] for row in found) for name in ("restored", "untouched", "failed", "before")}
+    cluster: Cluster, sources: Sequence[Path], tables: Sequence[Path], out: Path, request: Request, mode: str,
+    max_megapixels: float,
+) -> dict[str, int]:  # fmt: skip
+    """As `rnr restore`, without a report. Returns how many were restored, left as they were, failed, done before.
+
+    `tables`: parquet files; the picture in row 12 of `data.parquet` becomes OUT/data-000012.png (its own format).
+    """
+    asked = {"steps": request.steps, "seed": request.seed, "only": list(request.only), "origin": request.origin}
+    asked["diagnosis"] = request.diagnosis.to_json() if request.diagnosis else None
+    common = {"out": str(out.absolute()), "request": asked, "mode": mode, "max_megapixels": max_megapixels}
+    chunks, rows = _chunks(sources), [chunk for table in tables for chunk in _row_groups(table)]
+    jobs = iter(plan([*sources, *(_row_stem(file) for chunk in rows for file in chunk["files"])]))
+    for chunk in (chunks := chunks + rows):
+        chunk |= common | {"names": [job.name for job in islice(jobs, len(chunk["files"]))]}
+    return _counted(cluster.run(_restore_chunk, chunks), ("restored", "untouched", "failed", "before"))
 
 
-def _restore_chunk(models: Models, chunk: dict) -> dict[str, int]:
+def _row_stem(file: str) -> Path:
+    """dir/data.parquet#12 -> data-000012."""
+    table, row = file.rsplit("#", 1)
+    return Path(f"{Path(table).stem}-{int(row):06d}")
+
+
+def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:
     from degradation.diagnosis import Diagnosis
     from rnr.batch import Batch, Options
 
@@ -162,8 +186,11 @@ def _restore_chunk(models: Models, chunk: dict) -> dict[str, int]:
     given = Diagnosis.from_json(asked["diagnosis"]) if asked["diagnosis"] else None
     request = Request(asked["steps"], asked["seed"], tuple(asked["only"]), given, asked["origin"])
     options = Options(chunk["mode"], chunk["max_megapixels"], with_report=False)
-    batch = Batch(
-        [Job(Path(source), name) for source, name in chunk["jobs"]], Path(chunk["out"]), models, request, options
-    )
-    batch.run()
-    return {name: batch.count(name) for name in ("restored", "untouched", "failed")} | {"before": batch.skipped}
+    with _as_files(chunk) as files:
+        jobs = [Job(Path(file), name) for file, name in zip(files, chunk["names"], strict=True)]
+        batch = Batch(jobs, Path(chunk["out"]), models, request, options)
+        batch.run()
+    named = zip(chunk["files"], batch.entries)
+    problems = [(file, f"{entry.problem}; {entry.remedy}") for file, entry in named if entry.status == "failed"]
+    counts = {name: batch.count(name) for name in ("restored", "untouched", "failed")}
+    return counts | {"before": batch.skipped, "problems": problems}

@@ -32,7 +32,11 @@ def stop(message: str, code: int = 2) -> NoReturn:
 
 def complain(error: PictureError) -> None:
     """One picture failed: which, why, what to do."""
-    err.print(Text.assemble(("error: ", "bold red"), f"{printable(error.file)}: {error.problem}; {error.remedy}"))
+    complain_of(error.file, f"{error.problem}; {error.remedy}")
+
+
+def complain_of(file: str, text: str) -> None:
+    err.print(Text.assemble(("error: ", "bold red"), f"{printable(file)}: {text}"))
 
 
 def remark(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -69,8 +70,13 @@ def test_a_reasoner_behind_a_server_is_measured_like_one_here(folder: Path, tmp_
             asked = ["diagnosis", "--images", str(folder), "--limit", "1", "--mixtures", "1", "--reasoner", name]
             done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / name[:5])])
             assert done.exit_code == 0, done.output
-        done = CliRunner().invoke(app, ["decoding", "--images", str(folder), "--reasoner", url, "-o", str(tmp_path)])
-        assert done.exit_code == 2 and "not a server" in done.output
+        asked = ["decoding", "--images", str(folder), "--limit", "1", "--pictures", "2", "--reasoner", url]
+        done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "decoding")])
+        assert done.exit_code == 0, done.output
+    figures = {row["figure"]: row for row in csv.DictReader((tmp_path / "decoding" / "decoding.csv").open())}
+    assert figures["valid, %"] == {"figure": "valid, %", "kept": "100.0", "free": "100.0"}
+    assert figures["tokens of an answer"]["kept"] == figures["tokens of an answer"]["free"] != ""
+    assert figures["of them from the prefix cache, %"]["kept"] == "", "this server has no counters"
     here, there = ((tmp_path / name / "diagnosis_words.csv").read_text() for name in ("built", "http:"))
     assert here == there
     settings = json.loads((tmp_path / "http:" / "run.json").read_text())

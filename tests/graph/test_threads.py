@@ -37,6 +37,23 @@ def test_a_thread_that_has_ended_is_returned_as_it_is(agent: Any, context: Any, 
     assert again.state == first.state and events == []
 
 
+def test_a_thread_has_one_caller_at_a_time(agent: Any, context: Any, noisy: Any) -> None:
+    refused: list[str] = []
+
+    def meanwhile(question: Any) -> Answer:
+        with ThreadPoolExecutor(1) as pool, pytest.raises(ThreadError, match="at work in another process") as error:
+            pool.submit(call, "t").result()
+        refused.append(str(error.value))
+        assert call("other").status == "waiting"
+        return Answer(action="stop")
+
+    def call(thread: str, answer: Any = None) -> Run:
+        return run_agent(agent, context(ask=True), thread, noisy, answer=answer)
+
+    assert call("t", meanwhile).status == "stopped" and len(refused) == 1
+    assert call("t").status == "stopped"
+
+
 def test_a_lost_picture_is_made_anew(agent: Any, context: Any, rainy: Any, store: Store) -> None:
     first = run_agent(agent, context(strategy="one-pass"), "t", rainy)
     assert first.picture != rainy

@@ -88,6 +88,8 @@ class Handler(BaseHTTPRequestHandler):
             return self.following(session, body["top_logprobs"])
         properties = wanted.get("schema", {}).get("properties", {})
         order = list(properties["findings"]["properties"]) if wanted else self.reasoner.kinds
+        if not wanted and "structured_outputs" not in body:
+            return self.freely(session, body["max_tokens"])
         done = decode(session, program(order), self.reasoner.lexicon, sampler(body["temperature"], body["seed"]))
         if not self.reasoner.card:
             return self.keeping(wanted["schema"], in_sentences(json.loads(done.text)), body["max_tokens"])
@@ -97,6 +99,18 @@ class Handler(BaseHTTPRequestHandler):
         content = [{"token": token, "logprob": -0.5, "top_logprobs": []} for token in tokens]
         finish = "length" if len(ids) < len(done.token_ids) else "stop"
         message = {"role": "assistant", "content": "".join(tokens)}
+        return {"message": message, "finish_reason": finish, "logprobs": {"content": content}, "token_ids": ids}
+
+    def freely(self, session: Session, most: int) -> dict:
+        """The likeliest tokens, whatever they are."""
+        ids: list[int] = []
+        tokenizer = self.reasoner.processor.tokenizer
+        while len(ids) < most and (token := int(session.logits().argmax())) != tokenizer.eos_token_id:
+            ids.append(token)
+            session.feed([token])
+        content = [{"token": tokenizer.decode([i]), "logprob": -0.5, "top_logprobs": []} for i in ids]
+        message = {"role": "assistant", "content": tokenizer.decode(ids)}
+        finish = "length" if len(ids) == most else "stop"
         return {"message": message, "finish_reason": finish, "logprobs": {"content": content}, "token_ids": ids}
 
     def session(self, views: np.ndarray, prompt: str) -> Session:

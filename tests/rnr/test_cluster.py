@@ -107,13 +107,24 @@ def test_pictures_of_a_parquet_file(one_thread, cli, tmp_path: Path, crop: np.nd
     table = tmp_path / "data.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"image": [*held, {"bytes": b"no picture", "path": None}]}), table, 2)
     out = tmp_path / "out"
-    code, said, _ = cli("diagnose", table, "--engine", "ray", "-o", out, "--device", "cpu")
-    assert (code, said) == (1, "3 done, 1 failed\n")
+    code, said, err = cli("diagnose", table, "--engine", "ray", "-o", out, "--device", "cpu")
+    assert (code, said) == (1, "3 done, 1 failed\n") and f"{table}#3: " in err
     rows = [json.loads(line) for shard in sorted(out.glob("part-*")) for line in shard.read_text().splitlines()]
     assert [row["file"] for row in rows] == [f"{table}#{i}" for i in range(4)]
     alone = [json.loads(cli("diagnose", tmp_path / f"{i}.png", "--jsonl", "--device", "cpu")[1]) for i in range(3)]
     assert [row["diagnosis"] for row in rows[:3]] == [row["diagnosis"] for row in alone]
     assert rows[3]["diagnosis"] is None and str(tmp_path / "out") not in rows[3]["error"]
+
+    out, single = tmp_path / "restored", tmp_path / "single"
+    code, said, err = cli("restore", table, "--engine", "ray", "-o", out, "--device", "cpu")
+    assert (code, said) == (1, "3 restored, 1 failed\n") and f"{table}#3: " in err
+    assert cli("restore", tmp_path, "-o", single, "--device", "cpu", "--no-report")[0] == 0
+    for i in range(3):
+        assert (out / f"data-{i:06d}.png").read_bytes() == (single / f"{i}.png").read_bytes()
+        assert json.loads((out / f"data-{i:06d}.diagnosis.json").read_text())["source"]["file"] == f"data.parquet#{i}"
+    again = cli("restore", table, "--engine", "ray", "-o", out, "--device", "cpu", "--skip-existing")
+    assert again[:2] == (1, "3 restored, 1 failed, 3 before\n")
+
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), table)
     code, _, err = cli("diagnose", table, "--engine", "ray", "-o", out)
     assert code == 2 and "no column `image`" in err
