@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import pytest
 import torch
 
 from degradation.diagnosis import DiagnosisRecord
+from degradation.kind import kinds
 from degradation.photographs import to_tensor, to_uint8
 from degradation.synthesize import synthesize
+from evaluation.served import compare, counters, summary
 from reasoner.reasoner import Reasoner, Settings
 from reasoner.server import ServerReasoner
 from tests.vllm.conftest import PYTHON, running, surroundings
@@ -112,10 +116,26 @@ def test_in_process_it_says_the_same(served, records, pictures, tmp_path: Path) 
             assert here.expected_severity(kind) == pytest.approx(there.expected_severity(kind), abs=TOLERANCE)
 
 
+def test_answers_kept_to_the_grammar_against_free_ones(server, pictures) -> None:
+    rows = compare(ServerReasoner(server[0], workers=1), pictures[:2])
+    for row in rows:
+        assert row["valid kept"] and 60 < row["tokens kept"] < 200  # type: ignore[operator]
+        assert row["requests"] > 1 + 2 * len(kinds()) and row["prompt tokens"] > 0  # type: ignore[operator]
+        assert 0 <= row["found"] < row["looked up"]  # type: ignore[operator]
+    print(summary(rows).markdown())
+
+
 def test_killed_within_a_batch(server, pictures) -> None:
     """The last test: it takes the server with it."""
     url, kill = server
     reasoner = ServerReasoner(url, retries=1, pause=0.1, workers=2)
-    assert reasoner.diagnose(pictures[:1], Settings(beliefs=False))[0].error is None
-    kill()
-    assert all("is the server running" in str(record.error) for record in reasoner.diagnose(pictures))
+    before = counters(url)["requests"]
+    with ThreadPoolExecutor(1) as pool:
+        batch = pool.submit(reasoner.diagnose, pictures * 4, Settings(beliefs=False))
+        while counters(url)["requests"] == before:
+            time.sleep(0.1)
+        kill()
+        records = batch.result()
+    lost = [record.error for record in records if record.error]
+    assert 0 < len(lost) < len(records) and all("is the server running" in error for error in lost)
+    assert all((record.diagnosis is None) == bool(record.error) for record in records)
