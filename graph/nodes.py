@@ -194,14 +194,15 @@ def judge(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["deci
 def _decided(proposal: Proposal, best: Look, judged: list[Candidate]) -> Step:
     """Of the candidates that pass, the one with the least damage; otherwise the reason of the one that came nearest."""
     order = sorted(range(len(judged)), key=lambda i: (not judged[i]["accepted"], judging.total(judged[i]["look"]), i))
-    chosen = judged[order[0]]
+    chosen, passed = judged[order[0]], sum(candidate["accepted"] for candidate in judged)
+    among = f"; of {passed} candidates that passed, the one with the least damage in all" if passed > 1 else ""
     return Step(
         proposal=proposal,
         start=best,
         candidates=judged,
         chosen=order[0] if chosen["accepted"] else None,
         decision="accepted" if chosen["accepted"] else "rolled back",
-        reason=chosen["reason"],
+        reason=chosen["reason"] + among,
     )
 
 

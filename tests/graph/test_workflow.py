@@ -95,7 +95,8 @@ def test_candidates_compete_and_the_best_is_kept(agent: Any, context: Any, rainy
     assert [c["number"] for c in step["candidates"]] == [0, 1, 2]
     assert len({c["picture"]["sha256"] for c in step["candidates"]}) == 3
     good = [total(c["look"]) for c in step["candidates"] if c["accepted"]]
-    assert good and total(step["candidates"][step["chosen"]]["look"]) == min(good)
+    assert len(good) > 1 and total(step["candidates"][step["chosen"]]["look"]) == min(good)
+    assert step["reason"].endswith(f"of {len(good)} candidates that passed, the one with the least damage in all")
 
 
 def test_an_order_is_followed(agent: Any, context: Any, dark: Any, told: Any) -> None:
