@@ -183,10 +183,11 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         steer = self.steer(condition, degraded_BCHW.new_ones(len(degraded_BCHW)), thumbnail(degraded_BCHW))
         return self(degraded_BCHW, degraded_BCHW, self.inverted(degraded_BCHW, condition, steer), steer)
 
-    def reconsidered(self, condition: Condition, steer_BD: torch.Tensor) -> Condition:
-        """The condition with the network's own severities, within `REACH` spreads of those that were told."""
+    def reconsidered(self, condition: Condition, *steers_BD: torch.Tensor) -> Condition:
+        """The condition with the network's own severities, within `REACH` spreads of those that were told; their mean
+        where the network looked at several views of the picture."""
         findings = {}
-        moves = torch.tanh(self.second_look(steer_BD)).unbind(1)
+        moves = torch.stack([torch.tanh(self.second_look(steer)) for steer in steers_BD]).mean(0).unbind(1)
         for name, move in zip(self.layout.factors, moves):
             belief, severity, expected, spread, *factors = condition.findings[name].unbind(1)
             severity = (severity + REACH * spread * move).clamp(0, 1)
@@ -194,9 +195,9 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return replace(condition, findings=findings)
 
     @torch.no_grad()
-    def inverted(self, image_BCHW: torch.Tensor, condition: Condition, steer_BD: torch.Tensor) -> torch.Tensor:
+    def inverted(self, image_BCHW: torch.Tensor, condition: Condition, *steers_BD: torch.Tensor) -> torch.Tensor:
         """The picture as physics would undo it. No gradient: the second look is learned from true severities."""
-        return invert(image_BCHW, self.reconsidered(condition, steer_BD), self.layout)
+        return invert(image_BCHW, self.reconsidered(condition, *steers_BD), self.layout)
 
     def forward(
         self, x_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, inverted_BCHW: torch.Tensor, steer_BD: torch.Tensor

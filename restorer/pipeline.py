@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,11 +118,13 @@ class RestorePipeline(DiffusionPipeline):
         """The sampling loop: (1, 3, H, W) degraded to (1, 3, H, W) restored."""
         scheduler = self.scheduler
         scheduler.set_timesteps(num_inference_steps)
-        look = overview(image_1CHW)
+        looks = [overview(image_1CHW)]
+        if num_inference_steps == 1:  # more steps are for texture, which an average would take away
+            looks.append(turned(looks[0]))
         degraded, features = self.autoencoder.encode(image_1CHW) if self.autoencoder else (image_1CHW, None)
         sample = degraded
         for index, t in enumerate(scheduler.times[:-1]):
-            estimate = self.estimate(sample, degraded, condition, t, look, tile)
+            estimate = self.estimate(sample, degraded, condition, t, looks, tile)
             sample = scheduler.step(estimate, index, sample, eta, generator).prev_sample
             if callback_on_step_end is not None:
                 callback_on_step_end(self, index, t, {"sample": sample, "estimate": estimate})
@@ -134,19 +136,33 @@ class RestorePipeline(DiffusionPipeline):
         degraded: torch.Tensor,
         condition: Condition,
         t: float,
-        look: torch.Tensor,
+        looks: Sequence[torch.Tensor],
         tile: int,
     ) -> torch.Tensor:
-        """The network's estimate of the clean picture (1, 3, H, W) at time t, tile by tile."""
+        """The network's estimate of the clean picture (1, 3, H, W) at time t, tile by tile.
+
+        `looks`: its overview, and, for the mean of two estimates, the overview of the picture upside down. Half a turn
+        changes no angle of a streak or a blur (self-ensemble: Lim et al., EDSR, CVPRW 2017, section 3.3).
+        """
         device = self.network.device
         condition = condition.to(device)
-        steer = self.network.steer(condition, torch.tensor([t], device=device), look.to(device))
+        steers = [self.network.steer(condition, torch.tensor([t], device=device), look.to(device)) for look in looks]
 
         def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            x, y = x.to(device), y.to(device)
-            return self.network(x, y, self.network.inverted(y, condition, steer), steer)
+            views = [x.to(device), y.to(device)]
+            views.append(self.network.inverted(views[1], condition, *steers))
+            estimate = self.network(*views, steers[0])
+            if len(steers) > 1:
+                upside_down = turned(self.network(*map(turned, views), steers[1]))
+                estimate = torch.lerp(estimate, upside_down, 0.5)
+            return estimate
 
         return tiled(run, [sample, degraded], tile, self.network.multiple)
+
+
+def turned(image_BCHW: torch.Tensor) -> torch.Tensor:
+    """By half a turn."""
+    return image_BCHW.flip(-2, -1)
 
 
 def overview(image_1CHW: torch.Tensor) -> torch.Tensor:

@@ -152,3 +152,15 @@ def test_missing_and_broken_weights_are_named(tmp_path):
     weights.write_bytes(weights.read_bytes()[:500])
     with pytest.raises(OSError, match="broken"):
         RestorePipeline.from_pretrained(tmp_path / "broken")
+
+
+def test_one_step_sees_the_picture_upside_down_too(pipe):
+    _, degraded, diagnosis, _ = damaged({"haze": 50})
+    upright = pixels(degraded)
+    reversed_ = np.ascontiguousarray(upright[::-1, ::-1])
+
+    def apart(steps: int) -> float:
+        one, other = (pipe.restore(x, diagnosis, num_inference_steps=steps).pixels_HWC3 for x in (upright, reversed_))
+        return float(np.abs(one - other[::-1, ::-1]).max())
+
+    assert apart(1) < 1e-4 < apart(2), "more steps are for texture and look once"
