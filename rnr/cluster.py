@@ -166,16 +166,16 @@ def restore(
     asked["diagnosis"] = request.diagnosis.to_json() if request.diagnosis else None
     common = {"out": str(out.absolute()), "request": asked, "mode": mode, "max_megapixels": max_megapixels}
     chunks, rows = _chunks(sources), [chunk for table in tables for chunk in _row_groups(table)]
-    jobs = iter(plan([*sources, *(_row_stem(file) for chunk in rows for file in chunk["files"])]))
+    jobs = iter(plan([*sources, *(_row_name(file) for chunk in rows for file in chunk["files"])]))
     for chunk in (chunks := chunks + rows):
         chunk |= common | {"names": [job.name for job in islice(jobs, len(chunk["files"]))]}
     return _counted(cluster.run(_restore_chunk, chunks), ("restored", "untouched", "failed", "before"))
 
 
-def _row_stem(file: str) -> Path:
-    """dir/data.parquet#12 -> data-000012."""
+def _row_name(file: str) -> Path:
+    """dir/data.parquet#12 -> data-000012.parquet."""
     table, row = file.rsplit("#", 1)
-    return Path(f"{Path(table).stem}-{int(row):06d}")
+    return Path(f"{Path(table).stem}-{int(row):06d}.parquet")
 
 
 def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:

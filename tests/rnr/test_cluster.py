@@ -104,7 +104,7 @@ def test_pictures_of_a_parquet_file(one_thread, cli, tmp_path: Path, crop: np.nd
     for i in range(3):
         Image.fromarray(np.roll(crop, 8 * i, 1)).save(tmp_path / f"{i}.png")
         held.append({"bytes": (tmp_path / f"{i}.png").read_bytes(), "path": None})
-    table = tmp_path / "data.parquet"
+    table = tmp_path / "data.v2.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"image": [*held, {"bytes": b"no picture", "path": None}]}), table, 2)
     out = tmp_path / "out"
     code, said, err = cli("diagnose", table, "--engine", "ray", "-o", out, "--device", "cpu")
@@ -120,8 +120,9 @@ def test_pictures_of_a_parquet_file(one_thread, cli, tmp_path: Path, crop: np.nd
     assert (code, said) == (1, "3 restored, 1 failed\n") and f"{table}#3: " in err
     assert cli("restore", tmp_path, "-o", single, "--device", "cpu", "--no-report")[0] == 0
     for i in range(3):
-        assert (out / f"data-{i:06d}.png").read_bytes() == (single / f"{i}.png").read_bytes()
-        assert json.loads((out / f"data-{i:06d}.diagnosis.json").read_text())["source"]["file"] == f"data.parquet#{i}"
+        assert (out / f"data.v2-{i:06d}.png").read_bytes() == (single / f"{i}.png").read_bytes()
+        record = json.loads((out / f"data.v2-{i:06d}.diagnosis.json").read_text())
+        assert record["source"]["file"] == f"data.v2.parquet#{i}"
     again = cli("restore", table, "--engine", "ray", "-o", out, "--device", "cpu", "--skip-existing")
     assert again[:2] == (1, "3 restored, 1 failed, 3 before\n")
 
