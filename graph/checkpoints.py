@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from degradation._lazy import need
 
 BUSY = 60.0  # seconds to wait for another process
@@ -35,6 +37,17 @@ def open_checkpoints(where: str | Path) -> Iterator[Any]:
         saver = module.SqliteSaver(connection)
         saver.setup()
         yield saver
+
+
+@contextlib.contextmanager
+def alone(path: Path, busy: Exception) -> Iterator[None]:
+    """Hold the lock at `path`; raises `busy` where another does. It is the system's: gone with its process."""
+    try:
+        held = FileLock(path).acquire(timeout=0)
+    except Timeout:
+        raise busy from None
+    with held:
+        yield
 
 
 def _set_up(postgres: Any) -> None:

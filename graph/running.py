@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from filelock import FileLock, Timeout
 from langgraph.types import Command
 
-from graph.checkpoints import database_errors
+from graph.checkpoints import alone, database_errors
 from graph.context import Context
 from graph.events import Event
 from graph.state import AgentInput, AgentState, Answer, Look, Question, Step, ThreadError, check_version
@@ -69,23 +68,10 @@ def run_agent(
     of it is lost: then it is run again (finished work is in the store). Raises ThreadError for a thread of another
     picture or release, or one that another caller is running on this store.
     """
-    with _alone(context, thread):
+    problem = f"thread {thread!r} is at work in another process or thread"
+    busy = ThreadError(f"{problem}; wait for it, then call again: a thread that has ended is returned")
+    with alone(context.pictures.folder / f"{short_hash(thread)}.lock", busy):
         return _run(agent, context, thread, picture, order, answer, on_event)
-
-
-@contextlib.contextmanager
-def _alone(context: Context, thread: str) -> Iterator[None]:
-    """Two callers would write into each other's steps. The lock is the system's, and gone with its process."""
-    lock = FileLock(context.pictures.folder / f"{short_hash(thread)}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        problem = f"thread {thread!r} is at work in another process or thread"
-        raise ThreadError(f"{problem}; wait for it, then call again: a thread that has ended is returned") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _run(

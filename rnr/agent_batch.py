@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.text import Text
 
 from graph import StoreError, ThreadError
+from graph.checkpoints import alone
 from rnr.agent_report import AgentEntry, render
 from rnr.agents import AgentRequest, Desk, story, untouched
 from rnr.batch import Options, problem_of, terminable, uninterrupted
@@ -30,20 +30,11 @@ from rnr.report import report_path
 HOME = "agent"  # in the output folder
 
 
-@contextlib.contextmanager
-def alone_in(out: Path) -> Iterator[None]:
-    """One batch at a time in an output folder. Raises SetupError."""
+def alone_in(out: Path) -> contextlib.AbstractContextManager[None]:
+    """One batch at a time in an output folder. Entering raises SetupError."""
     (out / HOME).mkdir(exist_ok=True)
-    lock = FileLock(out / HOME / "batch.lock", timeout=0)  # the system's: gone with its process
-    try:
-        lock.acquire()
-    except Timeout:
-        problem = "another `rnr agent` is at work in this folder; wait for it, or choose another output folder"
-        raise SetupError(f"{printable(out)}: {problem}") from None
-    try:
-        yield
-    finally:
-        lock.release()
+    problem = "another `rnr agent` is at work in this folder; wait for it, or choose another output folder"
+    return alone(out / HOME / "batch.lock", SetupError(f"{printable(out)}: {problem}"))
 
 
 @dataclass

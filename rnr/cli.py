@@ -108,7 +108,7 @@ def restore(
         request = _request(steps, seed, only or [], diagnosis)
         models = _models(_at(server) or reasoner, restorer, device)
         if engine:
-            chosen, (pictures, tables) = _cluster(engine, workers, models), _tables(pictures)
+            chosen, (pictures, tables) = _cluster(engine, workers, models), cluster.tables(pictures)
             jobs, problems = _jobs(pictures, recursive, out)
             sources = [job.source for job in jobs]
             _told(cluster.restore(chosen, sources, tables, out, request, mode, max_megapixels), len(problems))
@@ -149,12 +149,6 @@ def _cluster(engine: str, workers: int, models: Models) -> Any:
     from rnr.cluster import Cluster
 
     return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"))
-
-
-def _tables(pictures: Sequence[str]) -> tuple[list[str], list[Path]]:
-    """The arguments that are pictures, and the parquet files."""
-    tables = [name for name in pictures if name.endswith(".parquet")]
-    return [name for name in pictures if name not in tables], [Path(name) for name in tables]
 
 
 def _told(counts: dict[str, int], problems: int) -> None:
@@ -321,7 +315,7 @@ def _diagnose_on(
     if out is None:
         stop("--engine ray writes shards: name a folder with -o")
     try:
-        pictures, tables = _tables(pictures)
+        pictures, tables = cluster.tables(pictures)
         found, problems = find_pictures(pictures, recursive)
         for problem in problems:
             complain(problem)

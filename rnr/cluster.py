@@ -62,6 +62,12 @@ class Actor:
         return {"result": json.dumps(self.work(self.models, json.loads(row["chunk"])))}
 
 
+def tables(pictures: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """The arguments that are pictures, and the parquet files."""
+    found = [name for name in pictures if name.endswith(".parquet")]
+    return [name for name in pictures if name not in found], [Path(name) for name in found]
+
+
 def diagnose(
     cluster: Cluster, paths: Sequence[Path], tables: Sequence[Path], out: Path, max_megapixels: float
 ) -> dict[str, int]:
