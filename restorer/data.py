@@ -1,9 +1,10 @@
 """Training pairs for the restorer: degraded picture, target, and the condition it is told, right or wrong.
 
 Of all pictures 30% come with the true diagnosis (nearly half of those ask for a part of the damage only: the target
-keeps the rest), 55% with a reasoner's beliefs, 5% with beliefs that miss or invent kinds, 10% with none. Beliefs are
-drawn from how a reasoner errs (`Confusion`), or are those that it holds of these very pictures (`Diagnosed`). What is
-drawn depends on (seed, step) alone, so a resumed training sees what an unbroken one sees.
+keeps the rest; most suspect absent kinds a little, as a reasoner does), 55% with a reasoner's beliefs, 5% with beliefs
+that miss or invent kinds, 10% with none. Beliefs are drawn from how a reasoner errs (`Confusion`), or are those that it
+holds of these very pictures (`Diagnosed`). What is drawn depends on (seed, step) alone, so a resumed training sees what
+an unbroken one sees.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from restorer.condition import Condition, Layout, finding_features
 from restorer.confusion import Confusion
 
 MODES = torch.tensor([0.30, 0.55, 0.05, 0.10])  # certain, believed, perturbed, blind
+SUSPECTED, SUSPICION = 0.6, 0.2  # share of the true diagnoses that suspect absent kinds, and up to which P(present)
 CERTAIN, BELIEVED, PERTURBED, BLIND = range(4)
 
 
@@ -106,6 +108,7 @@ def tell(
 
     findings, asked = {}, {}
     believed = mode != CERTAIN
+    suspicious = ~believed & chance(SUSPECTED)
     remaining = torch.ones(batch, device=device)
     for name, rows in layout.factors.items():
         severity = mixture.severity(name).to(device) if mixture.steps else torch.zeros(batch, device=device)
@@ -115,10 +118,15 @@ def tell(
         doubt = torch.rand(batch, generator=generator, device=device)
         probability = torch.where(lie, torch.where(severity > 0, 0.15 * doubt, 0.4 + 0.6 * doubt), probability)
         probability = torch.where(believed, probability, (certain > 0).float())
-        about = torch.where(believed, about, certain)
+        # Without these, zeros everywhere else would be the sign of a true diagnosis, which no reasoner's has.
+        suspected = suspicious & (severity == 0)
+        probability = torch.where(suspected, SUSPICION * doubt**2, probability)
+        about = torch.where(believed | suspected, about, certain)
         remaining = remaining * (1 - loss_of_severity(torch.where(believed, probability * about, severity)))
         values = _told_factors(name, mixture, believed, about, generator)
-        findings[name] = finding_features(rows, probability, about, torch.where(believed, spread, 0), values)
+        findings[name] = finding_features(
+            rows, probability, about, torch.where(believed | suspected, spread, 0), values
+        )
         # A diagnosis by hand may name only what is there: absent kinds are then not asked.
         asked[name] = (mode != BLIND) & ((probability > 0) | ~chance(0.25))
     scene = _scene(clean, believed, generator) * (~(mode == BLIND) & ~chance(0.15))[:, None]

@@ -72,6 +72,18 @@ def train_restorer(
                   rate=rate, confusion=confusion, threads=threads, device=device)  # fmt: skip
 
 
+@train_app.command("average")
+def average(
+    weights: Annotated[list[Path], typer.Argument(help="Folders of restorers with the same start, or built-in.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the weights.")],
+    val: Val = None,
+) -> None:
+    """Restorers -> one: the mean of their weights, often better than any of them."""
+    from rnr import training
+
+    _show(lambda: training.average_restorers(weights, out, val), out)
+
+
 def _refuse(options: dict[str, Any], reason: str) -> None:
     """Nothing that was asked for is dropped in silence."""
     given = [name for name, value in options.items() if value is not None]

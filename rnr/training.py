@@ -90,6 +90,15 @@ def train_restorer(training: Training, report: Report) -> Path:
         return train(training.images, training.out, settings, training.resume, device=device, report=report, **paths)
 
 
+def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
+    """See `restorer.average`. Raises SetupError."""
+    with explained("averaging"):
+        quiet()
+        from restorer.average import average
+
+        return average(folders, out, val)
+
+
 def finetune_reasoner(
     recipe: Path | None, model: str | None, data: Path, out: Path, resume: bool, report: Report
 ) -> Path:

@@ -9,12 +9,14 @@ from PIL import Image
 from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
 from degradation.kind import kinds
 from degradation.measure import psnr
+from restorer.average import average
 from restorer.condition import Layout
 from restorer.confusion import Confusion
-from restorer.data import draw_pairs
+from restorer.data import SUSPECTED, SUSPICION, draw_pairs
 from restorer.diagnosed import BATCH, SIZE, Diagnosed
 from restorer.export import export, samples_of
 from restorer.network import RestorerNetwork
+from restorer.pipeline import RestorePipeline
 from restorer.train import Settings, Trainer, severity_error, train
 
 PHOTOGRAPHS = [skimage.data.astronaut(), skimage.data.coffee()]
@@ -48,11 +50,22 @@ def test_pairs_depend_on_the_seed_alone(layout):
 def test_a_certain_diagnosis_tells_exactly_what_separates_picture_and_target(layout):
     modes = torch.tensor([1.0, 0.0, 0.0, 0.0])
     pairs = draw_pairs(PHOTOGRAPHS, 64, 64, 1, layout, Confusion(), modes=modes)
-    told = torch.stack([rows[:, 0] for rows in pairs.condition.findings.values()]).sum(0)
+    told = torch.stack([(rows[:, 0] == 1).float() for rows in pairs.condition.findings.values()]).sum(0)
     distance = psnr(pairs.degraded, pairs.target)
     assert torch.isinf(distance[told == 0]).all(), "nothing to remove: the target is the picture itself"
     assert (told == 0).any()
     assert torch.isfinite(distance[told > 0]).float().mean() > 0.9, "but for rain so thin that it misses the crop"
+
+
+def test_a_true_diagnosis_may_suspect_what_is_absent(layout):
+    """Or exact zeros would be the sign of the truth; what is there stays certain, and nothing stays unsuspected."""
+    modes = torch.tensor([1.0, 0.0, 0.0, 0.0])
+    pairs = draw_pairs(PHOTOGRAPHS, 64, 64, 1, layout, Confusion(), modes=modes)
+    told = torch.stack(list(pairs.condition.findings[name][:, 0] for name in layout.factors), 1)
+    doubted = (told > 0) & (told < 1)
+    assert (told[doubted] <= SUSPICION).all() and (pairs.severity[doubted] == 0).all()
+    share = (doubted.any(1)).float().mean()
+    assert abs(share - SUSPECTED) < 0.2, f"{share:.2f} of the diagnoses hold a suspicion"
 
 
 def test_the_second_look_answers_for_doubtful_severities_alone(layout):
@@ -164,3 +177,30 @@ def test_real_diagnoses_take_the_place_of_drawn_beliefs(tmp_path):
     assert 14 <= real <= 30, "about half of the batches"
     small = trainer.pairs(PHOTOGRAPHS, 8, 64, 0)
     assert small.degraded.shape[-1] == 64, "other stages draw beliefs"
+
+
+def test_the_mean_of_two_restorers_is_one(tmp_path):
+    networks = []
+    for seed, total in ((1, 100), (2, 150)):
+        torch.manual_seed(seed)
+        networks.append(RestorerNetwork(**SMALL))
+        card = {"data": "d", "training": "t", "command": f"train {seed}", "figures": "f", "hours": seed}
+        export(networks[-1], tmp_path / str(seed), card | {"samples": total - 90, "samples_before": 90})
+    out = average([tmp_path / "1", tmp_path / "2"], tmp_path / "mean")
+    mean = RestorePipeline.from_pretrained(out).network.head.weight
+    assert torch.allclose(mean, (networks[0].head.weight + networks[1].head.weight) / 2, atol=1e-3)
+    assert samples_of(out) == 150, "100 in common, 50 more"
+    command = "rnr train average WEIGHTS WEIGHTS; of each: train 1; train 2"
+    assert command in (out / "README.md").read_text()
+
+
+def test_only_restorers_of_one_shape_have_a_mean(tmp_path):
+    card = {"data": "d", "training": "t", "command": "c", "figures": "f"}
+    for name, widths in (("a", (16, 32)), ("b", (16, 48))):
+        export(RestorerNetwork(**SMALL | {"widths": widths}), tmp_path / name, card)
+    with pytest.raises(ValueError, match=r"b: its network is another"):
+        average([tmp_path / "a", tmp_path / "b"], tmp_path / "mean")
+    with pytest.raises(ValueError, match="two folders"):
+        average([tmp_path / "a"], tmp_path / "mean")
+    with pytest.raises(OSError, match="nowhere"):
+        average([tmp_path / "a", tmp_path / "nowhere"], tmp_path / "mean")
