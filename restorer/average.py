@@ -1,7 +1,7 @@
 """The mean of restorers that were trained from the same weights: `rnr train average FOLDER FOLDER -o OUT`.
 
-What trainings from the same start learn adds up, what each of them got wrong does not (model soups: Wortsman et al.,
-ICML 2022); nothing is slower for it.
+The mean of several trainings with one start is often better than each of them, and as fast (model soups: Wortsman et
+al., ICML 2022).
 """
 
 from __future__ import annotations

@@ -58,13 +58,13 @@ def test_a_certain_diagnosis_tells_exactly_what_separates_picture_and_target(lay
 
 
 def test_a_true_diagnosis_may_suspect_what_is_absent(layout):
-    """Or exact zeros would be the sign of the truth; what is there stays certain, and nothing stays unsuspected."""
+    """Or exact zeros would be the sign of the truth."""
     modes = torch.tensor([1.0, 0.0, 0.0, 0.0])
     pairs = draw_pairs(PHOTOGRAPHS, 64, 64, 1, layout, Confusion(), modes=modes)
-    told = torch.stack(list(pairs.condition.findings[name][:, 0] for name in layout.factors), 1)
+    told = torch.stack([pairs.condition.findings[name][:, 0] for name in layout.factors], 1)
     doubted = (told > 0) & (told < 1)
     assert (told[doubted] <= SUSPICION).all() and (pairs.severity[doubted] == 0).all()
-    share = (doubted.any(1)).float().mean()
+    share = doubted.any(1).float().mean()
     assert abs(share - SUSPECTED) < 0.2, f"{share:.2f} of the diagnoses hold a suspicion"
 
 
