@@ -14,19 +14,18 @@ import torch
 
 from restorer.export import export, record_of, samples_of
 from restorer.network import RestorerNetwork
-from restorer.pipeline import BUILT_IN, RestorePipeline
+from restorer.pipeline import RestorePipeline
 from restorer.train import validate
 
 
-def average(weights: Sequence[str | Path], out: str | Path, val: str | Path | None = None) -> Path:
+def average(folders: Sequence[str | Path], out: str | Path, val: str | Path | None = None) -> Path:
     """Export the mean, each folder counting the same, to `out`/weights; returns that folder.
 
-    `weights` are folders, or `built-in`; `val` is a folder of photographs for the card's figures. Raises ValueError for
-    fewer than two of them or for networks of different shapes, OSError for a folder without weights.
+    `folders` hold weights, or are `built-in`; `val` is a folder of photographs for the card's figures. Raises
+    ValueError for fewer than two of them or for networks of different shapes, OSError for a folder without weights.
     """
     from degradation.photographs import read_folder
 
-    folders = [BUILT_IN if str(name) == "built-in" else Path(name) for name in weights]
     if len(folders) < 2:
         raise ValueError("a mean needs two folders of weights or more")
     held_out = list(read_folder(val, 12).values()) if val else []
@@ -42,7 +41,7 @@ def average(weights: Sequence[str | Path], out: str | Path, val: str | Path | No
     return export(network, Path(out) / "weights", _card(folders, figures))
 
 
-def _card(folders: Sequence[Path], figures: Any) -> dict[str, object]:
+def _card(folders: Sequence[str | Path], figures: Any) -> dict[str, object]:
     """What all of them have in common is counted once, the rest of each is added."""
     totals, records = [samples_of(folder) for folder in folders], [record_of(folder) for folder in folders]
     hours = [record.get("hours", 0) for record in records]

@@ -121,12 +121,11 @@ def tell(
         # Without these, zeros everywhere else would be the sign of a true diagnosis, which no reasoner's has.
         suspected = suspicious & (severity == 0)
         probability = torch.where(suspected, SUSPICION * doubt**2, probability)
-        about = torch.where(believed | suspected, about, certain)
+        doubtful = believed | suspected
+        about = torch.where(doubtful, about, certain)
         remaining = remaining * (1 - loss_of_severity(torch.where(believed, probability * about, severity)))
         values = _told_factors(name, mixture, believed, about, generator)
-        findings[name] = finding_features(
-            rows, probability, about, torch.where(believed | suspected, spread, 0), values
-        )
+        findings[name] = finding_features(rows, probability, about, torch.where(doubtful, spread, 0), values)
         # A diagnosis by hand may name only what is there: absent kinds are then not asked.
         asked[name] = (mode != BLIND) & ((probability > 0) | ~chance(0.25))
     scene = _scene(clean, believed, generator) * (~(mode == BLIND) & ~chance(0.15))[:, None]

@@ -10,7 +10,7 @@ from typing import Any
 
 from restorer.bridge import BridgeScheduler
 from restorer.network import RestorerNetwork
-from restorer.pipeline import RestorePipeline
+from restorer.pipeline import RestorePipeline, folder_of
 
 CARD = """# Built-in restorer
 
@@ -31,8 +31,8 @@ RECORD = "training.json"
 
 
 def record_of(folder: str | Path) -> dict[str, Any]:
-    """What a weights folder says of its training; {} where it says nothing."""
-    path = Path(folder) / RECORD
+    """What a weights folder (or `built-in`) says of its training; {} where it says nothing."""
+    path = folder_of(folder) / RECORD
     return json.loads(path.read_text()) if path.is_file() else {}
 
 

@@ -58,7 +58,7 @@ class RestorePipeline(DiffusionPipeline):
         cls, name: str | Path, **options: Any
     ) -> RestorePipeline:
         """`built-in`, or a folder in diffusers' format. OSError names what is missing or broken."""
-        folder = BUILT_IN if str(name) == "built-in" else Path(name)
+        folder = folder_of(name)
         if folder == BUILT_IN and not (folder / "model_index.json").exists():
             raise OSError(f"{folder}: the built-in restorer's weights are missing; install the package again")
         options.setdefault("dtype", torch.float32)
@@ -158,6 +158,11 @@ class RestorePipeline(DiffusionPipeline):
             return estimate
 
         return tiled(run, [sample, degraded], tile, self.network.multiple)
+
+
+def folder_of(name: str | Path) -> Path:
+    """Where the weights of this name lie: `built-in`, or a folder."""
+    return BUILT_IN if str(name) == "built-in" else Path(name)
 
 
 def turned(image_BCHW: torch.Tensor) -> torch.Tensor:

@@ -12,7 +12,6 @@ from degradation.photographs import read_folder
 from reasoner import Reasoner
 from restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load_restorer
 from restorer.export import samples_of
-from restorer.pipeline import BUILT_IN
 from rl.config import RestorerConfig, write_effective
 from rl.edit_policy import EditPolicy
 from rl.judge import Judge, device
@@ -88,7 +87,7 @@ def finish(trainer: DiffusionGRPOTrainer) -> Path:
     card: dict[str, object] = {
         "data": f"photographs of `{Path(config.images).name}`; the licence of those photographs applies",
         "training": f"{trainer.step} updates of Flow-GRPO on predicted severity, from `{config.restorer}`",
-        "samples_before": samples_of(BUILT_IN if config.restorer == "built-in" else config.restorer),
+        "samples_before": samples_of(config.restorer),
         "command": "rnr rl restorer --config config.toml (config.json beside these weights)",
         "figures": f"held out before: {before}; after: {after}; alarms: {alarms}",
     }
