@@ -29,7 +29,7 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 
 docs: demo
-	$(BIN)/python -m degradation.describe --out docs/degradations.md
+	$(BIN)/python -m rnr.degradation.describe --out docs/degradations.md
 	$(BIN)/python examples/strip.py demo/degraded/photograph.png demo/restored/photograph.png demo/photograph.png \
 		-o docs/images/before-after.jpg
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from degradation._lazy import lazy_names
+from rnr.degradation._lazy import lazy_names
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "degradation.diagnosis": (
+        "rnr.degradation.diagnosis": (
             "Belief",
             "Diagnosis",
             "DiagnosisRecord",
@@ -16,7 +16,7 @@ __getattr__, __all__ = lazy_names(
             "Scene",
             "diagnosis_schema",
         ),
-        "degradation.kind": ("Factor", "Kind", "Measurement", "Words", "kind_named", "kinds"),
-        "degradation.synthesize": ("Mixture", "degrade", "draw_mixture", "truths"),
+        "rnr.degradation.kind": ("Factor", "Kind", "Measurement", "Words", "kind_named", "kinds"),
+        "rnr.degradation.synthesize": ("Mixture", "degrade", "draw_mixture", "truths"),
     },
 )

@@ -1,4 +1,4 @@
-"""Modules and names that load on first use, so that `import degradation` stays fast and needs no torch."""
+"""Modules and names that load on first use, so that `import rnr` stays fast and needs no torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
+
+from rnr.degradation.errors import MissingExtra
 
 
 class LazyModule(ModuleType):
@@ -15,8 +17,15 @@ class LazyModule(ModuleType):
         return getattr(importlib.import_module(self.__name__), attribute)
 
 
+def one_name(package: str) -> None:
+    """Refuses a room under another name than rnr's, or its classes would exist twice. Raises ImportError."""
+    if package.partition(".")[0] != "rnr":
+        raise ImportError(f"`import rnr.{package}`, not `import {package}`: the folders of a checkout are parts of rnr")
+
+
 def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> tuple[Callable[[str], Any], list[str]]:
     """`__getattr__` and `__all__` of a package whose names live in these modules: {module: names}."""
+    one_name(package)
     home = {name: module for module, names in homes.items() for name in names}
 
     def get(name: str) -> Any:
@@ -25,10 +34,6 @@ def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> tuple[Call
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
     return get, sorted(home)
-
-
-class MissingExtra(RuntimeError):
-    """A package of an extra is not installed; the message says how to get it."""
 
 
 def need(module: str, extra: str) -> Any:

@@ -1,6 +1,6 @@
 """Measure, on photographs, how much of a picture each kind destroys, so that equal severities mean equal loss.
 
-    python -m degradation.calibrate --images DIR --out FOLDER
+    python -m rnr.degradation.calibrate --images DIR --out FOLDER
 
 For every kind: factors over the whole range and random nuisance factors on crops of photographs, the loss 1 - MS-SSIM,
 and the severity curve fitted to them. Prints the `curve` line as it would stand in the kind's file, how far the frozen
@@ -13,10 +13,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.kind import Kind, kind_named, kinds
-from degradation.measure import ms_ssim, severity_of_loss
-from degradation.photographs import centre_crop, read_folder, to_tensor
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import Kind, kind_named, kinds
+from rnr.degradation.measure import ms_ssim, severity_of_loss
+from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,7 +109,7 @@ def plot(observed: dict[str, np.ndarray], curves: dict[str, list[tuple[float, fl
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m degradation.calibrate", description=(__doc__ or "").splitlines()[0]
+        prog="python -m rnr.degradation.calibrate", description=(__doc__ or "").splitlines()[0]
     )
     parser.add_argument("--images", required=True, help="folder of clean photographs")
     parser.add_argument("--out", default="calibration", help="folder for the plot")

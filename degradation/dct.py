@@ -6,7 +6,7 @@ import math
 from functools import cache
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
+from rnr.degradation._lazy import LazyModule
 
 if TYPE_CHECKING:
     import torch

@@ -1,6 +1,6 @@
-"""The document of all kinds, from their own words, factors and curves: `python -m degradation.describe`.
+"""The document of all kinds, from their own words, factors and curves: `python -m rnr.degradation.describe`.
 
-    python -m degradation.describe --out docs/degradations.md
+    python -m rnr.degradation.describe --out docs/degradations.md
 
 Without `--out` it is printed. A test fails while the document does not say what the kinds say.
 """
@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import reasoning_order
-from degradation.kind import Factor, Kind, kinds
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import reasoning_order
+from rnr.degradation.kind import Factor, Kind, kinds
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +25,11 @@ else:
 LEVELS = (10, 25, 40, 55, 70, 85)
 HEAD = """# Kinds of degradation
 
-<!-- Written by `python -m degradation.describe --out docs/degradations.md`; change the kinds, not this file. -->
+<!-- Written by `python -m rnr.degradation.describe --out docs/degradations.md`; change the kinds, not this file. -->
 
 Each kind is one file of `degradation/`. Severity runs from 0 to 100 and is one scale for all kinds: equal severities
 destroy, on the median photograph, equally much of a picture (1 - MS-SSIM on a logarithmic scale; see
-`python -m degradation.calibrate --images DIR`). The curves are frozen: weights are trained on them.
+`python -m rnr.degradation.calibrate --images DIR`). The curves are frozen: weights are trained on them.
 
 In the order of formation: {formation}.
 A diagnosis reasons, and its plan restores, in the reverse order: {reasoning}.
@@ -108,7 +108,9 @@ def median_main(kind: Kind, severity: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m degradation.describe", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m rnr.degradation.describe", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--out", type=Path, help="file to write instead of printing")
     out = parser.parse_args().out
     if out is None:

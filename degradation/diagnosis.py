@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from degradation.kind import Kind, canonical, kinds
-from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+from rnr.degradation.kind import Kind, canonical, kinds
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
 SCHEMA_VERSION: Literal["1"] = "1"
 State = Literal["present", "absent", "unknown", "not_asked"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.kind import Factor, Kind, Measurement, Words, column, luma, uniform
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import Factor, Kind, Measurement, Words, column, luma, uniform
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
-from degradation._lazy import LazyModule
+from rnr.degradation._lazy import LazyModule
 
 if TYPE_CHECKING:
     import torch
@@ -129,7 +129,7 @@ class Kind(ABC):
     main: ClassVar[str]  # the factor that is solved for, given severity and the others
     measurement: ClassVar[Measurement]
     words: ClassVar[Words]
-    curve: ClassVar[tuple[tuple[float, float], ...]]  # frozen (magnitude, severity) knots: `degradation.calibrate`
+    curve: ClassVar[tuple[tuple[float, float], ...]]  # frozen (magnitude, severity) knots: `rnr.degradation.calibrate`
 
     @abstractmethod
     def sample(self, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -223,9 +223,9 @@ def fft_filter(image_BCHW: torch.Tensor, kernel_BKK: torch.Tensor) -> torch.Tens
 
 def kinds() -> dict[str, Kind]:
     """All kinds of this package by name, in formation order: every module here that defines `KIND`."""
-    package = importlib.import_module("degradation")
+    package = importlib.import_module("rnr.degradation")
     names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
-    modules = [importlib.import_module(f"degradation.{name}") for name in names]
+    modules = [importlib.import_module(f"rnr.degradation.{name}") for name in names]
     found = [module.KIND for module in modules if hasattr(module, "KIND")]
     return {kind.name: kind for kind in sorted(found, key=lambda kind: (kind.formation, kind.name))}
 

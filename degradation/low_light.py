@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.kind import Factor, Kind, Measurement, Words, column, luma, uniform
-from degradation.shrinkage import opponent_sigma, shrink
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import Factor, Kind, Measurement, Words, column, luma, uniform
+from rnr.degradation.shrinkage import opponent_sigma, shrink
 
 if TYPE_CHECKING:
     import torch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
+from rnr.degradation._lazy import LazyModule
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.dct import dct_matrix
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.dct import dct_matrix
 
 if TYPE_CHECKING:
     import torch

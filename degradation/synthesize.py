@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis, Finding, Quality, Scene, quality_words, reasoning_order
-from degradation.kind import Factors, Kind, kinds
-from degradation.measure import loss_of_severity, severity_of_loss, technical_quality
-from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import Diagnosis, Finding, Quality, Scene, quality_words, reasoning_order
+from rnr.degradation.kind import Factors, Kind, kinds
+from rnr.degradation.measure import loss_of_severity, severity_of_loss, technical_quality
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
 
 if TYPE_CHECKING:
     import torch

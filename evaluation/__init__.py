@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from rnr.degradation._lazy import lazy_names
 
-_HOMES = {
-    "evaluation.confusion": ("diagnosed", "write_confusion"),
-    "evaluation.tables": ("Table",),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-__all__ = sorted(_HOME)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'evaluation' has no attribute {name!r}")
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "rnr.evaluation.confusion": ("diagnosed", "write_confusion"),
+        "rnr.evaluation.tables": ("Table",),
+    },
+)

@@ -13,19 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from degradation.kind import kinds
-from degradation.measure import damage_left, psnr
-from degradation.photographs import centre_crop, to_tensor, to_uint8
-from degradation.synthesize import degrade, prescribe
-from evaluation.journal import Journal
-from evaluation.tables import Row, Table, mean
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import kinds
+from rnr.degradation.measure import damage_left, psnr
+from rnr.degradation.photographs import centre_crop, to_tensor, to_uint8
+from rnr.degradation.synthesize import degrade, prescribe
+from rnr.evaluation.journal import Journal
+from rnr.evaluation.tables import Row, Table, mean
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from graph import Context
+    from rnr.graph import Context
 else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
@@ -56,7 +56,7 @@ class AgentBench:
     def __init__(
         self, reasoner: Any, restorer: Any, ways: Sequence[str], steps: int, candidates: int, seed: int
     ) -> None:
-        from graph import build_graph
+        from rnr.graph import build_graph
 
         self.models, self.ways, self.seed = (reasoner, restorer), ways, seed
         self.budget, self.graph = {"steps": steps, "candidates": candidates, "seed": seed}, build_graph()
@@ -75,7 +75,7 @@ class AgentBench:
 
     def rows(self, clean: torch.Tensor, degraded: torch.Tensor, number: int) -> list[Row]:
         """One picture (1, 3, H, W), a row for each way."""
-        from graph import Context, Store
+        from rnr.graph import Context, Store
 
         with tempfile.TemporaryDirectory() as folder:
             store = Store(folder)
@@ -121,7 +121,7 @@ def _measured(context: Context, look: Any, clean: torch.Tensor, degraded: torch.
 
 
 def _told(state: dict[str, Any], look: Any) -> Row:
-    from graph.judging import total
+    from rnr.graph.judging import total
 
     back = sum(step["chosen"] is None for step in state["steps"])
     row: Row = {"severity_before": total(state["first"]), "severity": total(look), "steps": len(state["steps"])}

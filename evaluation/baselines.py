@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule, need
+from rnr.degradation._lazy import LazyModule, need
 
 if TYPE_CHECKING:
     import cv2

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evaluation import running
+from rnr.evaluation import running
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -39,7 +39,7 @@ def confusion(
     threads: Threads = None,
 ) -> None:
     """What the reasoner says of known damage: the file that `rnr train restorer --confusion` trains with."""
-    from evaluation.confusion import diagnosed, write_confusion
+    from rnr.evaluation.confusion import diagnosed, write_confusion
 
     with running.errors():
         photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
@@ -70,7 +70,7 @@ def quality(
     resume: Annotated[bool, typer.Option("--resume", help="keep the rows that are already in --out")] = False,
 ) -> None:
     """Restoration: PSNR, SSIM and damage left, against the input and classical baselines of the same run."""
-    from evaluation.quality_run import QualityRun
+    from rnr.evaluation.quality_run import QualityRun
 
     started = time.monotonic()
     with running.errors():
@@ -102,7 +102,7 @@ def diagnosis(
     threads: Threads = None,
 ) -> None:
     """The reasoner on synthetic mixtures of 0-3 kinds: presence, severity, factors, words, calibration, validity."""
-    from evaluation import diagnosis_run
+    from rnr.evaluation import diagnosis_run
 
     started = time.monotonic()
     with running.errors():
@@ -130,9 +130,9 @@ def robustness(
     threads: Threads = None,
 ) -> None:
     """The reasoner on changes that mean nothing, on damage it was never taught, and on forced evidence."""
-    from evaluation import robustness
-    from evaluation.samples import batches
-    from reasoner import is_server
+    from rnr.evaluation import robustness
+    from rnr.evaluation.samples import batches
+    from rnr.reasoner import is_server
 
     started = time.monotonic()
     with running.errors():
@@ -166,10 +166,10 @@ def decoding(
 
     With a server's URL as --reasoner: answers kept to the schema against free ones there.
     """
-    from evaluation import decoding, served
-    from evaluation.samples import batches
-    from evaluation.tables import Table
-    from reasoner import is_server
+    from rnr.evaluation import decoding, served
+    from rnr.evaluation.samples import batches
+    from rnr.evaluation.tables import Table
+    from rnr.reasoner import is_server
 
     started = time.monotonic()
     with running.errors():
@@ -197,7 +197,7 @@ def steering(
     threads: Threads = None,
 ) -> None:
     """For each pair of kinds, name only one: how much of it goes, how much of the other stays."""
-    from evaluation import steering as module
+    from rnr.evaluation import steering as module
 
     started = time.monotonic()
     with running.errors():
@@ -231,7 +231,7 @@ def agent(
     resume: Annotated[bool, typer.Option("--resume", help="keep the rows that are already in --out")] = False,
 ) -> None:
     """The agent against one plain pass, and planned order against others, on mixtures of 2-3 kinds."""
-    from evaluation import agent as module
+    from rnr.evaluation import agent as module
 
     started = time.monotonic()
     with running.errors():
@@ -264,8 +264,8 @@ def twin(
     resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoints in --out")] = False,
 ) -> None:
     """The diagnosis matters: small restorers trained alike, with and without it, with and without scene labels."""
-    from evaluation import plots
-    from evaluation import twin as module
+    from rnr.evaluation import plots
+    from rnr.evaluation import twin as module
 
     started = time.monotonic()
     with running.errors():
@@ -310,7 +310,7 @@ def speed(
     threads: Threads = None,
 ) -> None:
     """Seconds per megapixel for diagnosis and restoration; peak memory by size, each in a fresh process."""
-    from evaluation.speed import measure, table
+    from rnr.evaluation.speed import measure, table
 
     started = time.monotonic()
     with running.errors():

@@ -1,8 +1,8 @@
 """What a reasoner believes of damage that is known: the file that the restorer trains with.
 
 {"about": {...}, "rows": {kind: [[true severity, probability, severity if present, spread]]}, "diagnosed": [[record]]}:
-`rows` say how it errs (`restorer.confusion.Confusion`), `diagnosed` what it said of each crop (`restorer.diagnosed`).
-Crops and mixtures are those of the restorer's training.
+`rows` say how it errs (`rnr.restorer.confusion.Confusion`), `diagnosed` what it said of each crop
+(`rnr.restorer.diagnosed`). Crops and mixtures are those of the restorer's training.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.diagnosis import DiagnosisRecord
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from degradation.synthesize import Mixture
+    from rnr.degradation.synthesize import Mixture
 
 TOGETHER = 16  # crops that are diagnosed at a time
 KEPT = {"diagnosis", "beliefs"}  # of a record
@@ -41,8 +41,8 @@ def diagnosed(
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Batch]:
     """At least `count` crops of 128 px, four to a batch; batch n is what `crops_of` makes of seed + n."""
-    from degradation.photographs import to_uint8
-    from restorer.diagnosed import BATCH, crops_of
+    from rnr.degradation.photographs import to_uint8
+    from rnr.restorer.diagnosed import BATCH, crops_of
 
     found: list[Batch] = []
     waiting: list[tuple[Mixture, list[np.ndarray]]] = []

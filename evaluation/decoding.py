@@ -1,6 +1,6 @@
 """Skeleton decoding against grammar-constrained greedy `generate` (xgrammar) on the same weights and pictures.
 
-Both write the Diagnosis greedily, in exactly the same language (`reasoner.ebnf`): what differs is the decoding.
+Both write the Diagnosis greedily, in exactly the same language (`rnr.reasoner.ebnf`): what differs is the decoding.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import need
-from degradation.diagnosis import Diagnosis
-from evaluation.metrics import average
-from evaluation.tables import Row, Table
-from reasoner.ebnf import ebnf
+from rnr.degradation._lazy import need
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.evaluation.metrics import average
+from rnr.evaluation.tables import Row, Table
+from rnr.reasoner.ebnf import ebnf
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +76,7 @@ class Constrained:
 
 def skeleton(reasoner: Any, picture_HWC: np.ndarray) -> Written:
     """Our own way, without the passes that beliefs cost."""
-    from reasoner import Settings
+    from rnr.reasoner import Settings
 
     started = Clock()
     record = reasoner.diagnose([picture_HWC], Settings(beliefs=False))[0]

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
-from evaluation.samples import Batch
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
+from rnr.evaluation.samples import Batch
 
 if TYPE_CHECKING:
-    from evaluation.confusion import Diagnoser
+    from rnr.evaluation.confusion import Diagnoser
 
 
 @dataclass

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from evaluation import diagnosis_tables, plots, running
-from evaluation.diagnosis_cases import Case, collect
-from evaluation.samples import batches
-from evaluation.tables import Row, Table
+from rnr.degradation._lazy import LazyModule
+from rnr.evaluation import diagnosis_tables, plots, running
+from rnr.evaluation.diagnosis_cases import Case, collect
+from rnr.evaluation.samples import batches
+from rnr.evaluation.tables import Row, Table
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from evaluation.confusion import Diagnoser
+    from rnr.evaluation.confusion import Diagnoser
 else:
     np = LazyModule("numpy")
 
@@ -39,7 +39,7 @@ def trained(
 
 
 def untrained(photographs: Sequence[np.ndarray], count: int, seed: int) -> dict[str, Table]:
-    from evaluation.random_weights import validity
+    from rnr.evaluation.random_weights import validity
 
     pictures = [p for batch in batches(photographs, min(count, 32), seed) for p in batch.pictures()]
     with running.progress("untrained weights", count) as report:

@@ -1,4 +1,4 @@
-"""Cases of `evaluation.diagnosis_cases` as tables: findings, factors, words, scene, calibration, validity, cost.
+"""Cases of `rnr.evaluation.diagnosis_cases` as tables: findings, factors, words, scene, calibration, validity, cost.
 
 A kind counts as there where its true severity is above 0; "weak" are severities 5 to 20, which are reported apart:
 presence is scored on the pictures without the kind together with those of severity >= 20, or with the weak ones.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from degradation.diagnosis import Belief
-from degradation.kind import Factor, kind_named
-from evaluation.diagnosis_cases import Case, is_valid
-from evaluation.metrics import (
+from rnr.degradation.diagnosis import Belief
+from rnr.degradation.kind import Factor, kind_named
+from rnr.evaluation.diagnosis_cases import Case, is_valid
+from rnr.evaluation.metrics import (
     Bin,
     Presence,
     average,
@@ -22,7 +22,7 @@ from evaluation.metrics import (
     reliability,
     spearman,
 )
-from evaluation.tables import Row, Table, mean
+from rnr.evaluation.tables import Row, Table, mean
 
 WEAK = 20.0
 CIRCULAR = {("blur", "angle"): 180.0}  # factors that begin again

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from evaluation.tables import Row, Table, read_csv
+from rnr.evaluation.tables import Row, Table, read_csv
 
 
 class Journal:

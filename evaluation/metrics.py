@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from degradation._lazy import LazyModule
+from rnr.degradation._lazy import LazyModule
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis
-from degradation.kind import kinds
-from degradation.photographs import centre_crop, read_folder, to_tensor
-from degradation.synthesize import Mixture, degrade, prescribe, truths
-from evaluation.recipes import Task, build
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.kind import kinds
+from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
+from rnr.degradation.synthesize import Mixture, degrade, prescribe, truths
+from rnr.evaluation.recipes import Task, build
 
 if TYPE_CHECKING:
     import numpy as np

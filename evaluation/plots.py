@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import need
-from evaluation.metrics import Bin
-from evaluation.tables import Row, mean
+from rnr.degradation._lazy import need
+from rnr.evaluation.metrics import Bin
+from rnr.evaluation.tables import Row, mean
 
 if TYPE_CHECKING:
     import numpy as np

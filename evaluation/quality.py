@@ -2,7 +2,7 @@
 
 One row per picture, method and number of steps. PSNR in dB over all channels of the picture rounded to 8 bits; SSIM of
 the luma; `damage` and `structural` are the shares of squared error and of 1 - SSIM that are left; `spectrum` is the
-distance of the luma's log radial power spectrum to the clean one's in dB (evaluation.metrics.spectrum_distance).
+distance of the luma's log radial power spectrum to the clean one's in dB (rnr.evaluation.metrics.spectrum_distance).
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import DiagnosisRecord
-from degradation.kind import luma
-from degradation.measure import damage_left, psnr, ssim
-from degradation.photographs import to_uint8
-from evaluation.baselines import apply
-from evaluation.journal import Journal
-from evaluation.metrics import spectrum_distance
-from evaluation.pairs import Pair
-from evaluation.tables import Row
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.kind import luma
+from rnr.degradation.measure import damage_left, psnr, ssim
+from rnr.degradation.photographs import to_uint8
+from rnr.evaluation.baselines import apply
+from rnr.evaluation.journal import Journal
+from rnr.evaluation.metrics import spectrum_distance
+from rnr.evaluation.pairs import Pair
+from rnr.evaluation.tables import Row
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from degradation.kind import kinds
-from evaluation import plots, quality_tables, running
-from evaluation.baselines import BASELINES
-from evaluation.journal import Journal
-from evaluation.pairs import SWEEP, Pair, folder_pairs, sweep_pairs, task_pairs
-from evaluation.quality import COLUMNS, KEY, Bench, measure
-from evaluation.recipes import TASKS, task_named
-from evaluation.tables import Row, Table
+from rnr.degradation.kind import kinds
+from rnr.evaluation import plots, quality_tables, running
+from rnr.evaluation.baselines import BASELINES
+from rnr.evaluation.journal import Journal
+from rnr.evaluation.pairs import SWEEP, Pair, folder_pairs, sweep_pairs, task_pairs
+from rnr.evaluation.quality import COLUMNS, KEY, Bench, measure
+from rnr.evaluation.recipes import TASKS, task_named
+from rnr.evaluation.tables import Row, Table
 
 
 class QualityRun:

@@ -1,11 +1,11 @@
-"""The rows of `evaluation.quality` as the tables that people read."""
+"""The rows of `rnr.evaluation.quality` as the tables that people read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evaluation.metrics import worst_twentieth
-from evaluation.tables import Cell, Row, Table, mean
+from rnr.evaluation.metrics import worst_twentieth
+from rnr.evaluation.tables import Cell, Row, Table, mean
 
 CAP = 60.0  # dB; a picture returned bit for bit has infinite PSNR
 

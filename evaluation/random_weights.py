@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from degradation.diagnosis import DiagnosisRecord, reasoning_order
-from evaluation.diagnosis_cases import is_valid
-from evaluation.tables import Row, Table
+from rnr.degradation.diagnosis import DiagnosisRecord, reasoning_order
+from rnr.evaluation.diagnosis_cases import is_valid
+from rnr.evaluation.tables import Row, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,12 +17,12 @@ EVERY = 50  # outputs of one set of random weights
 
 def untrained(seed: int) -> Any:
     """A Reasoner of the built-in size with fresh weights and the built-in prompt."""
-    import prompts
-    from reasoner import Reasoner
-    from reasoner.model import new_model, tiny_config
-    from reasoner.processor import build_processor
-    from reasoner.tokenizer import build_tokenizer
-    from reasoner.views import VIEWS
+    from rnr import prompts
+    from rnr.reasoner import Reasoner
+    from rnr.reasoner.model import new_model, tiny_config
+    from rnr.reasoner.processor import build_processor
+    from rnr.reasoner.tokenizer import build_tokenizer
+    from rnr.reasoner.views import VIEWS
 
     prompt = "diagnose_tuned"
     tokenizer = build_tokenizer(extra=[prompts.load(prompt).text])
@@ -32,7 +32,7 @@ def untrained(seed: int) -> Any:
 
 def outputs(pictures: Sequence[np.ndarray], count: int, seed: int) -> Iterator[DiagnosisRecord]:
     """`count` sampled diagnoses (temperature 1, so that they differ), new weights every EVERY of them."""
-    from reasoner import Settings
+    from rnr.reasoner import Settings
 
     for number in range(count):
         if number % EVERY == 0:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.kind import kind_named
-from degradation.synthesize import Mixture, Step, draw_seed
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import kind_named
+from rnr.degradation.synthesize import Mixture, Step, draw_seed
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ Recipe = Mapping[str, Mapping[str, Value]]
 
 @dataclass(frozen=True)
 class Task:
-    """A row of the table. `baselines` are chains of names from `evaluation.baselines`, applied from left to right."""
+    """A row of the table. `baselines` chains names from `rnr.evaluation.baselines`, applied from left to right."""
 
     name: str
     recipe: Recipe

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageFilter
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
-from degradation.kind import kind_named
-from evaluation.metrics import average, median, spearman
-from evaluation.samples import Batch
-from evaluation.tables import Row, Table
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.kind import kind_named
+from rnr.evaluation.metrics import average, median, spearman
+from rnr.evaluation.samples import Batch
+from rnr.evaluation.tables import Row, Table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,25 +15,25 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
-    from evaluation.tables import Table
+    from rnr.evaluation.tables import Table
 
 
 def photographs(folder: Path, limit: int | None) -> dict[str, np.ndarray]:
     """The first `limit` photographs by name; uint8 HWC."""
-    from degradation.photographs import read_folder
+    from rnr.degradation.photographs import read_folder
 
     return read_folder(folder, limit)
 
 
 def load_reasoner(name: str, threads: int | None = None) -> Any:
-    from reasoner import load_reasoner
+    from rnr.reasoner import load_reasoner
 
     use_threads(threads)
     return load_reasoner(name)
 
 
 def load_restorer(name: str, threads: int | None = None) -> Any:
-    from restorer import RestorePipeline
+    from rnr.restorer import RestorePipeline
 
     use_threads(threads)
     return RestorePipeline.from_pretrained(name)
@@ -83,7 +83,7 @@ def publish(
 @contextmanager
 def errors() -> Iterator[None]:
     """Mistakes of the user as one line and exit code 2; anything else is ours and keeps its traceback."""
-    from degradation._lazy import MissingExtra
+    from rnr.degradation.errors import MissingExtra
 
     try:
         yield

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis
-from degradation.photographs import random_crops
-from degradation.synthesize import Mixture, Stage, degrade, draw_mixture, truths
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.photographs import random_crops
+from rnr.degradation.synthesize import Mixture, Stage, degrade, draw_mixture, truths
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,12 +12,12 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from evaluation.tables import Row, Table
+from rnr.evaluation.tables import Row, Table
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from reasoner.server import ServerReasoner
+    from rnr.reasoner.server import ServerReasoner
 
 WAYS = ("kept", "free")
 COUNTERS = {
@@ -48,8 +48,8 @@ def compare(
 
 def answered(reasoner: ServerReasoner, picture_HWC: np.ndarray, way: str) -> dict[str, Any]:
     """One answer: its text, whether it is a Diagnosis, its tokens (None if the server does not tell), seconds."""
-    from reasoner import Settings
-    from reasoner.server import read_answer
+    from rnr.reasoner import Settings
+    from rnr.reasoner.server import read_answer
 
     started = time.perf_counter()
     choice = reasoner.write(reasoner.question(picture_HWC), Settings(), free=way == "free")

@@ -1,6 +1,6 @@
 """Seconds per megapixel and peak memory, each size in a process of its own: `rnr bench speed`.
 
-    python -m evaluation.speed --megapixels 1 --images DIR      (one size; prints JSON; what the command runs)
+    python -m rnr.evaluation.speed --megapixels 1 --images DIR      (one size; prints JSON; what the command runs)
 
 Memory is the highest resident set (getrusage) minus what was resident with models and picture loaded. `beyond` leaves
 out the restored picture too: it must not grow with the size.
@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from evaluation import running
-from evaluation.tables import Row, Table
+from rnr.degradation._lazy import LazyModule
+from rnr.evaluation import running
+from rnr.evaluation.tables import Row, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,7 +62,7 @@ def highest() -> float:
 
 def measure_here(reasoner: Any, restorer: Any, photograph: np.ndarray, megapixels: float, steps: Sequence[int]) -> Row:
     """One size in this process. Damage is held present by a true diagnosis, so that nothing is skipped."""
-    from degradation.diagnosis import Diagnosis, Finding
+    from rnr.degradation.diagnosis import Diagnosis, Finding
 
     told = Diagnosis(findings={kind: Finding(present=True, severity=40) for kind in ("haze", "noise")})
     small = picture(photograph, 0.02)
@@ -90,7 +90,7 @@ def measure(arguments: Sequence[str], sizes: Sequence[float], report: Callable[[
     """A row per size, each from a fresh process. Raises ValueError with the last lines of one that fails."""
     rows: list[Row] = []
     for number, size in enumerate(sizes, 1):
-        command = [sys.executable, "-m", "evaluation.speed", "--megapixels", str(size), *arguments]
+        command = [sys.executable, "-m", "rnr.evaluation.speed", "--megapixels", str(size), *arguments]
         child = subprocess.run(command, capture_output=True, text=True)
         if child.returncode:
             reason = " | ".join(child.stderr.strip().splitlines()[-3:]) or f"exit code {child.returncode}"
@@ -110,7 +110,7 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m evaluation.speed", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m rnr.evaluation.speed", description=__doc__.splitlines()[0])
     parser.add_argument("--megapixels", type=float, required=True)
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--steps", default="1,4")

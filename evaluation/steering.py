@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from degradation.kind import kinds
-from degradation.measure import psnr
-from degradation.photographs import centre_crop, to_tensor
-from degradation.synthesize import Mixture, degrade, prescribe, truths
-from evaluation import plots
-from evaluation.tables import Cell, Row, Table, group_mean
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import kinds
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import centre_crop, to_tensor
+from rnr.degradation.synthesize import Mixture, degrade, prescribe, truths
+from rnr.evaluation import plots
+from rnr.evaluation.tables import Cell, Row, Table, group_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ def share(restored: torch.Tensor, damaged: torch.Tensor, without: Sequence[torch
 
 def steer(restorer: Any, clean: torch.Tensor, named: str, other: str, seed: int, steps: int) -> Row:
     """One picture (1, 3, H, W), both damages on it, one of them named by a true diagnosis and an Intent."""
-    from restorer import Intent
+    from rnr.restorer import Intent
 
     strength = {kind: min(STRENGTH, kinds()[kind].top) for kind in (named, other)}
     mixture = prescribe(strength, seed)

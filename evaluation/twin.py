@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
-from degradation.measure import psnr
-from degradation.photographs import to_uint8
-from degradation.synthesize import truths
-from evaluation.tables import Row, Table, mean
-from restorer.condition import Condition, encode, stack
-from restorer.data import Pairs
-from restorer.network import RestorerNetwork
-from restorer.train import Settings, Trainer, validation_set
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import to_uint8
+from rnr.degradation.synthesize import truths
+from rnr.evaluation.tables import Row, Table, mean
+from rnr.restorer.condition import Condition, encode, stack
+from rnr.restorer.data import Pairs
+from rnr.restorer.network import RestorerNetwork
+from rnr.restorer.train import Settings, Trainer, validation_set
 
 if TYPE_CHECKING:
     import numpy as np

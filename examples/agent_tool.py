@@ -11,7 +11,7 @@ import sys
 
 from langchain_core.tools import BaseTool, tool
 
-import graph
+from rnr import graph
 
 
 def restore_tool(context: graph.Context) -> BaseTool:

@@ -15,7 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-import graph
+from rnr import graph
 
 
 class Album(TypedDict):

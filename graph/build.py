@@ -15,9 +15,9 @@ from typing import Any
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import RetryPolicy
 
-from graph import nodes
-from graph.context import Context
-from graph.state import AgentInput, AgentState
+from rnr.graph import nodes
+from rnr.graph.context import Context
+from rnr.graph.state import AgentInput, AgentState
 
 PASSING = {errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENETUNREACH}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from degradation._lazy import need
+from rnr.degradation._lazy import need
 
 BUSY = 60.0  # seconds to wait for another process
 SETUP = 0x726E72  # the advisory lock of postgres under which tables are made

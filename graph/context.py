@@ -8,8 +8,8 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from graph.state import Draw, Strategy
-from graph.store import Store, short_hash
+from rnr.graph.state import Draw, Strategy
+from rnr.graph.store import Store, short_hash
 
 STEPS = range(1, 33)
 CANDIDATES = range(1, 9)
@@ -94,10 +94,10 @@ def _load(what: str, name: str) -> Any:
 @lru_cache(maxsize=4)
 def _loaded(what: str, name: str) -> Any:
     if what == "reasoner":
-        from reasoner import Reasoner
+        from rnr.reasoner import Reasoner
 
         return Reasoner.from_pretrained(name)
-    from restorer import load_restorer
+    from rnr.restorer import load_restorer
 
     return load_restorer(name)
 

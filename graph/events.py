@@ -9,8 +9,8 @@ from langgraph.config import get_config
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
-from graph.context import Context
-from graph.state import Draw, Proposal, Status
+from rnr.graph.context import Context
+from rnr.graph.state import Draw, Proposal, Status
 
 
 class _Told(TypedDict):

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import DiagnosisRecord
-from graph.state import Look
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.graph.state import Look
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,12 +6,12 @@ from typing import Any
 
 from langgraph.runtime import Runtime
 
-from degradation.diagnosis import DiagnosisRecord
-from graph import judging
-from graph.context import Context, lock_of
-from graph.events import Diagnosed, tell
-from graph.state import Look
-from graph.store import ImageRef
+from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.graph import judging
+from rnr.graph.context import Context, lock_of
+from rnr.graph.events import Diagnosed, tell
+from rnr.graph.state import Look
+from rnr.graph.store import ImageRef
 
 
 def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:

@@ -15,13 +15,13 @@ from langgraph.errors import NodeError
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, interrupt
 
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
-from degradation.kind import kinds
-from graph import judging, planning
-from graph.context import Context, lock_of
-from graph.events import Answered, Decided, Failed, Finished, Judged, Planned, Restored, Restoring, tell
-from graph.looking import look_at, read_pixels
-from graph.state import (
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.kind import kinds
+from rnr.graph import judging, planning
+from rnr.graph.context import Context, lock_of
+from rnr.graph.events import Answered, Decided, Failed, Finished, Judged, Planned, Restored, Restoring, tell
+from rnr.graph.looking import look_at, read_pixels
+from rnr.graph.state import (
     SCHEMA_VERSION,
     AgentInput,
     AgentState,
@@ -35,8 +35,8 @@ from graph.state import (
     ThreadError,
     check_version,
 )
-from graph.store import short_hash
-from restorer.condition import Intent
+from rnr.graph.store import short_hash
+from rnr.restorer.condition import Intent
 
 
 def diagnose(state: AgentInput, runtime: Runtime[Context]) -> Command[Literal["plan"]]:

@@ -7,8 +7,8 @@ tried twice on the same picture and not accepted more than twice, so a run ends 
 
 from __future__ import annotations
 
-from graph.judging import total
-from graph.state import AgentState, Look, Proposal, Step, Strategy
+from rnr.graph.judging import total
+from rnr.graph.state import AgentState, Look, Proposal, Step, Strategy
 
 # Measured on 64 mixtures of 2-3 kinds, a step for one kind after the first pass: haze, low light and rain gain 1.6, 2.7
 # and 0.6 dB where the judge accepts it; blur loses 0.8 dB while the judge believes in it (what looks like blur then is

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import TypedDict  # Python 3.11's cannot be made into a JSON schema
 
-from graph.store import ImageRef
+from rnr.degradation.errors import Error
+from rnr.graph.store import ImageRef
 
 SCHEMA_VERSION = 1  # of the state; a change of its fields is a new version
 
@@ -15,7 +16,7 @@ Strategy = Literal["auto", "one-pass", "stepwise"]
 Status = Literal["done", "stopped", "failed"]
 
 
-class ThreadError(ValueError):
+class ThreadError(Error, ValueError):
     """A thread that cannot be gone on with: unknown, of another picture, or written by another release."""
 
 

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
-from degradation._lazy import LazyModule
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.errors import Error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,7 @@ class ImageRef(TypedDict):
     bits: int  # 8 or 16
 
 
-class StoreError(ValueError):
+class StoreError(Error, ValueError):
     """Something is not in the store, or is not what it should be: which file, and what to do."""
 
 

@@ -12,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rnr.degradation._lazy import one_name
+
+one_name(__name__)
 FOLDER = Path(__file__).parent / "templates"
 LOCK = Path(__file__).parent / "versions.json"
 

@@ -1,4 +1,4 @@
-"""Lock the prompts as they are: `python -m prompts.lock`. A changed text must get a new version first, by hand.
+"""Lock the prompts as they are: `python -m rnr.prompts.lock`. A changed text must get a new version first, by hand.
 
 It refuses to write a text that changed under its old version; records name the version, so the words must not drift.
 """
@@ -9,7 +9,7 @@ import hashlib
 import json
 import sys
 
-from prompts import FOLDER, LOCK, names
+from rnr.prompts import FOLDER, LOCK, names
 
 
 def changed() -> dict[str, str]:
@@ -18,10 +18,10 @@ def changed() -> dict[str, str]:
     wrong = {name: "locked, but there is no such file" for name in locked if name not in names()}
     for name in names():
         if name not in locked:
-            wrong[name] = "not locked: run python -m prompts.lock"
+            wrong[name] = "not locked: run python -m rnr.prompts.lock"
         elif locked[name]["sha256"] != digest(name):
             wrong[name] = (
-                f"changed under version {locked[name]['version']}: raise it with python -m prompts.lock {name}"
+                f"changed under version {locked[name]['version']}: raise it with python -m rnr.prompts.lock {name}"
             )
     return wrong
 

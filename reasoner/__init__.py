@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from degradation._lazy import lazy_names
+from rnr.degradation._lazy import lazy_names
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "reasoner.reasoner": ("Reasoner", "Settings"),
-        "reasoner.server": ("load_reasoner",),
-        "reasoner.chat": ("is_server",),
-        "reasoner.grammar": ("Choice", "Skeleton", "program", "segments"),
-        "reasoner.views": ("views_of", "views_of_batch"),
-        "reasoner.data": ("held_out", "make_rows", "rows"),
-        "reasoner.collate": ("Collator",),
+        "rnr.reasoner.reasoner": ("Reasoner", "Settings"),
+        "rnr.reasoner.server": ("load_reasoner",),
+        "rnr.reasoner.chat": ("is_server",),
+        "rnr.reasoner.grammar": ("Choice", "Skeleton", "program", "segments"),
+        "rnr.reasoner.views": ("views_of", "views_of_batch"),
+        "rnr.reasoner.data": ("held_out", "make_rows", "rows"),
+        "rnr.reasoner.collate": ("Collator",),
     },
 )

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from reasoner.export import EMA_FILE
+from rnr.reasoner.export import EMA_FILE
 
 COMPLETE = "complete"  # an empty file, written last: a checkpoint without it was cut off
 METRICS = "metrics.jsonl"

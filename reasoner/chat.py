@@ -11,6 +11,8 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from rnr.degradation.errors import Error
+
 KEY = "RNR_SERVER_KEY"  # environment variable: sent as a bearer token where it is set
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 GONE = (OSError, http.client.HTTPException, TimeoutError)  # URLError is an OSError
@@ -21,7 +23,7 @@ def is_server(name: str) -> bool:
     return name.startswith(("http://", "https://", "vllm:"))
 
 
-class ServerError(ValueError):
+class ServerError(Error, ValueError):
     """The server cannot be reached, refuses, or answers what is no answer."""
 
 

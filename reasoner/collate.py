@@ -8,9 +8,9 @@ import zlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis, reasoning_order
-from reasoner.grammar import segments
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import Diagnosis, reasoning_order
+from rnr.reasoner.grammar import segments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,14 +71,14 @@ def severities(diagnoses: Sequence[Diagnosis]) -> torch.Tensor:
 
 
 class Collator:
-    """Rows of `reasoner.data` to a batch: input_ids, labels (completion only), loss_weights, pixel_values, grids.
+    """Rows of `rnr.reasoner.data` to a batch: input_ids, labels (completion only), loss_weights, pixel_values, grids.
 
     `doubt`: share of evidence words that are shown misread to what follows them, while the label stays true. A model
     that was only shown the truth believes its own misreadings.
     `spread`: numbers are learned as a gaussian about the true one, its deviation this share of the scale (HL-Gauss,
     Farebrother et al. 2024): 57 is a better answer than 27 where 58 is true. The batch then has soft_places
     (N, 3: row, position, token) and soft_shares (N,).
-    `severities`: the batch has the true severities (B, K) in 0..1 for `reasoner.probe`, too.
+    `severities`: the batch has the true severities (B, K) in 0..1 for `rnr.reasoner.probe`, too.
     """
 
     def __init__(

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis
-from degradation.photographs import random_crops
-from degradation.synthesize import Stage, degrade, draw_mixture, truths
-from reasoner.spectrum import with_spectrum
-from reasoner.views import views_of_batch
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.photographs import random_crops
+from rnr.degradation.synthesize import Stage, degrade, draw_mixture, truths
+from rnr.reasoner.spectrum import with_spectrum
+from rnr.reasoner.views import views_of_batch
 
 if TYPE_CHECKING:
     import numpy as np

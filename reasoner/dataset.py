@@ -26,13 +26,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from degradation.diagnosis import SCHEMA_VERSION, Diagnosis, reasoning_order
-from degradation.photographs import SUFFIXES, random_crops, to_uint8
-from degradation.synthesize import degrade, draw_mixture, truths
-from reasoner.data import stage_at
+from rnr.degradation.diagnosis import SCHEMA_VERSION, Diagnosis, reasoning_order
+from rnr.degradation.photographs import SUFFIXES, random_crops, to_uint8
+from rnr.degradation.synthesize import degrade, draw_mixture, truths
+from rnr.reasoner.data import stage_at
 
 if TYPE_CHECKING:
-    from reasoner.teacher import Teacher
+    from rnr.reasoner.teacher import Teacher
 
 BATCH = 8  # pictures that share a recipe's random layers
 SETTINGS = "build.json"

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from degradation.diagnosis import TokenTrace
-from reasoner.grammar import Choice, Program, Skeleton, successors
+from rnr.degradation.diagnosis import TokenTrace
+from rnr.reasoner.grammar import Choice, Program, Skeleton, successors
 
 MOST_AHEAD = 64  # tokens that a pass may look ahead
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from degradation.diagnosis import OBJECTS, SUMMARY, reasoning_order
-from degradation.scene import COLOURS
-from reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run
+from rnr.degradation.diagnosis import OBJECTS, SUMMARY, reasoning_order
+from rnr.degradation.scene import COLOURS
+from rnr.reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run
 
 FINDINGS, QUALITY = '"findings":{', '},"quality":{'  # texts after which, and with which, a part of the diagnosis begins
 

@@ -13,14 +13,14 @@ import threading
 from concurrent.futures import Future
 from typing import Any
 
-from reasoner.chat import ServerError
+from rnr.reasoner.chat import ServerError
 
 PREFIX = "vllm:"
 CONTINUES = ("add_generation_prompt", "continue_final_message")  # one value for all of a batch
 
 
 class Engine:
-    """`models` and `chat` as `reasoner.chat.Client` has them. Raises ServerError where vLLM or the model is missing."""
+    """`models`, `chat` as `rnr.reasoner.chat.Client` has them. ServerError where vLLM or the model is missing."""
 
     def __init__(self, url: str, **options: Any) -> None:
         try:
@@ -35,7 +35,7 @@ class Engine:
             self.llm = LLM(self.model, **defaults | options)
         except Exception as error:
             raise ServerError(f"{url}: vLLM cannot load this ({type(error).__name__}: {error}); "
-                              "our own weights go through python -m reasoner.serving first") from error  # fmt: skip
+                              "our own weights go through python -m rnr.reasoner.serving first") from error  # fmt: skip
         self.waiting: queue.SimpleQueue[tuple[dict[str, Any], Future]] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 

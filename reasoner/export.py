@@ -1,10 +1,10 @@
 """A weights folder: Qwen3-VL in half precision, tokenizer, processor, and `reasoner.json`, which says what it knows.
 
-    python -m reasoner.export runs/reasoner -o WEIGHTS
+    python -m rnr.reasoner.export runs/reasoner -o WEIGHTS
 
 writes the averaged weights of the newest checkpoint of a training, running or not;
 
-    python -m reasoner.export --mean WEIGHTS1 WEIGHTS2 ... --val PHOTOGRAPHS -o WEIGHTS
+    python -m rnr.reasoner.export --mean WEIGHTS1 WEIGHTS2 ... --val PHOTOGRAPHS -o WEIGHTS
 
 the mean of weights that one training began from another (model soups, Wortsman et al. 2022). The first one's
 record is kept, so name the longest trained one first.
@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
-from degradation.diagnosis import SCHEMA_VERSION, reasoning_order
-from prompts import Prompt, load
-from reasoner.probe import NAME, detach
-from reasoner.views import VIEWS
+from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
+from rnr.prompts import Prompt, load
+from rnr.reasoner.probe import NAME, detach
+from rnr.reasoner.views import VIEWS
 
 CARD = "reasoner.json"
 EMA_FILE = "ema.safetensors"  # the averaged weights in a checkpoint
@@ -68,7 +68,7 @@ Prompt: `{card["prompt"]}`, version {card["prompt_version"]}.
 It sees one overview of {card["views"]["side"]} px, {card["views"]["crops"]} native crops, their spectrum
 and the tones of the overview.
 
-Trained by `python -m reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
+Trained by `python -m rnr.reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
 of clean photographs (folder `{training.get("photographs", "?")}`) in {training.get("hours", "?")} hours.{averaged}
 BSDS500, if that is the folder, is free for non-commercial research and education.
 
@@ -105,13 +105,13 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     from safetensors.torch import load_file
     from transformers import Qwen3VLForConditionalGeneration
 
-    from reasoner.callbacks import METRICS, hours_of, last_checkpoint
-    from reasoner.processor import load_processor
+    from rnr.reasoner.callbacks import METRICS, hours_of, last_checkpoint
+    from rnr.reasoner.processor import load_processor
 
     checkpoint = last_checkpoint(training)
     if checkpoint is None:
         raise ValueError(
-            f"{training}: no complete checkpoint here; `python -m reasoner.train -o {training}` makes them"
+            f"{training}: no complete checkpoint here; `python -m rnr.reasoner.train -o {training}` makes them"
         )
     settings = json.loads((training / "settings.json").read_text())
     model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
@@ -123,9 +123,9 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
 
 def finish(model, processor, folder: Path, settings: dict[str, Any], samples: int) -> Path:
     """Validate weights as they will be used (if `settings["val"]` names photographs) and export them."""
-    from degradation.photographs import read_folder
-    from reasoner.reasoner import Reasoner
-    from reasoner.validate import decoded
+    from rnr.degradation.photographs import read_folder
+    from rnr.reasoner.reasoner import Reasoner
+    from rnr.reasoner.validate import decoded
 
     record = {"samples": samples, "seed": settings["seed"], "photographs": Path(settings["data"]).name}
     before = record_of(settings["init"] and Path(settings["init"]))
@@ -145,7 +145,7 @@ def mean(folders: Sequence[Path], val: Path | None, folder: Path) -> Path:
     from safetensors.torch import load_file
     from transformers import Qwen3VLForConditionalGeneration
 
-    from reasoner.processor import load_processor
+    from rnr.reasoner.processor import load_processor
 
     tensors = [load_file(str(each / "model.safetensors")) for each in folders]
     model = Qwen3VLForConditionalGeneration.from_pretrained(folders[0], dtype=torch.float32)
@@ -161,8 +161,8 @@ def mean(folders: Sequence[Path], val: Path | None, folder: Path) -> Path:
 if __name__ == "__main__":
     import argparse
 
-    parser = argparse.ArgumentParser(prog="reasoner.export", description=__doc__.split("\n")[0])
-    parser.add_argument("training", type=Path, nargs="?", help="output folder of reasoner.train")
+    parser = argparse.ArgumentParser(prog="rnr.reasoner.export", description=__doc__.split("\n")[0])
+    parser.add_argument("training", type=Path, nargs="?", help="output folder of rnr.reasoner.train")
     parser.add_argument("--mean", type=Path, nargs="+", help="instead: weights folders")
     parser.add_argument("--val", type=Path, help="with --mean: photographs to validate on")
     parser.add_argument("-o", "--output", type=Path, required=True, help="weights folder to write")

@@ -4,7 +4,7 @@
     accelerate launch --config_file CONFIG -m rnr train reasoner ...      # FSDP, DeepSpeed: accelerate's own files
 
 Rows are tokenised piece by piece, as skeleton decoding writes them, so that training and use see the same tokens. The
-folder `adapter` holds the LoRA and a card; `python -m reasoner.serving MODEL --adapter ... -o ...` merges it for vLLM.
+folder `adapter` holds LoRA and card; `python -m rnr.reasoner.serving MODEL --adapter ... -o ...` merges it for vLLM.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
-import prompts
-from degradation.diagnosis import SCHEMA_VERSION, reasoning_order
-from reasoner.collate import Collator
-from reasoner.dataset import SETTINGS
-from reasoner.export import CARD
-from reasoner.loading import load_model
-from reasoner.processor import load_processor
-from reasoner.train import DiagnosisTrainer
-from reasoner.views import CROPS, views_of
+from rnr import prompts
+from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
+from rnr.reasoner.collate import Collator
+from rnr.reasoner.dataset import SETTINGS
+from rnr.reasoner.export import CARD
+from rnr.reasoner.loading import load_model
+from rnr.reasoner.processor import load_processor
+from rnr.reasoner.train import DiagnosisTrainer
+from rnr.reasoner.views import CROPS, views_of
 
 LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 OURS = {"max_length": None, "remove_unused_columns": False, "report_to": "none", "disable_tqdm": True,
@@ -82,7 +82,7 @@ def rows(data: Path, prompt: prompts.Prompt, side: int) -> Any:
 
 
 def _asked() -> list:
-    from degradation.kind import kinds
+    from rnr.degradation.kind import kinds
 
     return [kinds()[name] for name in reasoning_order()]
 

@@ -13,9 +13,9 @@ import json
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from degradation.diagnosis import SCHEMA_VERSION, Diagnosis, Scene, quality_words, reasoning_order
-from degradation.kind import Factor, Kind, kinds
-from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+from rnr.degradation.diagnosis import SCHEMA_VERSION, Diagnosis, Scene, quality_words, reasoning_order
+from rnr.degradation.kind import Factor, Kind, kinds
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
 SEVERITIES = tuple(str(n) for n in range(1, 101))
 TECHNICAL = tuple(str(n) for n in range(101))

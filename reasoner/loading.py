@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from degradation.arithmetic import dtype_named
-from degradation.diagnosis import SCHEMA_VERSION
-from reasoner.export import CARD
-from reasoner.views import CROPS
+from rnr.degradation.arithmetic import dtype_named
+from rnr.degradation.diagnosis import SCHEMA_VERSION
+from rnr.reasoner.export import CARD
+from rnr.reasoner.views import CROPS
 
 ARCHITECTURE = "qwen3_vl"
 ATTENTION = ("sdpa", "eager")  # looking ahead needs a mask of its own, which flash attention does not take

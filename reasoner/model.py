@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
+from rnr.degradation._lazy import LazyModule
 
 if TYPE_CHECKING:
     import numpy as np

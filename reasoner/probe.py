@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from degradation.diagnosis import reasoning_order
+from rnr.degradation.diagnosis import reasoning_order
 
 SEVERITY = 5.0  # weight of the severity's error (0..1) beside the presence's cross-entropy
 NAME = "probe"  # the attribute of the model under training that holds it

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import torch
 
-import prompts
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, reasoning_order
-from degradation.kind import kinds
-from reasoner.collate import messages
-from reasoner.decode import Decoded, Lexicon, Session, decode, sampler
-from reasoner.grammar import program
-from reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, read_card
-from reasoner.processor import load_processor
-from reasoner.severity import belief
-from reasoner.spectrum import with_spectrum
-from reasoner.views import SIDE, as_uint8, views_of
+from rnr import prompts
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, reasoning_order
+from rnr.degradation.kind import kinds
+from rnr.reasoner.collate import messages
+from rnr.reasoner.decode import Decoded, Lexicon, Session, decode, sampler
+from rnr.reasoner.grammar import program
+from rnr.reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, read_card
+from rnr.reasoner.processor import load_processor
+from rnr.reasoner.severity import belief
+from rnr.reasoner.spectrum import with_spectrum
+from rnr.reasoner.views import SIDE, as_uint8, views_of
 
 BUILT_IN = Path(__file__).parent / "weights"
 LARGE_SIDE = 448  # views of a checkpoint that has no card of its own, px
@@ -63,8 +63,8 @@ class Reasoner:
         """Load a folder or a hub name; "built-in" is the one that comes with the package (float32 everywhere).
 
         `pixels` is the budget of each view of a checkpoint that has no views of its own (default 448 x 448); `adapter`
-        and the other options are those of `reasoner.loading.load_model`. Raises ValueError that says what is missing
-        or broken, and what to do.
+        and the other options are those of `rnr.reasoner.loading.load_model`. Raises ValueError that says what is
+        missing or broken, and what to do.
         """
         folder = BUILT_IN if str(path_or_name) == "built-in" else Path(path_or_name)
         local = folder.exists() or folder == BUILT_IN

@@ -26,8 +26,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-import prompts
-from degradation.diagnosis import (
+from rnr import prompts
+from rnr.degradation.diagnosis import (
     Belief,
     Diagnosis,
     DiagnosisRecord,
@@ -36,15 +36,15 @@ from degradation.diagnosis import (
     quality_words,
     reasoning_order,
 )
-from degradation.kind import kinds
-from reasoner.chat import Client, ServerError, is_server, served_by
-from reasoner.ebnf import ebnf
-from reasoner.engine import PREFIX, Engine
-from reasoner.grammar import SEVERITIES, segments, severity_opening
-from reasoner.loading import check_card, read_card
-from reasoner.reasoner import Settings, shown
-from reasoner.severity import summarise
-from reasoner.views import SIDE, as_uint8
+from rnr.degradation.kind import kinds
+from rnr.reasoner.chat import Client, ServerError, is_server, served_by
+from rnr.reasoner.ebnf import ebnf
+from rnr.reasoner.engine import PREFIX, Engine
+from rnr.reasoner.grammar import SEVERITIES, segments, severity_opening
+from rnr.reasoner.loading import check_card, read_card
+from rnr.reasoner.reasoner import Settings, shown
+from rnr.reasoner.severity import summarise
+from rnr.reasoner.views import SIDE, as_uint8
 
 LEAST = (
     1e-4  # probability of a first digit below which its branch is not asked: moves E[severity] by 0.1 at the very most
@@ -240,6 +240,6 @@ def load_reasoner(name: str, device: str = "cpu", **options: Any) -> Any:
     """A `Reasoner` by its name or folder, or a `ServerReasoner` by its URL. Raises ValueError as they do."""
     if is_server(name):
         return ServerReasoner(name, **options)
-    from reasoner.reasoner import Reasoner
+    from rnr.reasoner.reasoner import Reasoner
 
     return Reasoner.from_pretrained(name, device=device, **options)

@@ -1,6 +1,6 @@
 """A weights folder in the form that vLLM loads: merged weights, and a processor under its original name.
 
-    python -m reasoner.serving WEIGHTS -o SERVED [--adapter LORA]
+    python -m rnr.reasoner.serving WEIGHTS -o SERVED [--adapter LORA]
     vllm serve SERVED --served-model-name reasoner --limit-mm-per-prompt '{"image": 4}'
 
 vLLM asks for `Qwen3VLProcessor` with a video processor, which our folders leave out because it needs torchvision. The
@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from reasoner.export import CARD
+from rnr.reasoner.export import CARD
 
 VIDEO = {"video_processor_type": "Qwen3VLVideoProcessor", "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
 IMAGE_MEAN = ("image_mean", "image_std")
@@ -22,9 +22,9 @@ IMAGE_MEAN = ("image_mean", "image_std")
 
 def export_for_vllm(weights: str | Path, folder: Path, adapter: str | Path | None = None) -> Path:
     """Write the folder and return it. `weights`: a folder, "built-in" or a hub name. Raises ValueError."""
-    from reasoner.loading import load_model
-    from reasoner.processor import load_processor
-    from reasoner.reasoner import BUILT_IN
+    from rnr.reasoner.loading import load_model
+    from rnr.reasoner.processor import load_processor
+    from rnr.reasoner.reasoner import BUILT_IN
 
     source = str(BUILT_IN) if str(weights) == "built-in" else str(weights)
     model = load_model(source, dtype="auto")
@@ -43,7 +43,7 @@ def merged(model: Any, adapter: Path) -> Any:
     """The same class with the adapter added into its weights. Raises ValueError as `load_adapter`."""
     from peft import PeftModel
 
-    from reasoner.loading import check_adapter
+    from rnr.reasoner.loading import check_adapter
 
     check_adapter(model, adapter)
     return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
@@ -63,7 +63,7 @@ def rename_processor(folder: Path) -> None:
 if __name__ == "__main__":
     import argparse
 
-    parser = argparse.ArgumentParser(prog="reasoner.serving", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="rnr.reasoner.serving", description=__doc__.split("\n")[0])
     parser.add_argument("weights", help="weights folder, built-in, or a hub name")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--adapter", type=Path, help="LoRA folder to merge into the weights")

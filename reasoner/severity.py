@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 import torch
 
-from degradation.diagnosis import Belief
-from reasoner.decode import Lexicon, Node, Path, Session, legal
-from reasoner.grammar import SEVERITIES, Choice, severity_opening
+from rnr.degradation.diagnosis import Belief
+from rnr.reasoner.decode import Lexicon, Node, Path, Session, legal
+from rnr.reasoner.grammar import SEVERITIES, Choice, severity_opening
 
 SEVERITY = Choice("severity", SEVERITIES, ",")
 INTERVAL = (0.1, 0.9)  # quantiles of the central 80%

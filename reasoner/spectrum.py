@@ -5,16 +5,16 @@ to square and average; ours does it late and badly, so it is shown the result. T
 of 4 px, one per frequency of a 16 px block (orthonormal DCT-II, constant term in the upper left corner), their channels
 the power of luma, blue and red difference: the richest crop, the smoothest crop and, below on the right, the lower
 quartile over the blocks of both crops, where texture counts little. Brightness is (log10(power + 0.1) + 1) / 6, power
-in squared 8-bit levels. The quadrant below on the left holds the tones of the overview (`reasoner.tones`).
+in squared 8-bit levels. The quadrant below on the left holds the tones of the overview (`rnr.reasoner.tones`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.dct import dct_matrix
-from reasoner.tones import tones
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.dct import dct_matrix
+from rnr.reasoner.tones import tones
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.0
 
 
 def with_spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
-    """The three views of `reasoner.views` and, as the fourth, their spectrum: (B, 4, 3, S, S)."""
+    """The three views of `rnr.reasoner.views` and, as the fourth, their spectrum: (B, 4, 3, S, S)."""
     return torch.cat([views_BVCHW, spectrum(views_BVCHW)[:, None]], 1)
 
 

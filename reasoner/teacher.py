@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-import prompts
-from degradation.diagnosis import OBJECTS, SUMMARY, Diagnosis
-from reasoner.chat import Client, ServerError, served_by
-from reasoner.server import data_url
+from rnr import prompts
+from rnr.degradation.diagnosis import OBJECTS, SUMMARY, Diagnosis
+from rnr.reasoner.chat import Client, ServerError, served_by
+from rnr.reasoner.server import data_url
 
 PROMPT = "describe_scene"
 SCHEMA = {"type": "object", "properties": {"summary": SUMMARY, "objects": OBJECTS},

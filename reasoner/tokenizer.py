@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from reasoner.grammar import vocabulary
+from rnr.reasoner.grammar import vocabulary
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

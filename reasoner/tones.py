@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.kind import luma
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import luma
 
 if TYPE_CHECKING:
     import torch

@@ -1,6 +1,6 @@
 """Train the built-in reasoner on pictures that are damaged as it goes: TRL's SFTTrainer, one thread, seeded, resumable.
 
-    python -m reasoner.train --data PHOTOGRAPHS --val OTHER_PHOTOGRAPHS -o runs/reasoner --samples 130000
+    python -m rnr.reasoner.train --data PHOTOGRAPHS --val OTHER_PHOTOGRAPHS -o runs/reasoner --samples 130000
 
 What differs from plain SFT: rows come from an endless stream; tokens that carry a value weigh more than the skeleton;
 the schedule is by samples; the exported weights are an average over the last steps. `--resume` goes on after a kill
@@ -23,20 +23,20 @@ from datasets import IterableDataset
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
-import prompts
-from degradation.arithmetic import flushed_denormals
-from degradation.photographs import read_folder
-from reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, hours_of, last_checkpoint, trim
-from reasoner.collate import MISREAD, SPREAD, Collator
-from reasoner.curves import curves
-from reasoner.data import Damage, Row, held_out, rows
-from reasoner.export import finish
-from reasoner.model import deepened, new_model, tiny_config, use_linear_patches
-from reasoner.probe import NAME, attach
-from reasoner.processor import build_processor, load_processor
-from reasoner.tokenizer import build_tokenizer
-from reasoner.validate import teacher_forced
-from reasoner.views import VIEWS
+from rnr import prompts
+from rnr.degradation.arithmetic import flushed_denormals
+from rnr.degradation.photographs import read_folder
+from rnr.reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, hours_of, last_checkpoint, trim
+from rnr.reasoner.collate import MISREAD, SPREAD, Collator
+from rnr.reasoner.curves import curves
+from rnr.reasoner.data import Damage, Row, held_out, rows
+from rnr.reasoner.export import finish
+from rnr.reasoner.model import deepened, new_model, tiny_config, use_linear_patches
+from rnr.reasoner.probe import NAME, attach
+from rnr.reasoner.processor import build_processor, load_processor
+from rnr.reasoner.tokenizer import build_tokenizer
+from rnr.reasoner.validate import teacher_forced
+from rnr.reasoner.views import VIEWS
 
 PROMPT = "diagnose_tuned"
 PROBE = 1.0  # weight of the probe's loss
@@ -115,7 +115,7 @@ def trainer_of(
 ) -> tuple[DiagnosisTrainer, Averaging]:
     """Trainer and averaged weights, ready at the checkpoint's place in the stream.
 
-    `damage` makes other pictures and their true diagnoses than `reasoner.data.damaged_batch`.
+    `damage` makes other pictures and their true diagnoses than `rnr.reasoner.data.damaged_batch`.
     """
     prompt = prompts.load(PROMPT).text
     photographs = list(read_folder(args.data, args.limit).values())
@@ -180,7 +180,7 @@ def _validation(args, model, collator, prompt: str, average: Averaging):
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="reasoner.train", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="rnr.reasoner.train", description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, type=Path, help="folder of clean photographs")
     parser.add_argument("--val", type=Path, help="folder of other photographs, for validation")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/reasoner"))

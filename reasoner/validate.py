@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from degradation.diagnosis import Diagnosis
-from degradation.photographs import to_uint8
-from reasoner.collate import Collator
-from reasoner.data import damaged_batch
-from reasoner.grammar import segments
-from reasoner.reasoner import Reasoner, Settings
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.photographs import to_uint8
+from rnr.reasoner.collate import Collator
+from rnr.reasoner.data import damaged_batch
+from rnr.reasoner.grammar import segments
+from rnr.reasoner.reasoner import Reasoner, Settings
 
 
 @torch.no_grad()

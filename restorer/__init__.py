@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from degradation._lazy import lazy_names
+from rnr.degradation._lazy import lazy_names
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "restorer.bridge": ("BridgeScheduler", "BridgeStep"),
-        "restorer.condition": ("Condition", "Intent"),
-        "restorer.network": ("RestorerNetwork",),
-        "restorer.other_models": ("DiffusersRestorer", "load_restorer"),
-        "restorer.qwen_edit": ("QwenEditRestorer",),
-        "restorer.pipeline": ("RestorePipeline", "RestoreResult"),
+        "rnr.restorer.bridge": ("BridgeScheduler", "BridgeStep"),
+        "rnr.restorer.condition": ("Condition", "Intent"),
+        "rnr.restorer.network": ("RestorerNetwork",),
+        "rnr.restorer.other_models": ("DiffusersRestorer", "load_restorer"),
+        "rnr.restorer.qwen_edit": ("QwenEditRestorer",),
+        "rnr.restorer.pipeline": ("RestorePipeline", "RestoreResult"),
     },
 )

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from restorer.export import export, record_of, samples_of
-from restorer.network import RestorerNetwork
-from restorer.pipeline import RestorePipeline
-from restorer.train import validate
+from rnr.restorer.export import export, record_of, samples_of
+from rnr.restorer.network import RestorerNetwork
+from rnr.restorer.pipeline import RestorePipeline
+from rnr.restorer.train import validate
 
 
 def average(folders: Sequence[str | Path], out: str | Path, val: str | Path | None = None) -> Path:
@@ -24,7 +24,7 @@ def average(folders: Sequence[str | Path], out: str | Path, val: str | Path | No
     `folders` hold weights, or are `built-in`; `val` is a folder of photographs for the card's figures. Raises
     ValueError for fewer than two of them or for networks of different shapes, OSError for a folder without weights.
     """
-    from degradation.photographs import read_folder
+    from rnr.degradation.photographs import read_folder
 
     if len(folders) < 2:
         raise ValueError("a mean needs two folders of weights or more")

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene
-from degradation.kind import Factor, Kind, kinds
-from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene
+from rnr.degradation.kind import Factor, Kind, kinds
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
 TASKS = ("blind", "restore")  # blind: no diagnosis at all; restore: remove what the findings say
 SCENE_WIDTH = len(LIGHTING) + 2 * len(COLOURS) + len(TEXTURE) + len(LAYOUT)

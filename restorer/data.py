@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from degradation.kind import kinds
-from degradation.measure import loss_of_severity, severity_of_loss
-from degradation.photographs import random_crops
-from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
-from degradation.synthesize import Mixture, Stage, degrade, draw_mixture
-from restorer.condition import Condition, Layout, finding_features
-from restorer.confusion import Confusion
+from rnr.degradation.kind import kinds
+from rnr.degradation.measure import loss_of_severity, severity_of_loss
+from rnr.degradation.photographs import random_crops
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
+from rnr.degradation.synthesize import Mixture, Stage, degrade, draw_mixture
+from rnr.restorer.condition import Condition, Layout, finding_features
+from rnr.restorer.confusion import Confusion
 
 MODES = torch.tensor([0.30, 0.55, 0.05, 0.10])  # certain, believed, perturbed, blind
 SUSPECTED, SUSPICION = 0.6, 0.2  # share of the true diagnoses that suspect absent kinds, and up to which P(present)

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from degradation.diagnosis import DiagnosisRecord
-from degradation.kind import kinds
-from degradation.synthesize import Mixture, degrade
-from restorer.condition import Layout, encode, stack
-from restorer.data import Pairs, draw_damage, true_severity
+from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.kind import kinds
+from rnr.degradation.synthesize import Mixture, degrade
+from rnr.restorer.condition import Layout, encode, stack
+from rnr.restorer.data import Pairs, draw_damage, true_severity
 
 SIZE, BATCH = 128, 4  # px and number of crops: a stage of the training
 

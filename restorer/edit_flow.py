@@ -22,7 +22,7 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus import (
 )
 from PIL import Image
 
-from restorer.bridge import BridgeStep
+from rnr.restorer.bridge import BridgeStep
 
 Random = torch.Generator | list[torch.Generator] | None
 

@@ -22,11 +22,11 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from degradation.diagnosis import Diagnosis
-from degradation.photographs import random_crops, read_folder, to_uint8
-from degradation.synthesize import synthesize
-from restorer.edit_flow import gaussian, latents_of, look, velocity
-from restorer.qwen_edit import LORA_FILE, QwenEditRestorer, edit_prompt
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.photographs import random_crops, read_folder, to_uint8
+from rnr.degradation.synthesize import synthesize
+from rnr.restorer.edit_flow import gaussian, latents_of, look, velocity
+from rnr.restorer.qwen_edit import LORA_FILE, QwenEditRestorer, edit_prompt
 
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
 CHECKPOINT = "checkpoint.safetensors"

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from restorer.bridge import BridgeScheduler
-from restorer.network import RestorerNetwork
-from restorer.pipeline import RestorePipeline, folder_of
+from rnr.restorer.bridge import BridgeScheduler
+from rnr.restorer.network import RestorerNetwork
+from rnr.restorer.pipeline import RestorePipeline, folder_of
 
 CARD = """# Built-in restorer
 

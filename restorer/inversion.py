@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import torch
 
-from degradation.kind import column, kinds
-from restorer.condition import Condition, Layout
+from rnr.degradation.kind import column, kinds
+from rnr.restorer.condition import Condition, Layout
 
 
 def invert(image_BCHW: torch.Tensor, condition: Condition, layout: Layout) -> torch.Tensor:

@@ -22,9 +22,9 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.nn import functional
 
-from degradation.kind import kinds
-from restorer.condition import QUALITY_WIDTH, SCENE_WIDTH, TASKS, Condition, Layout
-from restorer.inversion import invert
+from rnr.degradation.kind import kinds
+from rnr.restorer.condition import QUALITY_WIDTH, SCENE_WIDTH, TASKS, Condition, Layout
+from rnr.restorer.inversion import invert
 
 THUMBNAIL = 64
 REACH = 3.0  # a severity is corrected by at most so many times its spread

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from degradation.arithmetic import dtype_named
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
-from restorer.condition import Intent, wanted
-from restorer.pipeline import RestorePipeline, RestoreResult
-from restorer.qwen_edit import QwenEditRestorer, edit_prompt, enough_memory
+from rnr.degradation.arithmetic import dtype_named
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.restorer.condition import Intent, wanted
+from rnr.restorer.pipeline import RestorePipeline, RestoreResult
+from rnr.restorer.qwen_edit import QwenEditRestorer, edit_prompt, enough_memory
 
 
 class DiffusersRestorer:

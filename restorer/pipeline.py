@@ -21,12 +21,13 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import BaseOutput
 from diffusers.utils import logging as diffusers_logging
 
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
-from restorer.bridge import BridgeScheduler
-from restorer.condition import Condition, Intent, encode, wanted
-from restorer.network import RestorerNetwork, thumbnail
-from restorer.tiling import tiled
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.restorer.bridge import BridgeScheduler
+from rnr.restorer.condition import Condition, Intent, encode, wanted
+from rnr.restorer.network import RestorerNetwork, thumbnail
+from rnr.restorer.tiling import tiled
 
+MOVED = {"restorer.network": "rnr.restorer.network", "restorer.bridge": "rnr.restorer.bridge"}  # in older folders
 BUILT_IN = Path(__file__).parent / "weights"
 LARGE = 2048  # px; a larger picture is averaged down before its thumbnail is taken
 TILE = 768  # px; with its margins 1.9 times the picture is computed (at 512 2.4 times, in two thirds of the memory)
@@ -71,6 +72,15 @@ class RestorePipeline(DiffusionPipeline):
         pipe.network.to(memory_format=torch.channels_last).eval()
         pipe.identity = {"model": f"restorer {name}", "model_hash": _hash(folder)}
         return pipe
+
+    @classmethod
+    def load_config(cls, *arguments: Any, **options: Any) -> Any:
+        """model_index.json, also that of a folder written when the rooms were packages of their own."""
+        config: Any = super().load_config(*arguments, **options)
+        for component in {"network", "scheduler"} & set(config):
+            module, name = config[component]
+            config[component] = [MOVED.get(module, module), name]
+        return config
 
     def restore(
         self,

@@ -21,13 +21,13 @@ import torch
 from PIL import Image
 from transformers import ProcessorMixin, Qwen2VLProcessor
 
-import prompts
-from degradation.arithmetic import dtype_named
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
-from restorer.bridge import BridgeStep
-from restorer.condition import Intent, wanted
-from restorer.edit_flow import EditInput, flow_step, image_of, look, sigmas_of, start, velocity
-from restorer.pipeline import RestoreResult
+from rnr import prompts
+from rnr.degradation.arithmetic import dtype_named
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.restorer.bridge import BridgeStep
+from rnr.restorer.condition import Intent, wanted
+from rnr.restorer.edit_flow import EditInput, flow_step, image_of, look, sigmas_of, start, velocity
+from rnr.restorer.pipeline import RestoreResult
 
 PROMPT = "restore_edit"
 AREA = 1024 * 1024  # px, what the weights were trained at
@@ -202,7 +202,7 @@ class QwenEditRestorer:
 
 def edit_prompt(source: DiagnosisRecord | Diagnosis | None, intent: Intent | None = None) -> str:
     """The Diagnosis as an instruction: only what is present and wanted, in the order of the plan."""
-    from degradation.kind import kinds
+    from rnr.degradation.kind import kinds
 
     diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
     if diagnosis is not None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
-from degradation.shrinkage import STRIDE
+from rnr.degradation.shrinkage import STRIDE
 
 MARGIN = 128  # px of context around a tile; beyond it the network does not look (see the tests)
 BAND = 16  # px on each side of a seam over which two tiles blend

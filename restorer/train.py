@@ -21,16 +21,16 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from degradation.arithmetic import flushed_denormals
-from degradation.measure import psnr
-from degradation.photographs import centre_crop, to_tensor
-from degradation.synthesize import Mixture, degrade, prescribe, truths
-from restorer.bridge import corrupt
-from restorer.condition import encode, stack
-from restorer.confusion import Confusion
-from restorer.data import BELIEVED, MODES, Pairs, draw_pairs
-from restorer.diagnosed import BATCH, SIZE, Diagnosed
-from restorer.network import RestorerNetwork, thumbnail
+from rnr.degradation.arithmetic import flushed_denormals
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import centre_crop, to_tensor
+from rnr.degradation.synthesize import Mixture, degrade, prescribe, truths
+from rnr.restorer.bridge import corrupt
+from rnr.restorer.condition import encode, stack
+from rnr.restorer.confusion import Confusion
+from rnr.restorer.data import BELIEVED, MODES, Pairs, draw_pairs
+from rnr.restorer.diagnosed import BATCH, SIZE, Diagnosed
+from rnr.restorer.network import RestorerNetwork, thumbnail
 
 STAGES = ((0.70, 64, 8), (0.90, 128, 4), (1.01, 192, 2))  # until this share of the samples: crop size, batch
 
@@ -266,9 +266,9 @@ def train(
     `init` starts from a weights folder with fresh moments (and the warm-up); `resume` goes on from `out`'s checkpoint.
     `report` gets every row that also goes to `out`/metrics.jsonl.
     """
-    from degradation.photographs import read_folder
-    from restorer.export import export, record_of, samples_of
-    from restorer.pipeline import RestorePipeline
+    from rnr.degradation.photographs import read_folder
+    from rnr.restorer.export import export, record_of, samples_of
+    from rnr.restorer.pipeline import RestorePipeline
 
     settings, out = replace(settings or Settings()), Path(out)
     if init:

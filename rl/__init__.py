@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from degradation._lazy import lazy_names
+from rnr.degradation._lazy import lazy_names
 
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "rl.rewards": ("SeverityReward", "combine"),
-        "rl.judge": ("Judge",),
-        "rl.policy": ("BridgePolicy", "DiffusionPolicy"),
-        "rl.trainer": ("DiffusionGRPOTrainer",),
+        "rnr.rl.rewards": ("SeverityReward", "combine"),
+        "rnr.rl.judge": ("Judge",),
+        "rnr.rl.policy": ("BridgePolicy", "DiffusionPolicy"),
+        "rnr.rl.trainer": ("DiffusionGRPOTrainer",),
     },
 )

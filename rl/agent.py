@@ -23,22 +23,22 @@ from PIL import Image
 from transformers import PrinterCallback
 from trl import GRPOTrainer, SFTConfig, SFTTrainer
 
-import prompts
-from degradation.arithmetic import flushed_denormals
-from degradation.photographs import read_folder, to_uint8
-from reasoner import Reasoner, views_of
-from reasoner.export import export
-from reasoner.loading import read_card
-from reasoner.reasoner import BUILT_IN
-from restorer import RestorePipeline
-from restorer.condition import Intent
-from rl.config import AgentConfig
-from rl.judge import Judge, device
-from rl.reasoning import adapter, follow, resumed, settings
-from rl.record import Log, begin
-from rl.rewards import SeverityReward, ask
-from rl.tasks import Tasks, check_truth
-from rl.trainer import Report
+from rnr import prompts
+from rnr.degradation.arithmetic import flushed_denormals
+from rnr.degradation.photographs import read_folder, to_uint8
+from rnr.reasoner import Reasoner, views_of
+from rnr.reasoner.export import export
+from rnr.reasoner.loading import read_card
+from rnr.reasoner.reasoner import BUILT_IN
+from rnr.restorer import RestorePipeline
+from rnr.restorer.condition import Intent
+from rnr.rl.config import AgentConfig
+from rnr.rl.judge import Judge, device
+from rnr.rl.reasoning import adapter, follow, resumed, settings
+from rnr.rl.record import Log, begin
+from rnr.rl.rewards import SeverityReward, ask
+from rnr.rl.tasks import Tasks, check_truth
+from rnr.rl.trainer import Report
 
 WELL = 0.3  # reward from which a task counts as ended well
 PROMPT = "restore"  # the tool's name is all that is asked; a byte a token in the built-in tokenizer

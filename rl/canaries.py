@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from degradation.kind import luma
-from degradation.measure import psnr
-from rl.rewards import Reward, ask
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import luma
+from rnr.degradation.measure import psnr
+from rnr.rl.rewards import Reward, ask
 
 if TYPE_CHECKING:
     import torch
 
-    from rl.tasks import Task
+    from rnr.rl.tasks import Task
 else:
     torch = LazyModule("torch")
 

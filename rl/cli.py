@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evaluation import running
+from rnr.evaluation import running
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -35,8 +35,8 @@ def restorer(
 ) -> None:  # fmt: skip
     """Loop B: Flow-GRPO on the restorer; the reward is damage removed, as a frozen reasoner sees it."""
     with errors():
-        from rl.config import RestorerConfig, read
-        from rl.restoring import run
+        from rnr.rl.config import RestorerConfig, read
+        from rnr.rl.restoring import run
 
         settings = read(RestorerConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
@@ -49,8 +49,8 @@ def reasoner(
 ) -> None:  # fmt: skip
     """Loop A: GRPO on the reasoner's answers, held against supervised training for the same time."""
     with errors():
-        from rl.config import ReasonerConfig, read
-        from rl.reasoning import run
+        from rnr.rl.config import ReasonerConfig, read
+        from rnr.rl.reasoning import run
 
         settings = read(ReasonerConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
@@ -63,8 +63,8 @@ def agent(
 ) -> None:  # fmt: skip
     """Loop C: the reasoner calls the restorer as a tool, sees the new picture, stops or goes on."""
     with errors():
-        from rl.agent import run
-        from rl.config import AgentConfig, read
+        from rnr.rl.agent import run
+        from rnr.rl.config import AgentConfig, read
 
         settings = read(AgentConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
@@ -83,10 +83,10 @@ def canaries(
 ) -> None:
     """Score pictures that no sound reward pays for; exit code 1 if it pays for what is worse than the input."""
     with errors():
-        from rl.canaries import failures, score, table
-        from rl.judge import Judge
-        from rl.rewards import SeverityReward
-        from rl.tasks import Tasks
+        from rnr.rl.canaries import failures, score, table
+        from rnr.rl.judge import Judge
+        from rnr.rl.rewards import SeverityReward
+        from rnr.rl.tasks import Tasks
 
         judge = Judge(running.load_reasoner(reasoner, threads), views)
         made = Tasks(list(running.photographs(images, None).values()), tasks, size, seed, told="true")
@@ -111,7 +111,7 @@ def hack(
 ) -> None:
     """Climb the judge's gradient from restored pictures; exit code 1 if the alarm stays silent."""
     with errors():
-        from rl.hack import run
+        from rnr.rl.hack import run
 
         found = run(images, out, tasks, steps, rate, seed, threads, show)
     typer.echo(f"alarm at step {found['step']}; plot: {out / 'goodhart.png'}" if found else "no alarm", err=not found)
@@ -128,7 +128,7 @@ def compare(
     with errors():
         from rich.console import Console
 
-        from rl.compare import table
+        from rnr.rl.compare import table
 
         made = table(runs)
         Console().print(made.rich())

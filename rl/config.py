@@ -101,7 +101,7 @@ class ReasonerConfig(Common):
     train: Literal["lora", "full"] = Field(default="lora", description="an adapter, or all weights")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the policy's weights")
     rewards: list[str] = Field(
-        default=["format", "type", "severity"], description="names of rewards (rl.rewards.REASONER)"
+        default=["format", "type", "severity"], description="names of rewards (rnr.rl.rewards.REASONER)"
     )
     weights: dict[str, float] = Field(default={}, description="weight of each reward, 1 by default")
     rows: int = Field(default=64, ge=2, description="damaged pictures to train on")

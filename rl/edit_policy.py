@@ -1,4 +1,4 @@
-"""Qwen-Image-Edit's offer to be trained by rewards (`policy.DiffusionPolicy`): the loop of `restorer.edit_flow`.
+"""Qwen-Image-Edit's offer to be trained by rewards (`policy.DiffusionPolicy`): the loop of `rnr.restorer.edit_flow`.
 
 Each path has its own noise to begin with and is stochastic at the steps of the window (Flow-GRPO, Liu et al. 2025,
 eq. 9); trained is a LoRA on the transformer's attention, and the reference is the transformer without it.
@@ -12,11 +12,11 @@ from pathlib import Path
 
 import torch
 
-from restorer.edit_train import Settings, add_lora, write_adapter
-from restorer.qwen_edit import QwenEditRestorer
-from rl.noise import gaussian_kl
-from rl.policy import Draw, Trajectory
-from rl.tasks import Task
+from rnr.restorer.edit_train import Settings, add_lora, write_adapter
+from rnr.restorer.qwen_edit import QwenEditRestorer
+from rnr.rl.noise import gaussian_kl
+from rnr.rl.policy import Draw, Trajectory
+from rnr.rl.tasks import Task
 
 
 class EditPolicy:

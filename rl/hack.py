@@ -14,17 +14,17 @@ from typing import Any
 
 import torch
 
-from degradation.photographs import to_uint8
-from degradation.synthesize import Mixture, truths
-from evaluation import running
-from reasoner.collate import Collator, patchify
-from reasoner.spectrum import exact
-from reasoner.views import SIDE
-from rl.judge import Judge
-from rl.record import Log, Row, assessed, begin, draw, judged, sheet, warn_text
-from rl.rewards import SeverityReward, ask
-from rl.tasks import Task, Tasks
-from rl.trainer import Report
+from rnr.degradation.photographs import to_uint8
+from rnr.degradation.synthesize import Mixture, truths
+from rnr.evaluation import running
+from rnr.reasoner.collate import Collator, patchify
+from rnr.reasoner.spectrum import exact
+from rnr.reasoner.views import SIDE
+from rnr.rl.judge import Judge
+from rnr.rl.record import Log, Row, assessed, begin, draw, judged, sheet, warn_text
+from rnr.rl.rewards import SeverityReward, ask
+from rnr.rl.tasks import Task, Tasks
+from rnr.rl.trainer import Report
 
 EVERY = 5  # steps between evaluations
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from degradation.photographs import to_uint8
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.photographs import to_uint8
 
 if TYPE_CHECKING:
     import torch

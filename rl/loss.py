@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rl.policy import DiffusionPolicy, Draw, Trajectory
+from rnr.rl.policy import DiffusionPolicy, Draw, Trajectory
 
 
 @dataclass

@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from degradation._lazy import LazyModule
-from degradation.kind import luma
-from degradation.measure import damage_left, psnr, ssim
-from evaluation.metrics import radial_spectrum
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.kind import luma
+from rnr.degradation.measure import damage_left, psnr, ssim
+from rnr.evaluation.metrics import radial_spectrum
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ METRICS = {"damage": -1, "structural": -1, "psnr": 1, "ssim": 1, "sharpness": 0,
 def measure(restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor) -> dict[str, float | None]:
     """All metrics of one picture (3, H, W) in [0, 1].
 
-    `damage`, `structural`: share of squared error and of 1 - SSIM left (degradation.measure); `sharpness`: gradient
+    `damage`, `structural`: share of squared error and of 1 - SSIM left (rnr.degradation.measure); `sharpness`: gradient
     energy by the clean picture's (1 is right, more is over-sharpened); `naturalness`: no reference, see below.
     """
     one, before, truth = restored[None], degraded[None], clean[None]

@@ -21,12 +21,12 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from restorer.bridge import BridgeScheduler
-from restorer.condition import Condition, encode, stack
-from restorer.export import export
-from restorer.network import thumbnail
-from rl.noise import Colour, dct, gaussian_kl, gaussian_log_prob, inverse_dct, spectrum
-from rl.tasks import Task
+from rnr.restorer.bridge import BridgeScheduler
+from rnr.restorer.condition import Condition, encode, stack
+from rnr.restorer.export import export
+from rnr.restorer.network import thumbnail
+from rnr.rl.noise import Colour, dct, gaussian_kl, gaussian_log_prob, inverse_dct, spectrum
+from rnr.rl.tasks import Task
 
 Explore = Literal["condition", "pixels", "both"]
 NEW = 1e-3  # of the condition vector's length: less of a new direction is rounding

@@ -20,20 +20,20 @@ from PIL import Image
 from transformers import PrinterCallback, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from degradation.arithmetic import flushed_denormals
-from degradation.diagnosis import Diagnosis
-from degradation.photographs import read_folder, to_uint8
-from evaluation.metrics import calibration_error, presence
-from reasoner import Reasoner
-from reasoner.callbacks import last_checkpoint
-from reasoner.data import damaged_batch
-from reasoner.export import export
-from reasoner.reasoner import BUILT_IN
-from rl.config import ReasonerConfig, write_effective
-from rl.judge import device
-from rl.record import Log, Row, begin, draw
-from rl.rewards import REASONER, ask, named
-from rl.trainer import Report
+from rnr.degradation.arithmetic import flushed_denormals
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.photographs import read_folder, to_uint8
+from rnr.evaluation.metrics import calibration_error, presence
+from rnr.reasoner import Reasoner
+from rnr.reasoner.callbacks import last_checkpoint
+from rnr.reasoner.data import damaged_batch
+from rnr.reasoner.export import export
+from rnr.reasoner.reasoner import BUILT_IN
+from rnr.rl.config import ReasonerConfig, write_effective
+from rnr.rl.judge import device
+from rnr.rl.record import Log, Row, begin, draw
+from rnr.rl.rewards import REASONER, ask, named
+from rnr.rl.trainer import Report
 
 BATCH = 8  # pictures of one size are made at a time
 TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"  # what gets a LoRA adapter
@@ -216,8 +216,8 @@ def _tell(log: Log, report: Report, step: int, values: dict[str, float], who: st
 
 
 def supervised(config: ReasonerConfig, seconds: float):
-    """The control: `reasoner.train` from the same weights for the same time; returns the averaged model."""
-    from reasoner.train import parse, trainer_of
+    """The control: `rnr.reasoner.train` from the same weights for the same time; returns the averaged model."""
+    from rnr.reasoner.train import parse, trainer_of
 
     out = config.out / "control"
     out.mkdir(parents=True, exist_ok=True)

@@ -8,15 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from evaluation.plots import canvas
-from rl.metrics import METRICS, measure
+from rnr.degradation._lazy import LazyModule
+from rnr.evaluation.plots import canvas
+from rnr.rl.metrics import METRICS, measure
 
 if TYPE_CHECKING:
     import torch
 
-    from rl.judge import Judge
-    from rl.tasks import Task
+    from rnr.rl.judge import Judge
+    from rnr.rl.tasks import Task
 else:
     torch = LazyModule("torch")
 
@@ -190,7 +190,7 @@ def sheet(rows: Sequence[Sequence[torch.Tensor]], path: Path) -> None:
     """Pictures (3, H, W) in rows: damaged, restored, clean."""
     from PIL import Image
 
-    from degradation.photographs import to_uint8
+    from rnr.degradation.photographs import to_uint8
 
     lines = [torch.cat([picture.cpu() for picture in row], 2) for row in rows]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -14,14 +14,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from degradation.diagnosis import Diagnosis
-from degradation.kind import interpolate
-from degradation.photographs import random_crops
-from degradation.synthesize import CLOSE, VISIBLE, Mixture, degrade, draw_mixture, truths
-from reasoner.data import damaged_batch, stage_at
-from restorer.confusion import Confusion
-from restorer.data import CERTAIN, tell
-from restorer.network import RestorerNetwork
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.kind import interpolate
+from rnr.degradation.photographs import random_crops
+from rnr.degradation.synthesize import CLOSE, VISIBLE, Mixture, degrade, draw_mixture, truths
+from rnr.reasoner.data import damaged_batch, stage_at
+from rnr.restorer.confusion import Confusion
+from rnr.restorer.data import CERTAIN, tell
+from rnr.restorer.network import RestorerNetwork
 
 SHARE = 0.25  # of the pictures are restored
 MODES = torch.tensor([0.4, 0.5, 0.1, 0.0])  # told the truth (half of those: a part of it), beliefs, wrong beliefs
@@ -30,7 +30,7 @@ RIDGE = 1e-2  # of a kind's own energy: haze and darkness are nearly the same pi
 
 
 class WithRestored:
-    """`reasoner.data.damaged_batch`, but a quarter of each batch was restored by `network` in one step."""
+    """`rnr.reasoner.data.damaged_batch`, but a quarter of each batch was restored by `network` in one step."""
 
     def __init__(self, network: RestorerNetwork, confusion: Confusion | None = None) -> None:
         self.network, self.confusion = network.eval(), confusion or Confusion()

@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
-from degradation.photographs import read_folder
-from reasoner import Reasoner
-from restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load_restorer
-from restorer.export import samples_of
-from rl.config import RestorerConfig, write_effective
-from rl.edit_policy import EditPolicy
-from rl.judge import Judge, device
-from rl.policy import BridgePolicy, DiffusionPolicy, Exploration, trainable
-from rl.record import begin
-from rl.rewards import SeverityReward, combine, named
-from rl.tasks import Task, Tasks
-from rl.trainer import DiffusionGRPOTrainer, Report
+from rnr.degradation.photographs import read_folder
+from rnr.reasoner import Reasoner
+from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load_restorer
+from rnr.restorer.export import samples_of
+from rnr.rl.config import RestorerConfig, write_effective
+from rnr.rl.edit_policy import EditPolicy
+from rnr.rl.judge import Judge, device
+from rnr.rl.policy import BridgePolicy, DiffusionPolicy, Exploration, trainable
+from rnr.rl.record import begin
+from rnr.rl.rewards import SeverityReward, combine, named
+from rnr.rl.tasks import Task, Tasks
+from rnr.rl.trainer import DiffusionGRPOTrainer, Report
 
 
 def build(config: RestorerConfig, report: Report = lambda row: None) -> DiffusionGRPOTrainer:

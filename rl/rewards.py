@@ -10,15 +10,15 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis, Finding
-from degradation.kind import kinds
-from degradation.measure import psnr
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import Diagnosis, Finding
+from rnr.degradation.kind import kinds
+from rnr.degradation.measure import psnr
 
 if TYPE_CHECKING:
     import torch
 
-    from rl.judge import Judge, Severities
+    from rnr.rl.judge import Judge, Severities
 else:
     torch = LazyModule("torch")
 

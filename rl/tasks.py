@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from degradation._lazy import LazyModule
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
-from degradation.photographs import random_crops, to_uint8
-from degradation.synthesize import Stage, synthesize
+from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.photographs import random_crops, to_uint8
+from rnr.degradation.synthesize import Stage, synthesize
 
 if TYPE_CHECKING:
     import numpy as np

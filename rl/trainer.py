@@ -23,15 +23,15 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from trl.trainer.utils import RepeatSampler
 
-from rl import checkpoint
-from rl.advantage import group_advantages
-from rl.config import RestorerConfig
-from rl.judge import Judge
-from rl.loss import step_loss
-from rl.policy import DiffusionPolicy, Trajectory
-from rl.record import Log, Row, assessed, draw, judged, mean, sheet, warn_text
-from rl.rewards import Reward, ask, combine
-from rl.tasks import Task, check_truth
+from rnr.rl import checkpoint
+from rnr.rl.advantage import group_advantages
+from rnr.rl.config import RestorerConfig
+from rnr.rl.judge import Judge
+from rnr.rl.loss import step_loss
+from rnr.rl.policy import DiffusionPolicy, Trajectory
+from rnr.rl.record import Log, Row, assessed, draw, judged, mean, sheet, warn_text
+from rnr.rl.rewards import Reward, ask, combine
+from rnr.rl.tasks import Task, check_truth
 
 Report = Callable[[Row], None]
 

@@ -12,13 +12,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from degradation._lazy import lazy_names
+from rnr.degradation._lazy import lazy_names
+
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from rnr.agent_api import AgentResult, agent
     from rnr.api import Diagnosed, Result, diagnose, restore
     from rnr.core import SetupError
+    from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
+    from rnr.degradation.errors import Error
     from rnr.pictures import Picture, PictureError
+    from rnr.restorer.condition import Intent
 
 __getattr__, _ = lazy_names(
     __name__,
@@ -26,17 +31,26 @@ __getattr__, _ = lazy_names(
         "rnr.agent_api": ("AgentResult", "agent"),
         "rnr.api": ("Diagnosed", "Result", "diagnose", "restore"),
         "rnr.core": ("SetupError",),
+        "rnr.degradation.diagnosis": ("Diagnosis", "DiagnosisRecord", "Finding"),
+        "rnr.degradation.errors": ("Error",),
         "rnr.pictures": ("Picture", "PictureError"),
+        "rnr.restorer.condition": ("Intent",),
     },
 )
 
 __all__ = [
     "AgentResult",
     "Diagnosed",
+    "Diagnosis",
+    "DiagnosisRecord",
+    "Error",
+    "Finding",
+    "Intent",
     "Picture",
     "PictureError",
     "Result",
     "SetupError",
+    "__version__",
     "agent",
     "diagnose",
     "restore",

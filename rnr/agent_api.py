@@ -15,7 +15,7 @@ from rnr.core import BUILT_IN
 from rnr.pictures import MAX_MEGAPIXELS, from_any
 
 if TYPE_CHECKING:
-    from graph import Answer, Question, Run
+    from rnr.graph import Answer, Question, Run
 
 
 @dataclass

@@ -16,13 +16,13 @@ from typing import Any
 
 from rich.text import Text
 
-from graph import StoreError, ThreadError
-from graph.checkpoints import alone
 from rnr.agent_report import AgentEntry, render
 from rnr.agents import AgentRequest, Desk, story, untouched
 from rnr.batch import Options, problem_of, terminable, uninterrupted
 from rnr.console import Meter, complain
 from rnr.core import Models, SetupError, versions
+from rnr.graph import StoreError, ThreadError
+from rnr.graph.checkpoints import alone
 from rnr.outputs import Job, Shelf, digest, printable, record_beside, write_text
 from rnr.pictures import Picture, PictureError, copy_picture, read_picture, write_picture
 from rnr.report import report_path

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from degradation.diagnosis import DiagnosisRecord
-from degradation.kind import kinds
-from graph.store import short_hash
 from rnr.agents import Desk, untouched
+from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.kind import kinds
+from rnr.graph.store import short_hash
 from rnr.outputs import Job, printable
 from rnr.pictures import Picture
 from rnr.previews import limit_for, previews, thumbnail
 from rnr.report import Pictured, page
 
 if TYPE_CHECKING:
-    from graph import Run
-    from graph.state import Candidate, Look, Step
+    from rnr.graph import Run
+    from rnr.graph.state import Candidate, Look, Step
 
 SHOT = 360  # px, longer side of a step's picture
 FAINT = 5.0  # a kind that never reaches this severity is not drawn

@@ -14,17 +14,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from degradation._lazy import MissingExtra, need
 from rnr.core import Models, SetupError
+from rnr.degradation._lazy import need
+from rnr.degradation.errors import MissingExtra
 from rnr.outputs import printable
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from degradation.diagnosis import DiagnosisRecord
-    from graph import Answer, Context, Question, Run, Store
-    from graph.state import Look
+    from rnr.degradation.diagnosis import DiagnosisRecord
+    from rnr.graph import Answer, Context, Question, Run, Store
+    from rnr.graph.state import Look
     from rnr.pictures import Picture
 
 DATABASE, TRACE, STORE = "threads.sqlite", "trace.jsonl", "pictures"
@@ -43,7 +44,7 @@ class AgentRequest:
 
     def check(self) -> AgentRequest:
         """Itself. Raises SetupError for a setting that cannot be, or a missing extra."""
-        from graph import Context
+        from rnr.graph import Context
 
         try:
             need("langgraph.graph", "agent"), need("langgraph.checkpoint.sqlite", "agent")
@@ -57,7 +58,7 @@ class Desk:
     """Where the agent works: `pictures/` (the store), `threads.sqlite`, `trace.jsonl`. Threads may share one."""
 
     def __init__(self, folder: Path, request: AgentRequest) -> None:
-        from graph import Store
+        from rnr.graph import Store
 
         self.folder, self.request = folder, request
         try:
@@ -69,7 +70,7 @@ class Desk:
     def __enter__(self) -> Desk:
         import sqlite3
 
-        from graph import build_graph, open_checkpoints
+        from rnr.graph import build_graph, open_checkpoints
 
         path = self.folder / DATABASE
         try:
@@ -90,7 +91,7 @@ class Desk:
         on_event: Callable[[Mapping[str, Any]], None] = lambda event: None,
     ) -> Run:
         """Go as far as it goes. Raises ThreadError, or what the database says when it cannot be used."""
-        from graph import run_agent
+        from rnr.graph import run_agent
 
         ref = self.store.put(picture.pixels_HWC3)
         context = self.context(models)
@@ -103,33 +104,33 @@ class Desk:
         return run_agent(self.agent, context, thread, ref, answer=answer, on_event=hear)
 
     def context(self, models: Models) -> Context:
-        from graph import Context
+        from rnr.graph import Context
 
         return Context(models.reasoner, models.pipeline, self.store, **asdict(self.request))
 
     def thread(self, context: Context, sha256: str, name: str) -> str:
         """The same picture, settings, models and state schema have the same id."""
-        from graph.state import SCHEMA_VERSION
-        from graph.store import short_hash
+        from rnr.graph.state import SCHEMA_VERSION
+        from rnr.graph.store import short_hash
 
         told = asdict(self.request) | {"ask": None} | ({"schema": SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {})
         return f"{printable(name)}-{short_hash(sha256, told, context.judge_id, context.restorer_id)}"
 
     def held(self, thread: str) -> Run:
         """A thread as it stands. Raises ThreadError if there is none of this id."""
-        from graph import run_of
+        from rnr.graph import run_of
 
         return run_of(self.agent, thread)
 
     def record(self, look: Look) -> DiagnosisRecord:
-        from degradation.diagnosis import DiagnosisRecord
+        from rnr.degradation.diagnosis import DiagnosisRecord
 
         note = self.store.note(look["picture"]["sha256"], look["record"])
         return DiagnosisRecord.model_validate(note or {"diagnosis": None, "error": "its record is gone"})
 
     def records(self, run: Run) -> tuple[DiagnosisRecord, DiagnosisRecord]:
         """Before and after."""
-        from degradation.diagnosis import DiagnosisRecord
+        from rnr.degradation.diagnosis import DiagnosisRecord
 
         if run.first is None or run.best is None:
             nothing = DiagnosisRecord(diagnosis=None, error=run.reason)

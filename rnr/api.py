@@ -9,8 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, Quality, Scene
-from rnr.core import BUILT_IN, Models, Request, diagnose_pixels, read_diagnosis, restore_picture
+from rnr.core import BUILT_IN, Models, Request, SetupError, diagnose_pixels, read_diagnosis, restore_picture
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, Quality, Scene
 from rnr.pictures import MAX_MEGAPIXELS, Picture, from_any, write_picture
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _diagnosis(source: object) -> Diagnosis | None:
     if isinstance(inner, Diagnosis):
         return Diagnosis.from_json(inner.to_json())  # fields may have been set to anything since it was made
     if isinstance(source, DiagnosisRecord):
-        raise ValueError(f"the record holds no diagnosis ({source.error or 'empty'})")
+        raise SetupError(f"the record holds no diagnosis ({source.error or 'empty'})")
     raise TypeError(f"a diagnosis is a Diagnosis, a DiagnosisRecord or the path of one, not {type(source).__name__}")
 
 

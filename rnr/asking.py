@@ -17,7 +17,7 @@ from rich.text import Text
 from rnr.console import err
 
 if TYPE_CHECKING:
-    from graph import Answer, Question
+    from rnr.graph import Answer, Question
 
 KEYS = {"a": "approve", "r": "reject", "s": "stop"}
 CHOICES = "[a]pprove  edit [p]lan  edit [d]iagnosis  [r]eject this step  [s]top"
@@ -34,7 +34,7 @@ def ask(question: Question) -> Answer | None:
 
 
 def _answer(question: Question) -> Answer:
-    from graph import Answer
+    from rnr.graph import Answer
 
     proposal = question["proposal"]
     kinds = " → ".join(kind.replace("_", " ") for kind in proposal["kinds"])
@@ -54,7 +54,7 @@ def _answer(question: Question) -> Answer:
 
 
 def _edited(question: Question) -> Answer:
-    from graph import Answer
+    from rnr.graph import Answer
 
     try:
         text = _in_editor(json.dumps(question["diagnosis"], indent=1, ensure_ascii=False))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evaluation.cli import app as bench_app
-from rl.cli import app as rl_app
+from rnr import __version__
 from rnr.console import hush, stop
-from rnr.core import BUILT_IN, SetupError, release
+from rnr.core import BUILT_IN, SetupError
+from rnr.evaluation.cli import app as bench_app
 from rnr.pictures import MAX_MEGAPIXELS, PictureError
+from rnr.rl.cli import app as rl_app
 from rnr.train_cli import data_app, train_app
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ Sets = Annotated[list[str], typer.Option("--set", metavar="KIND=SEVERITY", help=
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"rnr {release()}")
+        typer.echo(f"rnr {__version__}")
         raise typer.Exit
 
 
@@ -120,7 +121,7 @@ def restore(
 
 def _at(server: str | None) -> str | None:
     """A server's URL."""
-    from reasoner import is_server
+    from rnr.reasoner import is_server
 
     if server and not is_server(server):
         stop(f"--server {server}: an address begins with http:// or https://")
@@ -370,7 +371,8 @@ def mcp(
 
     Reads pictures inside FOLDERS, writes to OUT, and nothing else.
     """
-    from degradation._lazy import MissingExtra, need
+    from rnr.degradation._lazy import need
+    from rnr.degradation.errors import MissingExtra
 
     try:
         need("mcp.server", "mcp")
@@ -386,8 +388,8 @@ def mcp(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a Diagnosis."""
-    from degradation.diagnosis import diagnosis_schema
     from rnr.console import plain_stdout
+    from rnr.degradation.diagnosis import diagnosis_schema
 
     plain_stdout(json.dumps(diagnosis_schema(), indent=2))
 

@@ -98,7 +98,8 @@ def _counted(found: Sequence[dict], names: Sequence[str]) -> dict[str, int]:
 
 
 def _row_groups(table: Path) -> list[dict[str, Any]]:
-    from degradation._lazy import MissingExtra, need
+    from rnr.degradation._lazy import need
+    from rnr.degradation.errors import MissingExtra
 
     try:
         about = need("pyarrow.parquet", "ray").ParquetFile(table)
@@ -185,8 +186,8 @@ def _row_name(file: str) -> Path:
 
 
 def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:
-    from degradation.diagnosis import Diagnosis
     from rnr.batch import Batch, Options
+    from rnr.degradation.diagnosis import Diagnosis
 
     asked = chunk["request"]
     given = Diagnosis.from_json(asked["diagnosis"]) if asked["diagnosis"] else None

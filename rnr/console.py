@@ -16,7 +16,7 @@ from rnr.pictures import PictureError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from degradation.diagnosis import DiagnosisRecord
+    from rnr.degradation.diagnosis import DiagnosisRecord
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -129,7 +129,7 @@ def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
     from rich import box
     from rich.table import Table
 
-    from degradation.kind import kinds
+    from rnr.degradation.kind import kinds
     from rnr.thoughts import reading
 
     caption = "expected severity 0-100; bold: held present; one picture alone is told in detail"

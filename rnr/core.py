@@ -13,15 +13,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnr import __version__
+from rnr.degradation.errors import Error
 from rnr.pictures import Picture, PictureError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from degradation.diagnosis import Diagnosis, DiagnosisRecord
-    from reasoner import Reasoner
-    from reasoner.server import ServerReasoner
+    from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+    from rnr.reasoner import Reasoner
+    from rnr.reasoner.server import ServerReasoner
 
 BUILT_IN = "built-in"
 EXTRAS = {"ray": "ray", "torchvision": "qwen", "qwen_vl_utils": "qwen"}
@@ -29,7 +31,7 @@ STEPS = range(1, 101)
 OUT_OF_MEMORY = "a smaller batch or size, gradient_checkpointing, quantisation or offload in the recipe need less"
 
 
-class SetupError(ValueError):
+class SetupError(Error, ValueError):
     """Nothing could be started: missing or broken weights, no such device, a diagnosis that makes no sense."""
 
 
@@ -45,7 +47,7 @@ class Request:
 
     def check(self) -> Request:
         """Itself. Raises SetupError for a setting that cannot be."""
-        from degradation.kind import kind_named
+        from rnr.degradation.kind import kind_named
 
         if self.steps is not None and self.steps not in STEPS:
             raise SetupError(f"steps must lie in {STEPS[0]}..{STEPS[-1]}, not {self.steps}")
@@ -97,7 +99,7 @@ class Models:
         quiet()
         name, options = recipe_of(self.names[0])
         with explained(name):
-            from reasoner import is_server, load_reasoner
+            from rnr.reasoner import is_server, load_reasoner
 
             return load_reasoner(name, "cpu" if is_server(name) else self.device, **options)
 
@@ -112,7 +114,7 @@ class Models:
         quiet()
         name, options = recipe_of(self.names[1])
         with explained(name):
-            from restorer import load_restorer
+            from rnr.restorer import load_restorer
 
             return load_restorer(name, device=self.device, **options)
 
@@ -174,7 +176,7 @@ def restore_picture(
     models: Models, picture: Picture, request: Request, name: str, tell: Callable[[str], None] = lambda stage: None
 ) -> Outcome:
     """Diagnose, restore and diagnose again. `tell` hears of each stage."""
-    from restorer import Intent
+    from rnr.restorer import Intent
 
     tell("diagnosing")
     given = request.diagnosis is not None
@@ -196,7 +198,7 @@ def restore_picture(
 
 
 def _given(request: Request, picture: Picture) -> DiagnosisRecord:
-    from degradation.diagnosis import DiagnosisRecord
+    from rnr.degradation.diagnosis import DiagnosisRecord
 
     model = f"given by {request.origin or 'the caller'}"
     return DiagnosisRecord(diagnosis=request.diagnosis, picture_size=picture.size, model=model)
@@ -204,7 +206,7 @@ def _given(request: Request, picture: Picture) -> DiagnosisRecord:
 
 def read_diagnosis(path: Path) -> Diagnosis:
     """A diagnosis, possibly edited, from any file that `rnr` writes. Raises SetupError that names each mistake."""
-    from degradation.diagnosis import Diagnosis
+    from rnr.degradation.diagnosis import Diagnosis
 
     try:
         text = path.read_text(encoding="utf-8")
@@ -223,14 +225,7 @@ def read_diagnosis(path: Path) -> Diagnosis:
 
 def versions() -> dict[str, str]:
     """What made a result: this release, the Diagnosis schema, torch, Python."""
-    from degradation.diagnosis import SCHEMA_VERSION
+    from rnr.degradation.diagnosis import SCHEMA_VERSION
 
-    ours = {"reason-and-restore": release(), "diagnosis_schema": SCHEMA_VERSION}
+    ours = {"reason-and-restore": __version__, "diagnosis_schema": SCHEMA_VERSION}
     return {**ours, "torch": metadata.version("torch"), "python": platform.python_version()}
-
-
-def release() -> str:
-    try:
-        return metadata.version("reason-and-restore")
-    except metadata.PackageNotFoundError:  # run from a checkout that was never installed
-        return "unknown"

@@ -14,7 +14,7 @@ from rnr.pictures import Picture, PictureError, read_picture, write_picture
 
 def parse_settings(settings: Sequence[str]) -> dict[str, float]:
     """`haze=40` to {"haze": 40.0}. Raises SetupError for another form, an unknown kind or a severity out of range."""
-    from degradation.kind import kind_named
+    from rnr.degradation.kind import kind_named
 
     requests: dict[str, float] = {}
     for setting in settings:
@@ -68,7 +68,7 @@ def _damage(picture: Picture, requests: dict[str, float], seed: int) -> tuple[An
     """(float32 HWC3, Diagnosis)."""
     import torch
 
-    from degradation.synthesize import degrade, prescribe, truths
+    from rnr.degradation.synthesize import degrade, prescribe, truths
 
     clean = torch.from_numpy(picture.as_float()).permute(2, 0, 1)[None]
     with torch.no_grad():

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from degradation.diagnosis import DiagnosisRecord
 from rnr.console import Meter, complain, detail_table, err, out, overview_table, plain_stdout
 from rnr.core import Models, SetupError, diagnose_pixels
+from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.outputs import printable
 from rnr.pictures import PictureError, find_pictures, read_picture
 

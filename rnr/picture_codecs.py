@@ -19,6 +19,8 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from rnr.degradation.errors import Error
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -51,7 +53,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
 _lock = threading.Lock()
 
 
-class Refused(Exception):
+class Refused(Error):
     """What is wrong with a picture and what to do about it; the caller knows which file it is."""
 
     def __init__(self, problem: str, remedy: str) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnr import picture_codecs as codecs
+from rnr.degradation.errors import Error
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +45,7 @@ _OS_PROBLEMS = {
 }
 
 
-class PictureError(Exception):
+class PictureError(Error):
     """A picture that cannot be read or written: which file, what is wrong, what to do."""
 
     def __init__(self, file: FilePath, problem: str, remedy: str) -> None:

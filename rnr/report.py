@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, Literal
 
-from degradation.diagnosis import DiagnosisRecord, Quality
-from degradation.kind import kinds
-from graph.store import short_hash
+from rnr.degradation.diagnosis import DiagnosisRecord, Quality
+from rnr.degradation.kind import kinds
+from rnr.graph.store import short_hash
 from rnr.outputs import REPORT, Mode
 from rnr.thoughts import Reading, SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
 

@@ -18,9 +18,10 @@ import anyio
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 
-from degradation.diagnosis import DiagnosisRecord
+from rnr import __version__
 from rnr.agents import AgentRequest, Desk, story
-from rnr.core import Models, Request, SetupError, diagnose_pixels, release, restore_picture
+from rnr.core import Models, Request, SetupError, diagnose_pixels, restore_picture
+from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.gate import Gate
 from rnr.outputs import Job, digest, write_text
 from rnr.pictures import PictureError, read_picture, write_picture
@@ -140,7 +141,9 @@ def spoken(record: DiagnosisRecord) -> dict[str, Any]:
 
 def server(service: Service) -> MCPServer:
     """The tools and resources over a service."""
-    mcp: MCPServer = MCPServer("reason-and-restore", instructions=INSTRUCTIONS, version=release(), log_level="WARNING")
+    mcp: MCPServer = MCPServer(
+        "reason-and-restore", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
+    )
 
     @mcp.tool()
     async def diagnose(picture: str) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene, State, reasoning_order
-from degradation.kind import Kind, kinds
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene, State, reasoning_order
+from rnr.degradation.kind import Kind, kinds
 
 STATE_WORDS: dict[State, str] = {
     "present": "present",

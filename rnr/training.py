@@ -61,16 +61,16 @@ def train_reasoner(training: Training, report: Report) -> Path:
         argv += [] if value is None else [option, str(value)]
     with explained("training"):
         quiet()
-        from reasoner.train import main
+        from rnr.reasoner.train import main
 
         damage = _restored(training.restored, training.confusion) if training.restored else None
         return Path(main(argv + ["--resume"] * training.resume, damage, report))
 
 
 def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:
-    from restorer import RestorePipeline
-    from restorer.confusion import Confusion
-    from rl.restored import WithRestored
+    from rnr.restorer import RestorePipeline
+    from rnr.restorer.confusion import Confusion
+    from rnr.rl.restored import WithRestored
 
     network = RestorePipeline.from_pretrained(restorer).network
     return WithRestored(network, Confusion.read(confusion) if confusion else None)
@@ -83,7 +83,7 @@ def train_restorer(training: Training, report: Report) -> Path:
     paths = {"init": training.init, "val": training.val, "confusion": training.confusion}
     with explained("training"):
         quiet()
-        from restorer.train import Settings, train
+        from rnr.restorer.train import Settings, train
 
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
         device = Models(device=training.device).device
@@ -91,10 +91,10 @@ def train_restorer(training: Training, report: Report) -> Path:
 
 
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
-    """See `restorer.average`. Raises SetupError."""
+    """See `rnr.restorer.average`. Raises SetupError."""
     with explained("averaging"):
         quiet()
-        from restorer.average import average
+        from rnr.restorer.average import average
 
         return average(folders, out, val)
 
@@ -106,7 +106,7 @@ def finetune_reasoner(
     name, options = recipe_of(str(recipe)) if recipe else ("", {})
     with explained("training"):
         quiet()
-        from reasoner.finetune import finetune
+        from rnr.reasoner.finetune import finetune
 
         return finetune(model or name, data, out, options, resume, report)
 
@@ -119,8 +119,8 @@ def finetune_restorer(
     settings, where = options.pop("training", {}), Models(device=device).device
     with explained("training"):
         quiet()
-        from restorer.edit_train import Settings, train
-        from restorer.qwen_edit import QwenEditRestorer
+        from rnr.restorer.edit_train import Settings, train
+        from rnr.restorer.qwen_edit import QwenEditRestorer
 
         restorer = QwenEditRestorer.from_pretrained(model or name, device=where, **options)
         return train(restorer, images, out, Settings(**settings), resume, report)
@@ -130,10 +130,10 @@ def build_data(
     images: Path, out: Path, samples: int, size: int, seed: int, shard: int, workers: int,
     teacher: str | None = None, teacher_model: str | None = None,
 ) -> None:  # fmt: skip
-    """See `reasoner.dataset` and, for the URL of a teacher, `reasoner.teacher`. Raises SetupError."""
+    """See `rnr.reasoner.dataset` and, for the URL of a teacher, `rnr.reasoner.teacher`. Raises SetupError."""
     with explained("rnr data"):
-        from reasoner.dataset import Build, build
-        from reasoner.teacher import Teacher
+        from rnr.reasoner.dataset import Build, build
+        from rnr.reasoner.teacher import Teacher
 
         def told(row: dict[str, Any]) -> None:
             err.print(f"{row['done']} of {row['of']} shards: {row['shard']}")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import torch
 
-from degradation.kind import Factor, Kind, Measurement, Words, column, luma, uniform
+from rnr.degradation.kind import Factor, Kind, Measurement, Words, column, luma, uniform
 
 
 class Stripes(Kind):
@@ -70,10 +70,10 @@ def photographs() -> dict[str, np.ndarray]:
 @pytest.fixture
 def new_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Adds the kind `stripes` as anybody would: one file in `degradation/` (here a folder on its path)."""
-    import degradation
+    from rnr import degradation
 
     (tmp_path / "stripes.py").write_text(STRIPES, encoding="utf-8")
     monkeypatch.setattr(degradation, "__path__", [*degradation.__path__, str(tmp_path)])
     yield "stripes"
-    sys.modules.pop("degradation.stripes", None)
+    sys.modules.pop("rnr.degradation.stripes", None)
     vars(degradation).pop("stripes", None)

@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import rnr
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 # A room may import those named beside it, and nothing above it.
@@ -30,17 +32,31 @@ BELOW = {
     "rnr": {"degradation", "prompts", "reasoner", "restorer", "graph", "evaluation", "rl"},
 }
 ROOMS = list(BELOW)
+
+
+def package(room: str) -> str:
+    return room if room == "rnr" else f"rnr.{room}"
+
+
 ASKED_FOR = {"torchvision", "vllm", "ray", "qwen_vl_utils"}
 
 
 def imports(room: str) -> Iterator[tuple[Path, str]]:
-    """(file, top-level module) of every import statement of a room, also those inside functions."""
+    """(file, module) of every import statement of a room, also those inside functions: a room of ours by its name,
+    another package by its top-level name; `from rnr import prompts` is room `prompts`."""
     for path in sorted((ROOT / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
-                yield from ((path, alias.name.split(".")[0]) for alias in node.names)
+                yield from ((path, place(alias.name)) for alias in node.names)
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                yield path, node.module.split(".")[0]
+                names = [alias.name for alias in node.names] if node.module == "rnr" else [""]
+                yield from ((path, place(f"{node.module}.{name}")) for name in names)
+
+
+def place(module: str) -> str:
+    first, _, rest = module.partition(".")
+    second = rest.partition(".")[0]
+    return second if first == "rnr" and second in ROOMS else first
 
 
 def declared() -> dict[str, Requirement]:
@@ -58,7 +74,34 @@ def pinned() -> dict[str, str]:
 def test_every_package_is_a_room_of_the_house() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    assert packages == set(ROOMS) == set(setuptools["packages"])
+    assert packages == set(ROOMS) and set(map(package, ROOMS)) == set(setuptools["packages"])
+    links = {path.name: path.readlink() for path in (ROOT / "rnr").iterdir() if path.is_symlink()}
+    assert links == {name: Path("..", name) for name in {*ROOMS, "recipes"} - {"rnr"}}
+
+
+@pytest.mark.parametrize("room", [room for room in BELOW if room != "rnr"])
+def test_a_room_has_one_import_name(room: str) -> None:
+    done = subprocess.run([sys.executable, "-c", f"import {room}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and f"ImportError: `import rnr.{room}`, not `import {room}`" in done.stderr
+
+
+def test_all_errors_of_ours_have_one_base() -> None:
+    from rnr.degradation.errors import MissingExtra
+    from rnr.graph import StoreError, ThreadError
+    from rnr.picture_codecs import Refused
+    from rnr.reasoner.chat import ServerError
+
+    found = (MissingExtra, StoreError, ThreadError, ServerError, Refused, rnr.SetupError, rnr.PictureError)
+    assert all(issubclass(error, rnr.Error) for error in found)
+    named = {node.name for room in ROOMS for path in (ROOT / room).rglob("*.py") for node in exceptions(path)}
+    assert named == {"Error", *(error.__name__ for error in found)}
+
+
+def exceptions(path: Path) -> Iterator[ast.ClassDef]:
+    """The classes of a module that are raised, by the name of a base."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ClassDef) and any(re.search(r"(Error|Exception)$", ast.unparse(b)) for b in node.bases):
+            yield node
 
 
 @pytest.mark.parametrize("room", ROOMS)
@@ -71,12 +114,12 @@ def test_imports_point_downwards(room: str) -> None:
 def test_no_module_hides_a_public_name(room: str) -> None:
     # `import room.name` would put the module where the function stood.
     modules = {path.stem for path in (ROOT / room).glob("*.py")}
-    assert modules & set(getattr(importlib.import_module(room), "__all__", ())) == set()
+    assert modules & set(getattr(importlib.import_module(package(room)), "__all__", ())) == set()
 
 
 def test_importing_all_rooms_loads_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "diffusers", "langgraph"} | ASKED_FOR
-    program = f"import sys, {', '.join(ROOMS)}\nprint(sorted({heavy} & set(sys.modules)))"
+    program = f"import sys, {', '.join(map(package, ROOMS))}\nprint(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
 
@@ -112,7 +155,7 @@ def test_the_constraints_pin_every_requirement_within_its_range() -> None:
 
 
 def test_the_changelog_knows_the_version() -> None:
-    assert f"## {PROJECT['version']} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {rnr.__version__} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradation.photographs import to_tensor
+from rnr.degradation.photographs import to_tensor
 
 CORNERS = {"astronaut": (60, 160), "chelsea": (80, 120), "coffee": (100, 200), "rocket": (150, 250)}
 

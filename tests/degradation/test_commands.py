@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from degradation import calibrate, describe, kinds
+from rnr.degradation import calibrate, describe, kinds
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_the_room_its_kinds_and_its_schema_load_nothing_heavy() -> None:
     program = (
-        "import sys, degradation; degradation.kinds(); degradation.diagnosis_schema()\n"
+        "import sys; from rnr import degradation; degradation.kinds(); degradation.diagnosis_schema()\n"
         'degradation.Diagnosis.from_json(\'{"findings":{"noise":{"present":true,"severity":9}}}\')\n'
         "print(sorted({'torch', 'numpy', 'cv2', 'PIL', 'scipy', 'matplotlib'} & set(sys.modules)))"
     )
@@ -30,7 +30,9 @@ def test_the_document_of_the_kinds_is_up_to_date(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(sys, "argv", ["describe", "--out", str(out)])
     describe.main()
     written = (ROOT / "docs" / "degradations.md").read_text(encoding="utf-8")
-    assert out.read_text(encoding="utf-8") == written, "run python -m degradation.describe --out docs/degradations.md"
+    assert out.read_text(encoding="utf-8") == written, (
+        "run python -m rnr.degradation.describe --out docs/degradations.md"
+    )
 
 
 def test_the_document_is_printed_where_no_file_is_named(

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from degradation import Belief, Diagnosis, DiagnosisRecord, Finding, diagnosis_schema, kinds
-from degradation.diagnosis import QUALITY_WORDS, TokenTrace, quality_words, reasoning_order
+from rnr.degradation import Belief, Diagnosis, DiagnosisRecord, Finding, diagnosis_schema, kinds
+from rnr.degradation.diagnosis import QUALITY_WORDS, TokenTrace, quality_words, reasoning_order
 
 NOISE = {"type": "gaussian", "sigma": 13, "colour": "grey"}
 
@@ -180,7 +180,7 @@ def test_the_schema_asks_for_every_kind_in_the_order_of_reasoning() -> None:
 def test_a_validator_accepts_true_diagnoses_and_refuses_others(closed: bool) -> None:
     jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed (it comes with the extra dev)")
     torch = pytest.importorskip("torch")
-    from degradation.synthesize import synthesize
+    from rnr.degradation.synthesize import synthesize
 
     clean = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     validator = jsonschema.Draft202012Validator(diagnosis_schema(closed=closed))

@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from degradation.blur import TYPES as BLUR_TYPES
-from degradation.blur import kernel
-from degradation.compression import SUBSAMPLING, save
-from degradation.haze import depth_map, scattering
-from degradation.kind import Factor, Kind, Measurement, choice, kind_named, kinds
-from degradation.measure import psnr
-from degradation.noise import TYPES as NOISE_TYPES
+from rnr.degradation.blur import TYPES as BLUR_TYPES
+from rnr.degradation.blur import kernel
+from rnr.degradation.compression import SUBSAMPLING, save
+from rnr.degradation.haze import depth_map, scattering
+from rnr.degradation.kind import Factor, Kind, Measurement, choice, kind_named, kinds
+from rnr.degradation.measure import psnr
+from rnr.degradation.noise import TYPES as NOISE_TYPES
 
 KINDS = list(kinds().values())
 HARMLESS: dict[str, dict[str, float]] = {

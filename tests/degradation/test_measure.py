@@ -6,8 +6,8 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from degradation.kind import luma
-from degradation.measure import (
+from rnr.degradation.kind import luma
+from rnr.degradation.measure import (
     damage_left,
     loss_of_severity,
     ms_ssim,

@@ -6,9 +6,9 @@ import sys
 
 import torch
 
-from degradation import Diagnosis, degrade, diagnosis_schema, draw_mixture, kinds, truths
-from degradation.describe import document
-from degradation.synthesize import prescribe
+from rnr.degradation import Diagnosis, degrade, diagnosis_schema, draw_mixture, kinds, truths
+from rnr.degradation.describe import document
+from rnr.degradation.synthesize import prescribe
 
 OLD = '{"schema_version":"1","findings":{"noise":{"present":true,"severity":25}},"plan":["noise"]}'
 
@@ -49,4 +49,4 @@ def test_older_kinds_make_the_same_pictures(clean: torch.Tensor, request) -> Non
 
 
 def test_the_file_removed_the_kind_is_gone() -> None:
-    assert "stripes" not in kinds() and "degradation.stripes" not in sys.modules
+    assert "stripes" not in kinds() and "rnr.degradation.stripes" not in sys.modules

@@ -7,7 +7,7 @@ import colorsys
 import pytest
 import torch
 
-from degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
 
 
 def flat(red: float, green: float, blue: float) -> torch.Tensor:

@@ -4,10 +4,10 @@ import pytest
 import skimage.data
 import torch
 
-from degradation.kind import kinds
-from degradation.measure import psnr
-from degradation.photographs import to_tensor
-from degradation.shrinkage import opponent_sigma, shrink
+from rnr.degradation.kind import kinds
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import to_tensor
+from rnr.degradation.shrinkage import opponent_sigma, shrink
 
 CLEAN = to_tensor(skimage.data.astronaut()[:160, 100:260])
 NONE = torch.zeros(1)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from degradation import Diagnosis, degrade, draw_mixture, kind_named, kinds, truths
-from degradation.measure import loss_of_severity, psnr, severity_of_loss
-from degradation.photographs import random_crops
-from degradation.synthesize import CLOSE, HOW_MANY, VISIBLE, Mixture, Stage, Step, prescribe, synthesize
+from rnr.degradation import Diagnosis, degrade, draw_mixture, kind_named, kinds, truths
+from rnr.degradation.measure import loss_of_severity, psnr, severity_of_loss
+from rnr.degradation.photographs import random_crops
+from rnr.degradation.synthesize import CLOSE, HOW_MANY, VISIBLE, Mixture, Stage, Step, prescribe, synthesize
 
 STAGES: tuple[Stage, ...] = ("single", "several", "high_order")
 

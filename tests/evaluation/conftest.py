@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, reasoning_order
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, reasoning_order
 
 
 class Believer:
@@ -43,9 +43,9 @@ def believer() -> Believer:
 @pytest.fixture(scope="session")
 def idle_restorer():
     """A small network whose head is zero: it returns the picture that it was given."""
-    from restorer.bridge import BridgeScheduler
-    from restorer.network import RestorerNetwork
-    from restorer.pipeline import RestorePipeline
+    from rnr.restorer.bridge import BridgeScheduler
+    from rnr.restorer.network import RestorerNetwork
+    from rnr.restorer.pipeline import RestorePipeline
 
     network = RestorerNetwork(widths=(8, 16), blocks=(1, 1), condition=32).eval()
     torch.nn.init.zeros_(network.mix.bias)  # fresh, it would trust physics

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from degradation.kind import kinds
-from evaluation import agent
-from evaluation.tables import Row
+from rnr.degradation.kind import kinds
+from rnr.evaluation import agent
+from rnr.evaluation.tables import Row
 
 
 def test_mixtures_have_two_or_three_kinds_and_follow_the_seed() -> None:
@@ -39,8 +39,8 @@ def test_the_table_holds_every_way_against_the_plain_pass() -> None:
 
 
 def test_every_way_on_one_picture(photographs: dict[str, np.ndarray], tmp_path: Path) -> None:
-    from reasoner import Reasoner
-    from restorer import RestorePipeline
+    from rnr.reasoner import Reasoner
+    from rnr.restorer import RestorePipeline
 
     reasoner, restorer = Reasoner.from_pretrained("built-in"), RestorePipeline.from_pretrained("built-in")
     bench = agent.AgentBench(reasoner, restorer, agent.WAYS, steps=2, candidates=1, seed=0)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from degradation.measure import psnr
-from degradation.photographs import to_tensor
-from degradation.synthesize import degrade
-from evaluation.baselines import BASELINES, apply, guided_filter, noise_level
-from evaluation.recipes import TASKS, Task, build, task_named
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import to_tensor
+from rnr.degradation.synthesize import degrade
+from rnr.evaluation.baselines import BASELINES, apply, guided_filter, noise_level
+from rnr.evaluation.recipes import TASKS, Task, build, task_named
 
 pytest.importorskip("skimage", reason="scikit-image belongs to the extra bench")
 

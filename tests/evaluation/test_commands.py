@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from degradation._lazy import MissingExtra, need
-from evaluation.cli import app
-from evaluation.running import chosen
-from evaluation.speed import measure_here, picture, table
+from rnr.degradation._lazy import need
+from rnr.degradation.errors import MissingExtra
+from rnr.evaluation.cli import app
+from rnr.evaluation.running import chosen
+from rnr.evaluation.speed import measure_here, picture, table
 
 COMMANDS = ("confusion", "quality", "diagnosis", "robustness", "decoding", "steering", "twin", "speed")
 
@@ -27,7 +28,7 @@ def test_every_command_explains_itself(command: str):
 
 
 def test_the_commands_are_listed_without_loading_torch():
-    code = "import sys, evaluation.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, rnr.evaluation.cli; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
@@ -62,7 +63,7 @@ def test_speed_of_a_small_picture(photographs: dict[str, np.ndarray], believer, 
 
 
 def test_a_reasoner_behind_a_server_is_measured_like_one_here(folder: Path, tmp_path: Path):
-    from reasoner.reasoner import BUILT_IN
+    from rnr.reasoner.reasoner import BUILT_IN
     from tests.reasoner.chat_server import running
 
     with running(str(BUILT_IN)) as (url, _):

@@ -10,8 +10,8 @@ pytest.importorskip("xgrammar", reason="xgrammar belongs to the extra bench")
 
 def test_skeleton_and_constrained_generate_agree(small: dict[str, np.ndarray]):
     """Trained weights: untrained ones may spell a word letter by letter where the grammar lets them."""
-    from evaluation.decoding import compare, summary
-    from reasoner.reasoner import BUILT_IN, Reasoner
+    from rnr.evaluation.decoding import compare, summary
+    from rnr.reasoner.reasoner import BUILT_IN, Reasoner
 
     if not (BUILT_IN / "config.json").exists():
         pytest.skip("the built-in reasoner's weights are not here yet")
@@ -23,7 +23,7 @@ def test_skeleton_and_constrained_generate_agree(small: dict[str, np.ndarray]):
 
 
 def test_untrained_weights_write_valid_diagnoses(small: dict[str, np.ndarray]):
-    from evaluation.random_weights import validity
+    from rnr.evaluation.random_weights import validity
 
     row = validity(list(small.values()), 3, seed=1).rows[0]
     assert (row["valid"], row["different"], row["first error"]) == (3, 3, "")

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
-from degradation.kind import kind_named, kinds
-from degradation.photographs import to_tensor
-from degradation.synthesize import prescribe
-from evaluation import diagnosis_tables as tables
-from evaluation.confusion import diagnosed, write_confusion
-from evaluation.diagnosis_cases import Case, cases_of, collect, is_valid
-from evaluation.samples import Batch, batches
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
+from rnr.degradation.kind import kind_named, kinds
+from rnr.degradation.photographs import to_tensor
+from rnr.degradation.synthesize import prescribe
+from rnr.evaluation import diagnosis_tables as tables
+from rnr.evaluation.confusion import diagnosed, write_confusion
+from rnr.evaluation.diagnosis_cases import Case, cases_of, collect, is_valid
+from rnr.evaluation.samples import Batch, batches
 from tests.evaluation.conftest import Believer
 
 
@@ -106,9 +106,9 @@ def test_small_photographs_give_small_regions(small: dict[str, np.ndarray]):
 
 
 def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[str, np.ndarray], believer: Believer):
-    from restorer.condition import Layout
-    from restorer.confusion import Confusion
-    from restorer.diagnosed import Diagnosed
+    from rnr.restorer.condition import Layout
+    from rnr.restorer.confusion import Confusion
+    from rnr.restorer.diagnosed import Diagnosed
 
     class Asked:
         """Remembers the pictures it was asked about."""
@@ -140,7 +140,7 @@ def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[
 
 
 def test_a_confusion_without_diagnoses_is_refused(tmp_path: Path):
-    from restorer.diagnosed import Diagnosed
+    from rnr.restorer.diagnosed import Diagnosed
 
     (tmp_path / "old.json").write_text('{"about": {}, "rows": {}}')
     with pytest.raises(ValueError, match="old.json: no diagnoses"):

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from evaluation import metrics
+from rnr.evaluation import metrics
 
 
 def test_presence_counts_hits_misses_and_inventions():

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from degradation.diagnosis import DiagnosisRecord
-from evaluation.metrics import presence
+from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.evaluation.metrics import presence
 from tests.evaluation.other_generator import KINDS, damage, salt_noise, to_bytes
 
 Seen = tuple[list[str], np.ndarray, np.ndarray, DiagnosisRecord]
@@ -30,7 +30,7 @@ def clean(photographs: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def reasoner():
-    from reasoner.reasoner import BUILT_IN, Reasoner
+    from rnr.reasoner.reasoner import BUILT_IN, Reasoner
 
     if not (BUILT_IN / "config.json").exists():
         pytest.skip("the built-in reasoner's weights are not here yet")
@@ -50,7 +50,7 @@ def diagnosed(reasoner, clean: list[np.ndarray]) -> list[Seen]:
 
 @pytest.fixture(scope="module")
 def restorer():
-    from restorer.pipeline import BUILT_IN, RestorePipeline
+    from rnr.restorer.pipeline import BUILT_IN, RestorePipeline
 
     if not (BUILT_IN / "model_index.json").exists():
         pytest.skip("the built-in restorer's weights are not here yet")
@@ -69,7 +69,7 @@ def test_our_own_measurements_see_it(name: str, clean: list[np.ndarray]):
     """The evidence of a kind moves the right way, so that the label means the same in both generators."""
     import torch
 
-    from degradation.kind import kind_named
+    from rnr.degradation.kind import kind_named
 
     def measured(picture: np.ndarray) -> float:
         return float(kind_named(name).measure(torch.from_numpy(picture).permute(2, 0, 1)[None].float())[0])

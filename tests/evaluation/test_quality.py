@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from degradation.photographs import to_tensor
-from evaluation import quality_tables, running
-from evaluation.pairs import folder_pairs, sweep_pairs, task_pairs
-from evaluation.quality import Bench, scores
-from evaluation.quality_run import QualityRun
-from evaluation.recipes import task_named
-from evaluation.tables import Row, read_csv
+from rnr.degradation.photographs import to_tensor
+from rnr.evaluation import quality_tables, running
+from rnr.evaluation.pairs import folder_pairs, sweep_pairs, task_pairs
+from rnr.evaluation.quality import Bench, scores
+from rnr.evaluation.quality_run import QualityRun
+from rnr.evaluation.recipes import task_named
+from rnr.evaluation.tables import Row, read_csv
 
 pytest.importorskip("matplotlib", reason="matplotlib belongs to the extra bench")
 
@@ -29,7 +29,7 @@ def run(out: Path, folder: Path, models, resume: bool = False) -> QualityRun:
 
 
 def test_end_to_end(tmp_path: Path, folder: Path, believer, idle_restorer, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("evaluation.pairs.SWEEP", (40,))
+    monkeypatch.setattr("rnr.evaluation.pairs.SWEEP", (40,))
     quality = run(tmp_path, folder, (believer, idle_restorer))
     tables = quality.tables()
     running.publish(tables, tmp_path, quality.settings, 0.0)
@@ -47,7 +47,7 @@ def test_end_to_end(tmp_path: Path, folder: Path, believer, idle_restorer, monke
 
 
 def test_a_second_run_measures_nothing_twice(tmp_path: Path, folder: Path, believer, idle_restorer, monkeypatch):
-    monkeypatch.setattr("evaluation.pairs.SWEEP", ())
+    monkeypatch.setattr("rnr.evaluation.pairs.SWEEP", ())
     first = run(tmp_path, folder, (believer, idle_restorer)).rows
     monkeypatch.setattr(Bench, "rows", lambda *arguments: pytest.fail("measured again"))
     assert run(tmp_path, folder, (believer, idle_restorer), resume=True).rows == first

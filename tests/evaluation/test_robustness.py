@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
-from degradation.kind import kind_named, kinds
-from evaluation import robustness
-from evaluation.samples import batches
-from reasoner import Reasoner
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
+from rnr.degradation.kind import kind_named, kinds
+from rnr.evaluation import robustness
+from rnr.evaluation.samples import batches
+from rnr.reasoner import Reasoner
 
 
 @pytest.fixture(scope="module")

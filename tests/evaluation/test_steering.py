@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation import steering
+from rnr.evaluation import steering
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_restorer_that_does_nothing_leaves_everything(small, idle_restorer, tm
 
 
 def test_twins_are_trained_alike_and_compared(photographs: dict[str, np.ndarray], tmp_path: Path):
-    from evaluation import twin
+    from rnr.evaluation import twin
 
     held = [photograph[:192, :192] for photograph in photographs.values()]
     school = twin.Twins(tmp_path, samples=16)
@@ -61,10 +61,10 @@ def test_twins_are_trained_alike_and_compared(photographs: dict[str, np.ndarray]
 
 
 def test_a_scene_that_is_not_told_is_all_zeros():
-    from degradation.diagnosis import Diagnosis, Finding, Scene
-    from degradation.kind import kinds
-    from evaluation.twin import without_scene
-    from restorer.condition import Layout, encode
+    from rnr.degradation.diagnosis import Diagnosis, Finding, Scene
+    from rnr.degradation.kind import kinds
+    from rnr.evaluation.twin import without_scene
+    from rnr.restorer.condition import Layout, encode
 
     diagnosis = Diagnosis(scene=Scene(lighting="dark"), findings={"noise": Finding(present=True, severity=9)})
     condition = encode(Layout.of(kinds()), diagnosis)

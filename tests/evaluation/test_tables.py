@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.journal import Journal
-from evaluation.tables import Row, Table, group_mean, mean, read_csv
+from rnr.evaluation.journal import Journal
+from rnr.evaluation.tables import Row, Table, group_mean, mean, read_csv
 
 ROWS: list[Row] = [
     {"task": "noise", "n": 3, "psnr": 28.123456789, "untouched": False, "note": None},

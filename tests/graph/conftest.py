@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from graph import Context, Store, build_graph, open_checkpoints
-from graph.store import ImageRef
+from rnr.graph import Context, Store, build_graph, open_checkpoints
+from rnr.graph.store import ImageRef
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +18,8 @@ def models() -> tuple[Any, Any]:
     """Reasoner and restorer."""
     import torch
 
-    from reasoner import Reasoner
-    from restorer import RestorePipeline
+    from rnr.reasoner import Reasoner
+    from rnr.restorer import RestorePipeline
 
     torch.set_num_threads(1)
     return Reasoner.from_pretrained("built-in"), RestorePipeline.from_pretrained("built-in")
@@ -33,8 +33,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="session")
 def damaged(photographs: dict[str, np.ndarray]) -> Callable[..., np.ndarray]:
     """uint8 (128, 128, 3): a photograph with these kinds at these severities."""
-    from degradation.photographs import to_tensor, to_uint8
-    from degradation.synthesize import degrade, prescribe
+    from rnr.degradation.photographs import to_tensor, to_uint8
+    from rnr.degradation.synthesize import degrade, prescribe
 
     def make(name: str = "astronaut", seed: int = 0, **severities: float) -> np.ndarray:
         clean = photographs[name][30:158, 150:278]
@@ -69,7 +69,7 @@ class Told:
         self.identity = {"model": name, "model_hash": ""}
 
     def restore(self, pixels_HWC3: np.ndarray, source: Any, intent: Any = None, **settings: Any) -> Any:
-        from restorer import RestoreResult
+        from rnr.restorer import RestoreResult
 
         self.calls += 1
         pixels = np.asarray(self.result(pixels_HWC3), np.float32)

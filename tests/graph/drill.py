@@ -19,9 +19,9 @@ import torch
 
 torch.set_num_threads(1)  # a forked child must not inherit a pool of threads
 
-from graph import Context, Store, build_graph, open_checkpoints, run_agent  # noqa: E402
-from reasoner import Reasoner  # noqa: E402
-from restorer import RestorePipeline  # noqa: E402
+from rnr.graph import Context, Store, build_graph, open_checkpoints, run_agent  # noqa: E402
+from rnr.reasoner import Reasoner  # noqa: E402
+from rnr.restorer import RestorePipeline  # noqa: E402
 
 
 def work(folder: Path, models: tuple) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from langgraph.graph import END, START, StateGraph
 
-from graph import Context, Store, build_graph, open_checkpoints
-from graph.state import AgentState
+from rnr.graph import Context, Store, build_graph, open_checkpoints
+from rnr.graph.state import AgentState
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def test_as_a_subgraph_it_shares_state_and_context(context: Any, noisy: Any) -> 
 def test_the_server_finds_the_graph_and_can_give_the_context_as_json(store: Store, noisy: Any) -> None:
     settings = json.loads((ROOT / "langgraph.json").read_text())
     path, _, name = settings["graphs"]["restorer"].partition(":")
-    graph = getattr(module(ROOT / path), name)()
+    graph = getattr(importlib.import_module(path), name)()
     state = graph.invoke({"picture": noisy}, context={"store": str(store.folder), "seconds": 1e-6})
     assert "seconds is used up" in state["reason"]
     drawn = graph.get_graph().draw_mermaid()
@@ -66,7 +66,7 @@ def test_a_broken_path_is_named(context: Any, tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_names_the_command() -> None:
-    from degradation._lazy import MissingExtra
+    from rnr.degradation.errors import MissingExtra
 
     if importlib.util.find_spec("langgraph.checkpoint.postgres"):
         pytest.skip("it is installed")
@@ -76,7 +76,7 @@ def test_a_missing_extra_names_the_command() -> None:
 
 
 def test_studio_can_draw_its_forms() -> None:
-    from graph import build_graph
+    from rnr.graph import build_graph
 
     agent = build_graph()
     assert {"picture", "order"} <= set(agent.get_input_jsonschema()["properties"])
@@ -86,9 +86,9 @@ def test_studio_can_draw_its_forms() -> None:
 def test_a_reasoner_behind_a_server_is_a_judge_like_any_other(
     agent: Any, context: Any, models: Any, dark: Any, tmp_path: Path
 ) -> None:
-    from graph import run_agent
-    from reasoner.reasoner import BUILT_IN
-    from reasoner.server import ServerReasoner
+    from rnr.graph import run_agent
+    from rnr.reasoner.reasoner import BUILT_IN
+    from rnr.reasoner.server import ServerReasoner
     from tests.reasoner.chat_server import running
 
     with running(str(BUILT_IN)) as (url, _):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
-from graph.judging import FIDELITY, fidelity, severities, verdict
-from graph.state import Look
-from graph.store import ImageRef
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
+from rnr.graph.judging import FIDELITY, fidelity, severities, verdict
+from rnr.graph.state import Look
+from rnr.graph.store import ImageRef
 
 
 def look(sha: str, given: bool = False, **severity: float) -> Look:

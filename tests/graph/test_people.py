@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from langgraph.types import Command
 
-from graph import Answer, run_agent, run_of
+from rnr.graph import Answer, run_agent, run_of
 
 
 def answers(*given: Answer) -> Any:

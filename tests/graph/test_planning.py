@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from graph.planning import ONCE, propose
-from graph.state import AgentState, Look, Proposal, Step
-from graph.store import ImageRef
+from rnr.graph.planning import ONCE, propose
+from rnr.graph.state import AgentState, Look, Proposal, Step
+from rnr.graph.store import ImageRef
 
 
 def look(sha: str, **severity: float) -> Look:

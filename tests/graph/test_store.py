@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from graph import Store, StoreError
+from rnr.graph import Store, StoreError
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -75,7 +75,7 @@ def test_a_state_cannot_point_out_of_the_store(tmp_path: Path, sha256: str) -> N
 
 def test_a_full_disk_leaves_nothing(tmp_path: Path) -> None:
     program = (
-        "import resource, signal, sys, numpy as np; from graph import Store\n"
+        "import resource, signal, sys, numpy as np; from rnr.graph import Store\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         "Store(sys.argv[1]).put(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8))"
     )

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import graph.state
-from graph import Answer, Run, Store, ThreadError, build_graph, open_checkpoints, run_agent, run_of
+import rnr.graph.state
+from rnr.graph import Answer, Run, Store, ThreadError, build_graph, open_checkpoints, run_agent, run_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +64,7 @@ def test_a_lost_picture_is_made_anew(agent: Any, context: Any, rainy: Any, store
 
 def test_an_older_schema_is_refused_with_the_remedy(agent: Any, context: Any, noisy: Any, monkeypatch: Any) -> None:
     run_agent(agent, context(ask=True), "t", noisy)
-    monkeypatch.setattr(graph.state, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(rnr.graph.state, "SCHEMA_VERSION", 2)
     for call in (lambda: run_of(agent, "t"), lambda: run_agent(agent, context(ask=True), "t", noisy)):
         with pytest.raises(ThreadError, match="state schema 1, this release reads 2: .* new thread id"):
             call()
@@ -176,7 +176,7 @@ def test_killed_at_25_random_moments_it_comes_to_the_same_end(tmp_path: Path, da
 WORKER = """
 import sys, json, numpy as np, torch
 torch.set_num_threads(1)
-from graph import *
+from rnr.graph import *
 from concurrent.futures import ThreadPoolExecutor
 root, store, who, threads = sys.argv[1:]
 pictures = np.load(root + "/pictures.npy")

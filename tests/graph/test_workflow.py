@@ -11,9 +11,9 @@ import pytest
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
-from graph import Context, Event, Store, build_graph, run_agent, run_of
-from graph.judging import total
-from graph.running import Run
+from rnr.graph import Context, Event, Store, build_graph, run_agent, run_of
+from rnr.graph.judging import total
+from rnr.graph.running import Run
 
 
 def holds_together(run: Run, context: Context) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import jinja2
 import pytest
 
-import prompts
-from degradation.diagnosis import Diagnosis, Finding, reasoning_order
-from degradation.kind import kinds
-from prompts import lock
+from rnr import prompts
+from rnr.degradation.diagnosis import Diagnosis, Finding, reasoning_order
+from rnr.degradation.kind import kinds
+from rnr.prompts import lock
 
 
 def test_no_text_changed_without_its_version() -> None:

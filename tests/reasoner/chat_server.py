@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from reasoner.decode import Session, decode, sampler
-from reasoner.ebnf import ebnf
-from reasoner.grammar import program
-from reasoner.reasoner import Reasoner
+from rnr.reasoner.decode import Session, decode, sampler
+from rnr.reasoner.ebnf import ebnf
+from rnr.reasoner.grammar import program
+from rnr.reasoner.reasoner import Reasoner
 
 NAME = "tiny"
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-import prompts
-from degradation.diagnosis import Diagnosis
-from reasoner.grammar import Choice, Skeleton, program, run
-from reasoner.model import new_model, tiny_config
-from reasoner.processor import build_processor
-from reasoner.reasoner import Reasoner
-from reasoner.tokenizer import build_tokenizer
+from rnr import prompts
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.reasoner.grammar import Choice, Skeleton, program, run
+from rnr.reasoner.model import new_model, tiny_config
+from rnr.reasoner.processor import build_processor
+from rnr.reasoner.reasoner import Reasoner
+from rnr.reasoner.tokenizer import build_tokenizer
 
 SMALL_TEXT = {
     "hidden_size": 64,

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-import prompts
-from degradation.diagnosis import Diagnosis
-from reasoner.collate import Collator
-from reasoner.data import make_rows
-from reasoner.decode import Lexicon
-from reasoner.ebnf import ebnf
-from reasoner.grammar import segments
-from reasoner.model import new_model, tiny_config
-from reasoner.processor import build_processor
-from reasoner.reasoner import Reasoner, Settings
-from reasoner.tokenizer import build_tokenizer
-from reasoner.views import VIEWS
+from rnr import prompts
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.reasoner.collate import Collator
+from rnr.reasoner.data import make_rows
+from rnr.reasoner.decode import Lexicon
+from rnr.reasoner.ebnf import ebnf
+from rnr.reasoner.grammar import segments
+from rnr.reasoner.model import new_model, tiny_config
+from rnr.reasoner.processor import build_processor
+from rnr.reasoner.reasoner import Reasoner, Settings
+from rnr.reasoner.tokenizer import build_tokenizer
+from rnr.reasoner.views import VIEWS
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture, random_diagnosis
 
 PLAIN = Settings(beliefs=False)
@@ -53,7 +53,7 @@ def test_fewer_passes_than_chosen_tokens(reasoner) -> None:
 
 def test_looking_ahead_changes_nothing(reasoner, monkeypatch) -> None:
     record = reasoner.diagnose([picture()])[0]
-    monkeypatch.setattr("reasoner.decode.MOST_AHEAD", 0)
+    monkeypatch.setattr("rnr.reasoner.decode.MOST_AHEAD", 0)
     reasoner.lexicon = Lexicon(reasoner.processor.tokenizer, reasoner.kinds)
     plain = reasoner.diagnose([picture()])[0]
     assert plain.forward_passes > record.forward_passes

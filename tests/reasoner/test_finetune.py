@@ -14,22 +14,22 @@ import pytest
 from PIL import Image
 from safetensors.torch import load_file
 
-import prompts
-from degradation.diagnosis import Diagnosis
-from reasoner.chat import ServerError
-from reasoner.export import export
-from reasoner.model import new_model, tiny_config
-from reasoner.reasoner import Reasoner, Settings
-from reasoner.serving import export_for_vllm
+from rnr import prompts
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.reasoner.chat import ServerError
+from rnr.reasoner.export import export
+from rnr.reasoner.model import new_model, tiny_config
+from rnr.reasoner.reasoner import Reasoner, Settings
+from rnr.reasoner.serving import export_for_vllm
 from tests.reasoner.chat_server import running
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture
 
 pytest.importorskip("trl", reason="the `train` extra is not installed")
 
-from reasoner.collate import Collator  # noqa: E402
-from reasoner.dataset import Build, build, rows_of, write_shard  # noqa: E402
-from reasoner.finetune import finetune, has_scene_text  # noqa: E402
-from reasoner.teacher import Teacher, scene_text  # noqa: E402
+from rnr.reasoner.collate import Collator  # noqa: E402
+from rnr.reasoner.dataset import Build, build, rows_of, write_shard  # noqa: E402
+from rnr.reasoner.finetune import finetune, has_scene_text  # noqa: E402
+from rnr.reasoner.teacher import Teacher, scene_text  # noqa: E402
 
 RECIPE = {
     "views": {"side": 128},

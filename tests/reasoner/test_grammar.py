@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from degradation.diagnosis import Diagnosis, Finding, reasoning_order
-from reasoner.ebnf import ebnf
-from reasoner.grammar import Choice, program, run, segments, vocabulary
+from rnr.degradation.diagnosis import Diagnosis, Finding, reasoning_order
+from rnr.reasoner.ebnf import ebnf
+from rnr.reasoner.grammar import Choice, program, run, segments, vocabulary
 from tests.reasoner.conftest import random_diagnosis
 
 

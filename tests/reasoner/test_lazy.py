@@ -8,18 +8,18 @@ import sys
 import pytest
 import torch
 
-from reasoner.export import export, mean, record_of, total
-from reasoner.reasoner import Reasoner
+from rnr.reasoner.export import export, mean, record_of, total
+from rnr.reasoner.reasoner import Reasoner
 
 
 def test_importing_loads_no_torch() -> None:
     heavy = "any(name in sys.modules for name in ('torch', 'transformers', 'numpy'))"
-    code = f"import sys, reasoner, prompts, reasoner.grammar, reasoner.views; sys.exit({heavy})"
+    code = f"import sys, rnr.reasoner, rnr.prompts, rnr.reasoner.grammar, rnr.reasoner.views; sys.exit({heavy})"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_unknown_names_are_attribute_errors() -> None:
-    import reasoner
+    from rnr import reasoner
 
     assert "Reasoner" in reasoner.__all__
     with pytest.raises(AttributeError):
@@ -27,7 +27,7 @@ def test_unknown_names_are_attribute_errors() -> None:
 
 
 def test_weights_survive_export(reasoner, tmp_path) -> None:
-    import prompts
+    from rnr import prompts
     from tests.reasoner.conftest import picture
 
     folder = export(reasoner.model, reasoner.processor, tmp_path / "weights", prompts.load("diagnose_tuned"))
@@ -40,7 +40,7 @@ def test_weights_survive_export(reasoner, tmp_path) -> None:
 def test_the_mean_of_weights(reasoner, tmp_path) -> None:
     import copy
 
-    import prompts
+    from rnr import prompts
 
     other = copy.deepcopy(reasoner.model)
     name, weight = next((n, p) for n, p in other.named_parameters() if n.endswith("mlp.down_proj.weight"))
@@ -59,7 +59,7 @@ def test_the_mean_of_weights(reasoner, tmp_path) -> None:
 
 
 def test_missing_and_broken_weights(tmp_path, reasoner) -> None:
-    import prompts
+    from rnr import prompts
 
     tmp_path.joinpath("empty").mkdir()
     with pytest.raises(ValueError, match="no weights here"):

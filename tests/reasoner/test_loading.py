@@ -7,13 +7,13 @@ import json
 import pytest
 import torch
 
-import prompts
-from degradation.arithmetic import dtype_named
-from degradation.diagnosis import Diagnosis
-from reasoner.export import export
-from reasoner.loading import load_adapter
-from reasoner.model import new_model, tiny_config
-from reasoner.reasoner import Reasoner, Settings
+from rnr import prompts
+from rnr.degradation.arithmetic import dtype_named
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.reasoner.export import export
+from rnr.reasoner.loading import load_adapter
+from rnr.reasoner.model import new_model, tiny_config
+from rnr.reasoner.reasoner import Reasoner, Settings
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture
 
 PLAIN = Settings(beliefs=False)

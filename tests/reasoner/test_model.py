@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from reasoner.collate import Collator
-from reasoner.model import dct_filters, deepened, new_model, tiny_config, use_linear_patches
-from reasoner.processor import PictureProcessor, load_processor
+from rnr.reasoner.collate import Collator
+from rnr.reasoner.model import dct_filters, deepened, new_model, tiny_config, use_linear_patches
+from rnr.reasoner.processor import PictureProcessor, load_processor
 from tests.reasoner.conftest import picture
 
 
@@ -55,7 +55,7 @@ def test_the_patch_embedding_starts_white(tokenizer) -> None:
     model = new_model(tiny_config(tokenizer), 0, photographs)
     pixels = np.stack([photo[:128, :128] for photo in photographs])
     rows = torch.cat([torch.from_numpy(pixels)]).permute(0, 3, 1, 2).float() / 127.5 - 1
-    from reasoner.collate import patchify
+    from rnr.reasoner.collate import patchify
 
     with torch.no_grad():
         coefficients = model.model.visual.patch_embed(patchify(rows))
@@ -84,7 +84,7 @@ def test_processor_survives_saving(processor, small_model, tmp_path) -> None:
 def test_the_collator_makes_what_the_processor_makes(processor) -> None:
     collator = Collator(processor)
     views = np.stack([picture(128, 128, seed) for seed in range(3)])
-    from reasoner.collate import messages
+    from rnr.reasoner.collate import messages
 
     chat = processor.apply_chat_template(messages("diagnose", 3), add_generation_prompt=True)
     slow = processor(text=[chat], images=list(views), return_tensors="pt")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from degradation.diagnosis import reasoning_order
-from reasoner.collate import severities
-from reasoner.probe import NAME, attach, detach
+from rnr.degradation.diagnosis import reasoning_order
+from rnr.reasoner.collate import severities
+from rnr.reasoner.probe import NAME, attach, detach
 from tests.reasoner.conftest import random_diagnosis
 
 

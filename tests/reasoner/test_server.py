@@ -8,15 +8,15 @@ import shutil
 
 import pytest
 
-import prompts
-from reasoner.chat import ServerError
-from reasoner.decode import Session
-from reasoner.export import CARD, export
-from reasoner.grammar import PRESENT, Choice
-from reasoner.model import new_model, tiny_config
-from reasoner.reasoner import BUILT_IN, Reasoner, Settings
-from reasoner.server import ServerReasoner, before_present, masked, read_answer, severities
-from reasoner.severity import belief
+from rnr import prompts
+from rnr.reasoner.chat import ServerError
+from rnr.reasoner.decode import Session
+from rnr.reasoner.export import CARD, export
+from rnr.reasoner.grammar import PRESENT, Choice
+from rnr.reasoner.model import new_model, tiny_config
+from rnr.reasoner.reasoner import BUILT_IN, Reasoner, Settings
+from rnr.reasoner.server import ServerReasoner, before_present, masked, read_answer, severities
+from rnr.reasoner.severity import belief
 from tests.reasoner.chat_server import running
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture, random_diagnosis
 

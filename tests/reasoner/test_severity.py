@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reasoner.grammar import segments, severity_opening
-from reasoner.severity import summarise
+from rnr.reasoner.grammar import segments, severity_opening
+from rnr.reasoner.severity import summarise
 from tests.reasoner.conftest import picture
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from degradation.dct import dct_matrix
-from reasoner.spectrum import BLOCK, spectrum, with_spectrum
-from reasoner.views import views_of, views_of_batch
+from rnr.degradation.dct import dct_matrix
+from rnr.reasoner.spectrum import BLOCK, spectrum, with_spectrum
+from rnr.reasoner.views import views_of, views_of_batch
 from tests.reasoner.conftest import picture
 
 CELL = 4  # px of a 128 px view

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from transformers import AutoTokenizer
 
-from degradation.kind import kinds
-from reasoner.grammar import segments
+from rnr.degradation.kind import kinds
+from rnr.reasoner.grammar import segments
 from tests.reasoner.conftest import random_diagnosis
 
 

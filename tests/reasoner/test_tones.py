@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from degradation.kind import kinds
-from reasoner.tones import quantiles, tones
+from rnr.degradation.kind import kinds
+from rnr.reasoner.tones import quantiles, tones
 from tests.reasoner.conftest import picture
 
 PICTURE = torch.from_numpy(picture(128, 128)).permute(2, 0, 1)[None].float() / 255

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from degradation.diagnosis import Diagnosis
-from degradation.kind import kinds
-from reasoner.callbacks import hours_of
-from reasoner.collate import IGNORED, SKELETON, Collator
-from reasoner.data import EASY, damaged_batch, held_out, rows, stage_at
-from reasoner.probe import NAME
-from reasoner.validate import agreement, f1, summary
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.kind import kinds
+from rnr.reasoner.callbacks import hours_of
+from rnr.reasoner.collate import IGNORED, SKELETON, Collator
+from rnr.reasoner.data import EASY, damaged_batch, held_out, rows, stage_at
+from rnr.reasoner.probe import NAME
+from rnr.reasoner.validate import agreement, f1, summary
 from tests.reasoner.conftest import picture, random_diagnosis
 
 trl = pytest.importorskip("trl", reason="the `train` extra is not installed")
@@ -107,7 +107,7 @@ def arguments(folder, data, *more: str) -> list[str]:
 def test_a_broken_training_ends_like_an_unbroken_one(tmp_path) -> None:
     from transformers import TrainerCallback
 
-    from reasoner import train
+    from rnr.reasoner import train
 
     class Break(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasoner.views import SIDE, as_uint8, views_of, views_of_batch
+from rnr.reasoner.views import SIDE, as_uint8, views_of, views_of_batch
 from tests.reasoner.conftest import picture
 
 
@@ -41,7 +41,7 @@ def test_crops_are_native_and_sit_where_edges_are_most_and_fewest() -> None:
 
 
 def test_crops_keep_the_block_grid_and_do_not_overlap() -> None:
-    from reasoner.views import _energies_of_array, _places
+    from rnr.reasoner.views import _energies_of_array, _places
 
     for size in [(300, 500), (1000, 3001), (5000, 257)]:
         photo = picture(*size)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from degradation.diagnosis import reasoning_order
-from degradation.kind import kinds
-from degradation.synthesize import degrade, prescribe
-from reasoner.reasoner import BUILT_IN, Reasoner
+from rnr.degradation.diagnosis import reasoning_order
+from rnr.degradation.kind import kinds
+from rnr.degradation.synthesize import degrade, prescribe
+from rnr.reasoner.reasoner import BUILT_IN, Reasoner
 
 pytestmark = pytest.mark.skipif(not (BUILT_IN / "config.json").is_file(), reason="no built-in weights in this checkout")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from restorer.bridge import BridgeScheduler, corrupt
+from rnr.restorer.bridge import BridgeScheduler, corrupt
 
 
 def pictures(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:

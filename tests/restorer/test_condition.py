@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, Scene
-from degradation.kind import kinds
-from restorer.condition import Intent, Layout, encode, scene_features
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, Scene
+from rnr.degradation.kind import kinds
+from rnr.restorer.condition import Intent, Layout, encode, scene_features
 
 LAYOUT = Layout.of(kinds())
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from degradation.diagnosis import Diagnosis, Finding
-from restorer.edit_train import Settings, samples, train
-from restorer.qwen_edit import LORA_FILE, QwenEditRestorer
+from rnr.degradation.diagnosis import Diagnosis, Finding
+from rnr.restorer.edit_train import Settings, samples, train
+from rnr.restorer.qwen_edit import LORA_FILE, QwenEditRestorer
 from tests.restorer.tiny_qwen import tiny_pipeline
 
 pytest.importorskip("peft", reason="the `train` extra is not installed")

@@ -4,14 +4,14 @@ import pytest
 import skimage.data
 import torch
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
-from degradation.kind import kinds
-from degradation.measure import psnr
-from degradation.photographs import to_tensor
-from degradation.synthesize import degrade, prescribe, truths
-from restorer.condition import Layout, encode
-from restorer.inversion import invert
-from restorer.network import REACH, RestorerNetwork
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
+from rnr.degradation.kind import kinds
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import to_tensor
+from rnr.degradation.synthesize import degrade, prescribe, truths
+from rnr.restorer.condition import Layout, encode
+from rnr.restorer.inversion import invert
+from rnr.restorer.network import REACH, RestorerNetwork
 
 LAYOUT = Layout.of(kinds())
 CLEAN = to_tensor(skimage.data.chelsea()[60:188, 120:248])

@@ -7,13 +7,13 @@ import pytest
 import skimage.data
 import torch
 
-from degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
-from degradation.measure import psnr
-from degradation.photographs import to_tensor
-from degradation.synthesize import degrade, prescribe, truths
-from restorer import BridgeScheduler, Intent, RestorePipeline, RestorerNetwork
-from restorer.export import export
-from restorer.pipeline import BUILT_IN
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import to_tensor
+from rnr.degradation.synthesize import degrade, prescribe, truths
+from rnr.restorer import BridgeScheduler, Intent, RestorePipeline, RestorerNetwork
+from rnr.restorer.export import export
+from rnr.restorer.pipeline import BUILT_IN
 
 SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}
 NOTHING = Diagnosis(findings={"noise": Finding(present=False, severity=0)})
@@ -134,8 +134,22 @@ def test_save_and_load_give_the_same_picture(pipe, tmp_path):
 def test_module_paths_are_the_file_format(tmp_path):
     RestorePipeline(RestorerNetwork(**SMALL), BridgeScheduler()).save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())
-    assert index["network"] == ["restorer.network", "RestorerNetwork"]
-    assert index["scheduler"] == ["restorer.bridge", "BridgeScheduler"]
+    assert index["network"] == ["rnr.restorer.network", "RestorerNetwork"]
+    assert index["scheduler"] == ["rnr.restorer.bridge", "BridgeScheduler"]
+
+
+def test_a_folder_with_the_module_paths_of_before_is_read(tmp_path):
+    pipe = RestorePipeline(RestorerNetwork(**SMALL), BridgeScheduler())
+    pipe.save_pretrained(tmp_path)
+    path = tmp_path / "model_index.json"
+    index = json.loads(path.read_text())
+    index |= {name: [index[name][0].removeprefix("rnr."), index[name][1]] for name in ("network", "scheduler")}
+    assert index["network"][0] == "restorer.network" and index["scheduler"][0] == "restorer.bridge"
+    path.write_text(json.dumps(index))
+    again = RestorePipeline.from_pretrained(tmp_path)
+    assert type(again.network) is RestorerNetwork and type(again.scheduler) is BridgeScheduler
+    kept, read = pipe.network.state_dict(), again.network.state_dict()
+    assert kept.keys() == read.keys() and all(torch.equal(kept[name], read[name]) for name in kept)
 
 
 def test_shipped_weights_are_small_and_safe():

@@ -7,13 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from degradation.diagnosis import Diagnosis, Finding
-from restorer import edit_flow
-from restorer.condition import Intent
-from restorer.edit_flow import flow_step, look, sigmas_of, start, working_size
-from restorer.other_models import DiffusersRestorer, load_restorer
-from restorer.pipeline import RestorePipeline
-from restorer.qwen_edit import QwenEditRestorer, edit_prompt
+from rnr.degradation.diagnosis import Diagnosis, Finding
+from rnr.restorer import edit_flow
+from rnr.restorer.condition import Intent
+from rnr.restorer.edit_flow import flow_step, look, sigmas_of, start, working_size
+from rnr.restorer.other_models import DiffusersRestorer, load_restorer
+from rnr.restorer.pipeline import RestorePipeline
+from rnr.restorer.qwen_edit import QwenEditRestorer, edit_prompt
 from tests.restorer.tiny_qwen import tiny_pipeline
 
 AREA = 64 * 64

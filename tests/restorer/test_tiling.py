@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from restorer.tiling import MARGIN, pad_to_multiple, spans, tiled
+from rnr.restorer.tiling import MARGIN, pad_to_multiple, spans, tiled
 
 
 @pytest.mark.parametrize(("length", "tile"), [(1, 64), (63, 64), (129, 64), (500, 64), (1000, 128), (513, 512)])

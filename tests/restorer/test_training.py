@@ -6,18 +6,18 @@ import skimage.data
 import torch
 from PIL import Image
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
-from degradation.kind import kinds
-from degradation.measure import psnr
-from restorer.average import average
-from restorer.condition import Layout
-from restorer.confusion import Confusion
-from restorer.data import SUSPECTED, SUSPICION, draw_pairs
-from restorer.diagnosed import BATCH, SIZE, Diagnosed
-from restorer.export import export, samples_of
-from restorer.network import RestorerNetwork
-from restorer.pipeline import RestorePipeline
-from restorer.train import Settings, Trainer, severity_error, train
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
+from rnr.degradation.kind import kinds
+from rnr.degradation.measure import psnr
+from rnr.restorer.average import average
+from rnr.restorer.condition import Layout
+from rnr.restorer.confusion import Confusion
+from rnr.restorer.data import SUSPECTED, SUSPICION, draw_pairs
+from rnr.restorer.diagnosed import BATCH, SIZE, Diagnosed
+from rnr.restorer.export import export, samples_of
+from rnr.restorer.network import RestorerNetwork
+from rnr.restorer.pipeline import RestorePipeline
+from rnr.restorer.train import Settings, Trainer, severity_error, train
 
 PHOTOGRAPHS = [skimage.data.astronaut(), skimage.data.coffee()]
 SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}

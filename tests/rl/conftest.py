@@ -9,12 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from degradation.photographs import to_tensor
-from reasoner import Reasoner
-from restorer import RestorePipeline
-from rl.config import RestorerConfig
-from rl.judge import Judge
-from rl.tasks import Task, Tasks
+from rnr.degradation.photographs import to_tensor
+from rnr.reasoner import Reasoner
+from rnr.restorer import RestorePipeline
+from rnr.rl.config import RestorerConfig
+from rnr.rl.judge import Judge
+from rnr.rl.tasks import Task, Tasks
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from degradation.photographs import centre_crop, to_tensor
-from degradation.synthesize import degrade, prescribe, truths
-from rl.canaries import CANARIES, failures, pictures, score, table
-from rl.judge import Judge
-from rl.rewards import SeverityReward
-from rl.tasks import Task
+from rnr.degradation.photographs import centre_crop, to_tensor
+from rnr.degradation.synthesize import degrade, prescribe, truths
+from rnr.rl.canaries import CANARIES, failures, pictures, score, table
+from rnr.rl.judge import Judge
+from rnr.rl.rewards import SeverityReward
+from rnr.rl.tasks import Task
 
 DAMAGES: dict[str, dict[str, float]] = {
     "astronaut": {"haze": 60},

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from rl.cli import app
-from rl.compare import half_interval, table
-from rl.record import Log
+from rnr.rl.cli import app
+from rnr.rl.compare import half_interval, table
+from rnr.rl.record import Log
 
 
 def record(folder: Path, ends: list[tuple[float, float]], alarm: dict | None = None) -> Path:
@@ -62,7 +62,7 @@ def test_a_control_has_rows_of_its_own(tmp_path):
 
 
 def test_the_command_reads_what_a_real_run_left(config):
-    from rl.restoring import run
+    from rnr.rl.restoring import run
 
     run(config.model_copy(update={"steps": 1, "tasks": 2, "prompts": 1, "group": 2}))
     done = CliRunner().invoke(app, ["compare", str(config.out), "-o", str(config.out / "table")])

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from restorer import load_restorer
-from restorer.qwen_edit import LORA_FILE
-from rl.edit_policy import EditPolicy
-from rl.loss import step_loss
-from rl.restoring import build, finish
-from rl.trainer import DiffusionGRPOTrainer
+from rnr.restorer import load_restorer
+from rnr.restorer.qwen_edit import LORA_FILE
+from rnr.rl.edit_policy import EditPolicy
+from rnr.rl.loss import step_loss
+from rnr.rl.restoring import build, finish
+from rnr.rl.trainer import DiffusionGRPOTrainer
 from tests.restorer.tiny_qwen import tiny_pipeline
 
 AREA = 64 * 64

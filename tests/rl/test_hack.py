@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rl.hack import climb
-from rl.judge import Judge
-from rl.record import Log
-from rl.tasks import Tasks
+from rnr.rl.hack import climb
+from rnr.rl.judge import Judge
+from rnr.rl.record import Log
+from rnr.rl.tasks import Tasks
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from restorer import RestorePipeline
-from rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
+from rnr.restorer import RestorePipeline
+from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("rl_*.toml"))
@@ -29,7 +29,7 @@ def test_recipes_are_valid(recipe):
 
 
 def test_two_steps_of_loop_a(folder, tmp_path):
-    from rl.reasoning import build, follow
+    from rnr.rl.reasoning import build, follow
 
     config = ReasonerConfig(
         images=folder, val=folder, out=tmp_path, steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
@@ -57,7 +57,7 @@ def test_two_steps_of_loop_a(folder, tmp_path):
     ],
 )
 def test_loop_a_refuses_before_it_loads(folder, tmp_path, change, reason):
-    from rl.reasoning import build
+    from rnr.rl.reasoning import build
 
     settings = {"images": folder, "val": folder, "out": tmp_path, "rewards": ["format"]} | change
     with pytest.raises(ValueError, match=reason):
@@ -65,7 +65,7 @@ def test_loop_a_refuses_before_it_loads(folder, tmp_path, change, reason):
 
 
 def test_a_resumed_loop_a_ends_as_an_unbroken_one_and_no_record_is_lost(folder, tmp_path):
-    from rl.reasoning import run
+    from rnr.rl.reasoning import run
 
     config = ReasonerConfig(
         images=folder, val=folder, out=tmp_path / "unbroken", steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
@@ -91,8 +91,8 @@ def test_a_resumed_loop_a_ends_as_an_unbroken_one_and_no_record_is_lost(folder, 
 def test_the_agent_calls_its_tool_sees_the_picture_and_stops(folder, tmp_path, monkeypatch):
     from transformers import Qwen3VLForConditionalGeneration
 
-    from rl.agent import build
-    from rl.reasoning import follow
+    from rnr.rl.agent import build
+    from rnr.rl.reasoning import follow
 
     config = AgentConfig(
         images=folder, val=folder, out=tmp_path, steps=1, group=2, prompts=1, rows=2, val_rows=2, rank=2,
@@ -123,10 +123,10 @@ def test_the_agent_calls_its_tool_sees_the_picture_and_stops(folder, tmp_path, m
 
 
 def test_the_tool_refuses_what_it_does_not_know(folder, reasoner):
-    from degradation.photographs import read_folder
-    from restorer import RestorePipeline
-    from rl.agent import Attempt
-    from rl.tasks import Tasks
+    from rnr.degradation.photographs import read_folder
+    from rnr.restorer import RestorePipeline
+    from rnr.rl.agent import Attempt
+    from rnr.rl.tasks import Tasks
 
     tasks = Tasks(list(read_folder(folder).values()), 1, 128, 0, told="true", stage="single")
     attempt = Attempt(tasks, reasoner, RestorePipeline.from_pretrained("built-in"), max_calls=1)
@@ -143,7 +143,7 @@ def test_the_tool_refuses_what_it_does_not_know(folder, reasoner):
     [("group = 1", "group"), ("window = [1]", "never the last"), ("rewards = ['x']", "unknown reward x")],
 )
 def test_the_command_refuses_in_one_line(folder, tmp_path, text, reason):
-    from rl.cli import app
+    from rnr.rl.cli import app
 
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f"{text}\n")
@@ -156,7 +156,7 @@ def test_the_command_refuses_in_one_line(folder, tmp_path, text, reason):
 
 
 def test_loop_b_ends_with_weights_that_restore(config):
-    from rl.restoring import run
+    from rnr.rl.restoring import run
 
     weights = run(config.model_copy(update={"steps": 1, "val_tasks": 2, "tasks": 2}))
     assert "1 updates of Flow-GRPO" in (weights / "README.md").read_text()
@@ -194,8 +194,8 @@ def test_two_processes_give_the_curve_of_one(folder, tmp_path):
 
 
 def test_loop_c_tells_its_learning_figure_before_and_after(folder, tmp_path):
-    from rl.agent import run
-    from rl.compare import table
+    from rnr.rl.agent import run
+    from rnr.rl.compare import table
 
     config = AgentConfig(
         images=folder, val=folder, out=tmp_path / "run", steps=1, group=2, prompts=1, rows=2, val_rows=2, max_tokens=16,

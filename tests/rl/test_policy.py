@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
-from restorer import BridgeScheduler, RestorePipeline
-from restorer.condition import encode
-from rl.advantage import group_advantages
-from rl.loss import step_loss
-from rl.noise import dct, inverse_dct, spectrum
-from rl.policy import BridgePolicy, Exploration, trainable
+from rnr.restorer import BridgeScheduler, RestorePipeline
+from rnr.restorer.condition import encode
+from rnr.rl.advantage import group_advantages
+from rnr.rl.loss import step_loss
+from rnr.rl.noise import dct, inverse_dct, spectrum
+from rnr.rl.policy import BridgePolicy, Exploration, trainable
 
 EXPLORE = ("condition", "pixels", "both")
 

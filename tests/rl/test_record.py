@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rl.config import RestorerConfig, read, write_effective
-from rl.record import Log, alarm, alarm_since, begin, warn_text
+from rnr.rl.config import RestorerConfig, read, write_effective
+from rnr.rl.record import Log, alarm, alarm_since, begin, warn_text
 
 
 def check(step: int, rewards: list[float], damages: list[float], levels: list[float]) -> dict:

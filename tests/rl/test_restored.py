@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from degradation.photographs import to_tensor
-from degradation.synthesize import degrade, prescribe
-from rl.restored import SHARE, WithRestored, left, remaining
+from rnr.degradation.photographs import to_tensor
+from rnr.degradation.synthesize import degrade, prescribe
+from rnr.rl.restored import SHARE, WithRestored, left, remaining
 
 KINDS = {"haze": 50.0, "noise": 60.0}
 

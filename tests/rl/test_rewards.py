@@ -8,12 +8,12 @@ import pickle
 import pytest
 import torch
 
-from degradation.diagnosis import Diagnosis, Finding
-from degradation.photographs import to_tensor
-from degradation.synthesize import degrade, prescribe
-from rl import rewards
-from rl.judge import Judge
-from rl.rewards import SeverityReward, ask, combine, fidelity, named, paid, structure
+from rnr.degradation.diagnosis import Diagnosis, Finding
+from rnr.degradation.photographs import to_tensor
+from rnr.degradation.synthesize import degrade, prescribe
+from rnr.rl import rewards
+from rnr.rl.judge import Judge
+from rnr.rl.rewards import SeverityReward, ask, combine, fidelity, named, paid, structure
 
 NOISE: dict[str, int | float | str] = {"type": "gaussian", "sigma": 13, "colour": "per_channel"}
 

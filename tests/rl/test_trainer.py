@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 
-from restorer import BridgeScheduler, RestorePipeline
-from rl.config import RestorerConfig
-from rl.metrics import METRICS
-from rl.policy import BridgePolicy, Exploration, trainable
-from rl.rewards import REASONER
-from rl.trainer import DiffusionGRPOTrainer, draw_seed
+from rnr.restorer import BridgeScheduler, RestorePipeline
+from rnr.rl.config import RestorerConfig
+from rnr.rl.metrics import METRICS
+from rnr.rl.policy import BridgePolicy, Exploration, trainable
+from rnr.rl.rewards import REASONER
+from rnr.rl.trainer import DiffusionGRPOTrainer, draw_seed
 
 
 def brightness(prompts, completions, **columns):
@@ -67,7 +67,7 @@ def test_unscored_rollouts_are_counted_and_left_out(network, tasks, judge, confi
 
 
 def test_a_resumed_run_equals_an_unbroken_one(tasks, judge, config, tmp_path, monkeypatch):
-    monkeypatch.setattr("rl.trainer.draw", lambda folder: None)
+    monkeypatch.setattr("rnr.rl.trainer.draw", lambda folder: None)
     whole = trainer_of(fresh(), tasks, judge, config.model_copy(update={"out": tmp_path / "whole", "steps": 3}))
     whole.train()
     broken = config.model_copy(update={"out": tmp_path / "broken", "steps": 3})
@@ -135,7 +135,7 @@ def test_seeds_are_all_different():
 
 
 def test_metrics_are_no_rewards(config: RestorerConfig):
-    from rl.restoring import build
+    from rnr.rl.restoring import build
 
     with pytest.raises(ValueError, match="unknown reward psnr"):
         build(config.model_copy(update={"rewards": ["psnr"]}))

@@ -17,8 +17,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
 from rnr.core import Models
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
 from rnr.pictures import Picture, write_picture
 
 Array = np.ndarray[Any, np.dtype[Any]]

@@ -17,14 +17,14 @@ import pytest
 from PIL import Image
 
 import rnr
-from degradation.diagnosis import Diagnosis
-from graph import Answer
 from rnr.agent_batch import AgentBatch
 from rnr.agent_report import render
 from rnr.agents import AgentRequest, Desk
 from rnr.asking import ask
 from rnr.batch import Options
 from rnr.core import Models, SetupError
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.graph import Answer
 from rnr.outputs import plan
 from rnr.pictures import Picture, read_picture, write_picture
 from rnr.report import report_path

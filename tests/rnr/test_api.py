@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import rnr
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.pictures import read_picture
 
 from .conftest import Run, expected

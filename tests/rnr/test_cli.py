@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from degradation.diagnosis import Diagnosis
 from rnr.core import read_diagnosis
+from rnr.degradation.diagnosis import Diagnosis
 
 from .conftest import CHECKOUT, HEAVY, Run
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, Quality, Scene, reasoning_order
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, Quality, Scene, reasoning_order
 from rnr.pictures import Picture
 from rnr.previews import DETAIL, limit_for, previews
 from rnr.report import Entry, render

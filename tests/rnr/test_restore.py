@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.pictures import read_picture
 
 from .conftest import CHECKOUT, Run, expected

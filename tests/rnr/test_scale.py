@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reasoner.reasoner import BUILT_IN
 from rnr.core import Models, SetupError, recipe_of
+from rnr.reasoner.reasoner import BUILT_IN
 from tests.reasoner.chat_server import running
 from tests.restorer.tiny_qwen import tiny_pipeline
 
@@ -33,7 +33,7 @@ def test_diagnoses_come_from_a_server_in_order(cli, server: str, tmp_path: Path,
 
 
 def test_no_server_is_wrong_usage(cli, tmp_path: Path, crop: np.ndarray, monkeypatch) -> None:
-    monkeypatch.setattr("reasoner.chat.Client.retries", 0)
+    monkeypatch.setattr("rnr.reasoner.chat.Client.retries", 0)
     Image.fromarray(crop).save(tmp_path / "a.png")
     code, _, err = cli("diagnose", tmp_path / "a.png", "--server", "http://127.0.0.1:9")
     assert code == 2 and "is the server running" in err
@@ -73,7 +73,7 @@ def test_a_data_set_is_built_and_asked_for(cli, tmp_path: Path, monkeypatch) -> 
     assert code == 2 and "no photographs" in err
     code, _, err = cli("data", "build", "--images", tmp_path, "-o", tmp_path / "data", "--teacher-model", "x")
     assert code == 2 and "--teacher" in err
-    monkeypatch.setattr("reasoner.chat.Client.retries", 0)
+    monkeypatch.setattr("rnr.reasoner.chat.Client.retries", 0)
     arguments = ("--images", tmp_path, "-o", tmp_path / "data", "--teacher", "http://127.0.0.1:9")
     code, _, err = cli("data", "build", *arguments)
     assert code == 2 and "is the server running" in err
@@ -86,12 +86,12 @@ def test_a_data_set_is_built_and_asked_for(cli, tmp_path: Path, monkeypatch) -> 
 def test_a_training_that_fills_the_gpu_names_what_to_turn(cli, tmp_path: Path, monkeypatch) -> None:
     import torch
 
-    import reasoner.finetune
+    import rnr.reasoner.finetune
 
     def full(*arguments, **options):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(reasoner.finetune, "finetune", full)
+    monkeypatch.setattr(rnr.reasoner.finetune, "finetune", full)
     code, _, err = cli("train", "reasoner", "--model", "x", "--data", tmp_path, "-o", tmp_path / "run")
     assert code == 2 and "out of memory" in err and "quantisation" in err
 

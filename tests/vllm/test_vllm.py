@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from degradation.diagnosis import DiagnosisRecord
-from degradation.kind import kinds
-from degradation.photographs import to_tensor, to_uint8
-from degradation.synthesize import synthesize
-from evaluation.served import compare, counters, summary
-from reasoner.reasoner import Reasoner, Settings
-from reasoner.server import ServerReasoner
+from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.kind import kinds
+from rnr.degradation.photographs import to_tensor, to_uint8
+from rnr.degradation.synthesize import synthesize
+from rnr.evaluation.served import compare, counters, summary
+from rnr.reasoner.reasoner import Reasoner, Settings
+from rnr.reasoner.server import ServerReasoner
 from tests.vllm.conftest import PYTHON, running, surroundings
 
 pytestmark = pytest.mark.vllm
@@ -72,7 +72,7 @@ def test_qwen_vl_utils_reads_the_views_that_we_send(pictures, tmp_path: Path) ->
 def test_an_adapter_is_served_beside_its_base(served, pictures, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    from reasoner.loading import load_model
+    from rnr.reasoner.loading import load_model
 
     torch.manual_seed(0)
     lora = LoraConfig(r=4, target_modules=r".*language_model.*[qv]_proj", init_lora_weights=False)
@@ -94,7 +94,7 @@ def test_in_process_it_says_the_same(served, records, pictures, tmp_path: Path) 
     np.save(tmp_path / "pictures.npy", np.stack(pictures))
     program = (
         "import numpy as np, sys\n"
-        "from reasoner.server import ServerReasoner\n"
+        "from rnr.reasoner.server import ServerReasoner\n"
         "if __name__ == '__main__':\n"
         "    reasoner = ServerReasoner('vllm:' + sys.argv[1], dtype='float32', enforce_eager=True)\n"
         "    found = reasoner.diagnose(np.load(sys.argv[2]))\n"

@@ -1,0 +1,9 @@
+"""`rnr.Error`, the base of the project's own errors; here, so that every room can raise one."""
+
+
+class Error(Exception):
+    """What the project raises for its user: the message names what is wrong and what to do."""
+
+
+class MissingExtra(Error, RuntimeError):
+    """A package of an extra is not installed; the message says how to get it."""
