@@ -51,6 +51,22 @@ def confusion(
 
 
 @app.command()
+def training(
+    images: Images,
+    restorer: RestorerName = "built-in",
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="time for each network")] = 20,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads")] = 1,
+) -> None:
+    """Crops of 64 px a second: an expert's training in fp32 and bf16, and the network without experts."""
+    from rnr.evaluation.training_speed import table
+
+    with running.errors():
+        photographs = list(running.photographs(images, 32).values())
+        running.use_threads(threads)
+        typer.echo(table(photographs, restorer, seconds).markdown())
+
+
+@app.command()
 def quality(
     out: Out,
     images: Annotated[Path | None, typer.Option("--images", help="folder of clean photographs")] = None,

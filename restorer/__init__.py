@@ -8,6 +8,8 @@ __getattr__, __all__ = lazy_names(
     __name__,
     {
         "rnr.restorer.bridge": ("BridgeScheduler", "BridgeStep"),
+        "rnr.restorer.chain": ("Leg",),
+        "rnr.restorer.expert": ("ExpertNetwork", "Experts"),
         "rnr.restorer.condition": ("Condition", "Intent"),
         "rnr.restorer.network": ("RestorerNetwork",),
         "rnr.restorer.other_models": ("DiffusersRestorer", "load_restorer"),

@@ -30,29 +30,46 @@ def corrupt(clean: torch.Tensor, degraded: torch.Tensor, t: torch.Tensor, sigma:
     return (1 - t) * clean + t * degraded + sigma * (t * (1 - t)).sqrt() * noise
 
 
+def times(num_inference_steps: int, end: float = 0.0) -> list[float]:
+    """Evenly spaced times from 1 to `end`.
+
+    Args:
+        num_inference_steps: Number of steps, 1 to 100.
+        end: Where the bridge stops, 0 (clean) to 1 (as degraded).
+
+    Returns:
+        `num_inference_steps` + 1 times, the first 1, the last `end`.
+
+    Raises:
+        ValueError: For a number of steps outside 1..100.
+
+    Example:
+        >>> times(2)
+        [1.0, 0.5, 0.0]
+    """
+    if not 1 <= num_inference_steps <= 100:
+        raise ValueError(f"num_inference_steps must lie in 1..100, not {num_inference_steps}")
+    return [1 - (1 - end) * i / num_inference_steps for i in range(num_inference_steps)] + [end]
+
+
 class BridgeScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
-    """Times evenly spaced from 1 to 0, and the step between two of them."""
+    """The step between two times of the bridge. It keeps no state of a call, so that threads may share it."""
 
     @register_to_config
     def __init__(self, sigma: float = 0.05) -> None:
-        self.times: list[float] = [1.0, 0.0]
-
-    def set_timesteps(self, num_inference_steps: int) -> None:
-        if not 1 <= num_inference_steps <= 100:
-            raise ValueError(f"num_inference_steps must lie in 1..100, not {num_inference_steps}")
-        self.times = [1 - i / num_inference_steps for i in range(num_inference_steps)] + [0.0]
+        pass
 
     def step(
         self,
         estimate: torch.Tensor,
-        index: int,
+        t: float,
+        s: float,
         sample: torch.Tensor,
         eta: float = 0.0,
         generator: torch.Generator | None = None,
         prev_sample: torch.Tensor | None = None,
     ) -> BridgeStep:
-        """From times[index] to times[index + 1]. With `prev_sample` the step is not drawn but only scored."""
-        t, s = self.times[index], self.times[index + 1]
+        """From time t to time s < t. With `prev_sample` the step is not drawn but only scored."""
         sample, estimate = sample.float(), estimate.float()
         mean = torch.lerp(sample, estimate, 1 - s / t) if s else estimate  # no copy of a large picture
         std = eta * self.config["sigma"] * (s * (t - s) / t) ** 0.5

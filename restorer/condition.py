@@ -9,7 +9,7 @@ Shapes: every tensor has a leading batch B; `findings[kind]` is (B, F_kind), `as
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -27,12 +27,18 @@ QUALITY_WIDTH = 2
 class Intent:
     """What is wanted, as the Diagnosis is what is there. `kinds` limits the removal; None = all that was found.
 
-    `instruction` is for restorers that read text; the built-in one ignores it and says so.
+    `strength` (0..100) is how far each leg goes: 0 gives the same picture back, 100 goes to its end; a mapping gives it
+    by kind. `instruction` is for restorers that read text; the built-in one ignores it and says so.
     """
 
     kinds: list[str] | None = None
     task: str = "restore"
     instruction: str | None = None
+    strength: float | Mapping[str, float] = 100.0
+
+    def strength_of(self, kind: str) -> float:
+        """Strength of one kind's leg, 0..100."""
+        return float(self.strength.get(kind, 100.0) if isinstance(self.strength, Mapping) else self.strength)
 
 
 @dataclass

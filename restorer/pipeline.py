@@ -1,4 +1,4 @@
-"""`RestorePipeline`: picture + Diagnosis -> picture, in diffusers' format.
+"""`RestorePipeline`: image + Diagnosis -> image, in diffusers' format.
 
     pipe = RestorePipeline.from_pretrained("built-in")
     result = pipe.restore(pixels_HWC3, record)          # float32 in [0, 1]; a DiagnosisRecord, a Diagnosis or None
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,31 @@ from diffusers.utils import BaseOutput
 from diffusers.utils import logging as diffusers_logging
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.kind import kinds
+from rnr.restorer.all_in_one import estimator
 from rnr.restorer.bridge import BridgeScheduler
-from rnr.restorer.condition import Condition, Intent, encode, wanted
-from rnr.restorer.network import RestorerNetwork, thumbnail
-from rnr.restorer.tiling import tiled
+from rnr.restorer.chain import (
+    Estimate,
+    Leg,
+    certain_severity,
+    dose_of,
+    inverse,
+    removed_severity,
+    route,
+    severity_given,
+    walk,
+)
+from rnr.restorer.condition import Intent, encode, wanted
+from rnr.restorer.expert import ExpertNetwork, Experts
+from rnr.restorer.images import as_type, images_of
+from rnr.restorer.network import RestorerNetwork
+from rnr.restorer.tiling import MARGIN, tiled
 
 MOVED = {"restorer.network": "rnr.restorer.network", "restorer.bridge": "rnr.restorer.bridge"}  # in older folders
 BUILT_IN = Path(__file__).parent / "weights"
-LARGE = 2048  # px; a larger picture is averaged down before its thumbnail is taken
-TILE = 768  # px; with its margins 1.9 times the picture is computed (at 512 2.4 times, in two thirds of the memory)
+TILE = 768  # px; with the margins of the network without experts 1.9 times the picture is computed (at 512 2.4 times)
+
+Callback = Callable[["RestorePipeline", int, float, dict], None]
 
 
 @dataclass
@@ -39,20 +55,55 @@ class RestoreResult(BaseOutput):
     untouched: bool  # nothing was found: the very array that came in
     settings: dict[str, Any]
     seconds: float
+    legs: list[Leg] = field(default_factory=list)
+
+
+@dataclass
+class RestorePipelineOutput(BaseOutput):
+    images: Any  # by `output_type`
+    legs: list[list[Leg]]  # of each image
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call of the pipeline goes by. It lives in the call: threads may share a pipeline."""
+
+    source: Diagnosis | DiagnosisRecord | None
+    intent: Intent | None
+    steps: int
+    eta: float
+    generator: torch.Generator
+    tile: int
+    callback: Callback | None
 
 
 class RestorePipeline(DiffusionPipeline):
-    """Network and bridge; an optional autoencoder (`encode(image) -> latent, features`, `decode(latent, features,
-    condition) -> image`) puts the bridge into a latent space. The built-in weights work on pixels."""
+    """The bridge along the diagnosed chain: an expert for each kind that has one, a network for all others.
 
-    _optional_components = ["autoencoder"]
-    model_cpu_offload_seq = "autoencoder->network"  # type: ignore[assignment]
-    steps = 1  # where nobody asks for another number
+    An optional autoencoder (`encode(image) -> latent, features`, `decode(latent, features, condition) -> image`) is
+    kept for restorers in a latent space. The built-in weights work on pixels.
+    """
 
-    def __init__(self, network: RestorerNetwork, scheduler: BridgeScheduler, autoencoder: Any = None) -> None:
+    _optional_components = ["experts", "network", "autoencoder"]
+    model_cpu_offload_seq = "autoencoder->network->experts"  # type: ignore[assignment]
+    steps = 1  # of each leg, where nobody asks for another number
+
+    def __init__(
+        self,
+        network: RestorerNetwork | None,
+        scheduler: BridgeScheduler,
+        experts: Experts | None = None,
+        autoencoder: Any = None,
+    ) -> None:
         super().__init__()
-        self.register_modules(network=network, scheduler=scheduler, autoencoder=autoencoder)
+        self.register_modules(network=network, scheduler=scheduler, experts=experts, autoencoder=autoencoder)
         self.identity = {"model": "untitled", "model_hash": ""}
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of degradation that can be removed, in order of formation."""
+        known = set(self.network.layout.factors) if self.network else set()
+        return [name for name in kinds() if name in known or name in (self.experts or ())]
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -68,8 +119,9 @@ class RestorePipeline(DiffusionPipeline):
             pipe = super().from_pretrained(str(folder), **options)
         except Exception as error:
             raise OSError(f"{name}: cannot load a restorer from here ({error}); it needs model_index.json, "
-                          "network/ and scheduler/ as `rnr train restorer` writes them") from error  # fmt: skip
-        pipe.network.to(memory_format=torch.channels_last).eval()
+                          "scheduler/, experts/ or network/ as `rnr train` writes them") from error  # fmt: skip
+        if pipe.network is not None:
+            pipe.network.to(memory_format=torch.channels_last).eval()
         pipe.identity = {"model": f"restorer {name}", "model_hash": _hash(folder)}
         return pipe
 
@@ -91,83 +143,165 @@ class RestorePipeline(DiffusionPipeline):
         seed: int = 0,
         eta: float = 0.0,
         tile: int = TILE,
-        callback_on_step_end: Callable[[RestorePipeline, int, float, dict], None] | None = None,
+        callback_on_step_end: Callback | None = None,
     ) -> RestoreResult:
-        """Restore one picture (H, W, 3) float in [0, 1], of any size.
+        """Restore one picture, leg by leg.
 
-        `source` is what was diagnosed: a record is trusted as far as it trusts itself, a Diagnosis is obeyed, None
-        means blind. Where it holds nothing present (or nothing of what `intent` wants), the same array comes back.
-        `eta` > 0 makes the steps stochastic (`seed`). The callback gets (pipe, step, time, {"sample", "estimate"}).
+        Args:
+            pixels_HWC3: Float in [0, 1], of any size.
+            source: What was diagnosed. Of a record the reasoner's presence decides which legs run and the picture how
+                far; the severities of a Diagnosis are obeyed. None: without a diagnosis, every kind in turn.
+            intent: What is wanted of it.
+            num_inference_steps: Steps of each leg, 1 to 100.
+            seed: For `eta` > 0.
+            eta: 0 for the deterministic sampler, more for stochastic steps.
+            tile: Core of a tile in px.
+            callback_on_step_end: Gets (pipe, step, t, {"sample", "estimate", "kinds"}); steps count over all legs.
+
+        Returns:
+            The pixels, and what each leg did. Where nothing is to be removed, the same array comes back.
+
+        Raises:
+            ValueError: For a record without a diagnosis or a number of steps outside 1..100.
         """
-        started, num_inference_steps = time.perf_counter(), num_inference_steps or self.steps
-        settings = {**self.identity, "num_inference_steps": num_inference_steps, "seed": seed, "eta": eta, "tile": tile}
+        started, steps = time.perf_counter(), num_inference_steps or self.steps
+        settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "tile": tile}
         settings["intent"] = None if intent is None else vars(intent)
-        if source is not None and not wanted(source, intent, self.network.layout.factors):
+        planned = self._route(source, intent)
+        if not planned:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
-        condition = encode(self.network.layout, source, intent)
-        image = torch.from_numpy(np.ascontiguousarray(pixels_HWC3, dtype=np.float32)).permute(2, 0, 1)[None]
         generator = torch.Generator().manual_seed(seed)
-        output = self(image, condition, num_inference_steps, generator, eta, tile, callback_on_step_end)
-        # In place, unless a callback may have kept it: a large picture is not copied.
-        output = output.clamp_(0, 1) if callback_on_step_end is None else output.clamp(0, 1)
-        pixels = np.ascontiguousarray(output[0].permute(1, 2, 0).numpy())
+        call = Call(source, intent, steps, eta, generator, tile, callback_on_step_end)
+        image = torch.from_numpy(np.ascontiguousarray(pixels_HWC3, dtype=np.float32)).permute(2, 0, 1)[None]
+        legs = []
+        for number, names in enumerate(planned):
+            image, leg = self._leg(image, names, number, call)
+            legs.append(leg)
+        settings["legs"] = [asdict(leg) for leg in legs]
+        pixels = np.ascontiguousarray(image[0].permute(1, 2, 0).numpy())
         seconds = time.perf_counter() - started
-        return RestoreResult(pixels_HWC3=pixels, untouched=False, settings=settings, seconds=seconds)
+        return RestoreResult(pixels_HWC3=pixels, untouched=False, settings=settings, seconds=seconds, legs=legs)
 
-    @torch.no_grad()
     def __call__(
         self,
-        image_1CHW: torch.Tensor,
-        condition: Condition,
-        num_inference_steps: int = 1,
+        image: Any,
+        diagnosis: Any = None,
+        num_inference_steps: int | None = None,
         generator: torch.Generator | None = None,
+        output_type: str = "pil",
+        intent: Intent | None = None,
         eta: float = 0.0,
-        tile: int = TILE,
-        callback_on_step_end: Callable[[RestorePipeline, int, float, dict], None] | None = None,
-    ) -> torch.Tensor:
-        """The sampling loop: (1, 3, H, W) degraded to (1, 3, H, W) restored."""
-        scheduler = self.scheduler
-        scheduler.set_timesteps(num_inference_steps)
-        looks = [overview(image_1CHW)]
-        if num_inference_steps == 1:  # more steps are for texture, which an average would take away
-            looks.append(turned(looks[0]))
-        degraded, features = self.autoencoder.encode(image_1CHW) if self.autoencoder else (image_1CHW, None)
-        sample = degraded
-        for index, t in enumerate(scheduler.times[:-1]):
-            estimate = self.estimate(sample, degraded, condition, t, looks, tile)
-            sample = scheduler.step(estimate, index, sample, eta, generator).prev_sample
-            if callback_on_step_end is not None:
-                callback_on_step_end(self, index, t, {"sample": sample, "estimate": estimate})
-        return self.autoencoder.decode(sample, features, condition) if self.autoencoder else sample
+        callback_on_step_end: Callback | None = None,
+    ) -> RestorePipelineOutput:
+        """Restore images as a diffusers pipeline does.
 
-    def estimate(
-        self,
-        sample: torch.Tensor,
-        degraded: torch.Tensor,
-        condition: Condition,
-        t: float,
-        looks: Sequence[torch.Tensor],
-        tile: int,
-    ) -> torch.Tensor:
-        """The network's estimate of the clean picture (1, 3, H, W) at time t, tile by tile.
+        Args:
+            image: A PIL image, an array (H, W, 3) or (B, H, W, 3), a tensor (3, H, W) or (B, 3, H, W), or a list of
+                them; uint8, or float in [0, 1].
+            diagnosis: A Diagnosis or a record for each image, or one for a single image.
+            num_inference_steps: Steps of each leg.
+            generator: For `eta` > 0; its initial seed is used, so that an image alone and in a list is the same.
+            output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W); a list where the sizes differ.
+            intent: What is wanted of the diagnosis.
+            eta: 0 for the deterministic sampler.
+            callback_on_step_end: See `restore`.
 
-        `looks`: its overview, and, for the mean of two estimates, the overview of the picture upside down. Half a turn
-        changes no angle of a streak or a blur (self-ensemble: Lim et al., EDSR, CVPRW 2017, section 3.3).
+        Returns:
+            The images, and the legs of each.
+
+        Raises:
+            ValueError: Without a diagnosis for each image.
         """
+        pictures = list(images_of(image))
+        given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis]
+        if len(given) != len(pictures) or any(source is None for source in given):
+            raise ValueError(
+                f"{len(pictures)} images need as many diagnoses: give diagnosis=…, made by rnr.diagnose(image)"
+            )
+        seed = generator.initial_seed() if generator else 0
+        results = [
+            self.restore(picture, source, intent, num_inference_steps, seed, eta, TILE, callback_on_step_end)
+            for picture, source in zip(pictures, given)
+        ]
+        pixels = [result.pixels_HWC3 for result in results]
+        return RestorePipelineOutput(images=as_type(pixels, output_type), legs=[result.legs for result in results])
+
+    def _route(self, source: DiagnosisRecord | Diagnosis | None, intent: Intent | None) -> list[tuple[str, ...]]:
+        """The legs; without a diagnosis, the network that was trained for that case, else every expert in turn."""
+        if source is not None:
+            return route(source, intent, self.kinds, self.experts or ())
+        return [tuple(self.kinds)] if self.network else [(name,) for name in reversed(self.kinds)]
+
+    @torch.no_grad()
+    def _leg(self, start: torch.Tensor, names: tuple[str, ...], number: int, call: Call) -> tuple[torch.Tensor, Leg]:
+        """One leg of a picture (1, 3, H, W): its end, limited to [0, 1], and what it did."""
+        began = time.perf_counter()
+        alone = names[0] if len(names) == 1 and names[0] in (self.experts or ()) else None
+        estimate = self._expert(alone, call) if alone else self._all_in_one(start, names, call)
+        asked = certain_severity(call.source, alone) if alone and call.source is not None else None
+        strength = call.intent.strength_of(names[0]) / 100 if call.intent else 1.0
+        dose, sample = 0.0, start
+
+        def chosen(end: torch.Tensor) -> float:
+            nonlocal dose
+            dose = strength * dose_of(asked, start, end)
+            return dose
+
+        for index, (t, _, sample, end) in enumerate(
+            walk(start, estimate, self.scheduler, call.steps, chosen, call.eta, call.generator)
+        ):
+            if call.callback is not None:
+                call.callback(self, number * call.steps + index, t, {"sample": sample, "estimate": end, "kinds": names})
+        sample = sample.clamp(0, 1)
+        severity = severity_given(call.source, names[0]) if len(names) == 1 else None
+        change = 255 * float((sample - start).abs().mean())
+        seconds = time.perf_counter() - began
+        return sample, Leg(names, dose, severity, removed_severity(start, sample), change, seconds)
+
+    def _expert(self, kind: str, call: Call) -> Estimate:
+        """Whole pictures through the expert of a kind, tile by tile."""
+        network: ExpertNetwork = self.experts[kind]
+        undo = inverse(call.source, kind) if network.config["physics"] else None
+
+        def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
+            time_B = torch.tensor([t], device=network.device)
+
+            def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+                x, y = x.to(network.device), y.to(network.device)
+                return x + t * network(x, y, time_B, undo(y) if undo else None)
+
+            return tiled(run, [sample, start], call.tile, network.multiple, network.reach)
+
+        return estimate
+
+    def _shown(self, names: tuple[str, ...], call: Call) -> Intent | None:
+        """What the network without experts removes in a leg: its kinds, and what is only suspected, if this is its only
+        leg; kinds with an expert and those of another leg are absent to it."""
+        if call.source is None:
+            return None
+        chosen = call.intent.kinds if call.intent else None
+        others = [k for k in wanted(call.source, call.intent, self.kinds) if k not in (self.experts or ())]
+        suspects = [k for k in self.network.layout.factors if k not in (self.experts or ())]
+        shown = suspects if set(others) == set(names) else list(names)
+        if chosen is None and len(shown) == len(self.network.layout.factors):
+            return None
+        return Intent(kinds=[k for k in shown if chosen is None or k in chosen])
+
+    def _all_in_one(self, start: torch.Tensor, names: tuple[str, ...], call: Call) -> Estimate:
+        """Whole pictures through the network without experts, conditioned on the kinds of the leg."""
+        condition = encode(self.network.layout, call.source, self._shown(names, call))
+        function = estimator(self.network, condition, start, ensemble=call.steps == 1)
         device = self.network.device
-        condition = condition.to(device)
-        steers = [self.network.steer(condition, torch.tensor([t], device=device), look.to(device)) for look in looks]
 
-        def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            views = [x.to(device), y.to(device)]
-            views.append(self.network.inverted(views[1], condition, *steers))
-            estimate = self.network(*views, steers[0])
-            if len(steers) > 1:
-                upside_down = turned(self.network(*map(turned, views), steers[1]))
-                estimate = torch.lerp(estimate, upside_down, 0.5)
-            return estimate
+        def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
+            time_B = torch.tensor([t], device=device)
 
-        return tiled(run, [sample, degraded], tile, self.network.multiple)
+            def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+                return function(x.to(device), y.to(device), time_B)
+
+            return tiled(run, [sample, start], call.tile, self.network.multiple, MARGIN)
+
+        return estimate
 
 
 def folder_of(name: str | Path) -> Path:
@@ -175,22 +309,9 @@ def folder_of(name: str | Path) -> Path:
     return BUILT_IN if str(name) == "built-in" else Path(name)
 
 
-def turned(image_BCHW: torch.Tensor) -> torch.Tensor:
-    """By half a turn."""
-    return image_BCHW.flip(-2, -1)
-
-
-def overview(image_1CHW: torch.Tensor) -> torch.Tensor:
-    """The thumbnail that the network is shown of the whole picture, in bounded memory."""
-    step = max(1, max(image_1CHW.shape[-2:]) // LARGE)
-    if step > 1:
-        image_1CHW = torch.nn.functional.avg_pool2d(image_1CHW, step)
-    return thumbnail(image_1CHW)
-
-
 def _hash(folder: Path) -> str:
-    """First 16 hex digits of the SHA-256 of the network's weights."""
+    """First 16 hex digits of the SHA-256 of all weights."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("network/*.safetensors")):
+    for path in sorted(folder.glob("*/*.safetensors")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

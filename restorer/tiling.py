@@ -29,9 +29,9 @@ class Span:
     weight: torch.Tensor  # over `write`
 
 
-def spans(length: int, tile: int) -> Iterator[Span]:
+def spans(length: int, tile: int, margin: int = MARGIN) -> Iterator[Span]:
     """Cover `length` by cores of `tile`; neighbours' weights add up to 1 everywhere."""
-    starts = list(range(0, max(1, length - tile // 2), tile)) if length > tile + MARGIN else [0]
+    starts = list(range(0, max(1, length - tile // 2), tile)) if length > tile + margin else [0]
     ends = [*starts[1:], length]
     for start, end in zip(starts, ends):
         low, high = max(0, start - BAND) if start else 0, min(length, end + BAND)
@@ -41,7 +41,7 @@ def spans(length: int, tile: int) -> Iterator[Span]:
             weight = weight * ((place - (start - BAND)) / (2 * BAND)).clamp(0, 1)
         if end < length:
             weight = weight * ((end + BAND - place) / (2 * BAND)).clamp(0, 1)
-        read = slice(max(0, start - MARGIN - BAND), min(length, end + MARGIN + BAND))
+        read = slice(max(0, start - margin - BAND), min(length, end + margin + BAND))
         yield Span(read, slice(low, high), weight)
 
 
@@ -54,17 +54,22 @@ def pad_to_multiple(image_BCHW: torch.Tensor, multiple: int) -> torch.Tensor:
 
 
 def tiled(
-    function: Callable[..., torch.Tensor], images_1CHW: list[torch.Tensor], tile: int, multiple: int
+    function: Callable[..., torch.Tensor],
+    images_1CHW: list[torch.Tensor],
+    tile: int,
+    multiple: int,
+    margin: int = MARGIN,
 ) -> torch.Tensor:
     """function(*tiles) over the whole picture; `tile` (core side, px) is rounded up to the grids.
 
-    A tile's height and width are extended to the multiple.
+    A tile's height and width are extended to the multiple; `margin` (px, a multiple of the grid) is how far a network
+    looks beyond a pixel.
     """
     tile = max(tile, 2 * BAND) + -max(tile, 2 * BAND) % math.lcm(multiple, STRIDE)
     height, width = images_1CHW[0].shape[-2:]
     result = torch.zeros(1, height, width, 3).permute(0, 3, 1, 2)  # as a picture's array lies: no copy afterwards
-    for rows in spans(height, tile):
-        for columns in spans(width, tile):
+    for rows in spans(height, tile, margin):
+        for columns in spans(width, tile, margin):
             parts = [image[..., rows.read, columns.read] for image in images_1CHW]
             shape = parts[0].shape[-2:]
             output = function(*(pad_to_multiple(part, multiple) for part in parts))[..., : shape[0], : shape[1]]

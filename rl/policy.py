@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
-from rnr.restorer.bridge import BridgeScheduler
+from rnr.restorer.bridge import BridgeScheduler, times
 from rnr.restorer.condition import Condition, encode, stack
 from rnr.restorer.export import export
 from rnr.restorer.network import thumbnail
@@ -112,7 +112,7 @@ class BridgePolicy:
         self.module, self.scheduler, self.frozen = network.eval(), scheduler, frozen
         self.exploration = exploration.check()
         self.active: Any = network
-        scheduler.set_timesteps(exploration.steps)
+        self.times = times(exploration.steps)
 
     @torch.no_grad()
     def rollout(self, tasks: Sequence[Task], seeds: Sequence[int], noise: float = 1.0) -> Trajectory:
@@ -195,7 +195,7 @@ class BridgePolicy:
             std = length.expand(draw.basis.shape[:2])
             draw.stds["condition"], draw.values["condition"] = std, std * _normal(std, generators)
         if e.explore != "condition":
-            t, s = self.scheduler.times[index], self.scheduler.times[index + 1]
+            t, s = self.times[index], self.times[index + 1]
             shape = spectrum(*sample.shape[-2:], e.colour).to(sample.device)
             std = noise * 2 * e.pixel_std * (s * (t - s) / t) ** 0.5 * shape
             drawn = draw.steer()
@@ -223,7 +223,7 @@ class BridgePolicy:
 
     def _steer(self, trajectory: Trajectory, index: int, condition: Condition | None = None) -> torch.Tensor:
         degraded = trajectory.degraded
-        t = torch.full((len(degraded),), self.scheduler.times[index], device=degraded.device)
+        t = torch.full((len(degraded),), self.times[index], device=degraded.device)
         with _slow_path():
             return self.active.steer(condition or trajectory.condition, t, thumbnail(degraded))
 
@@ -232,7 +232,7 @@ class BridgePolicy:
         network = self.active
         inverted = network.inverted(trajectory.degraded, trajectory.condition, steer)
         estimate = network(sample, trajectory.degraded, inverted, steer)
-        return self.scheduler.step(estimate, index, sample).mean
+        return self.scheduler.step(estimate, self.times[index], self.times[index + 1], sample).mean
 
 
 @contextlib.contextmanager

@@ -72,6 +72,27 @@ def train_restorer(
                   rate=rate, confusion=confusion, threads=threads, device=device)  # fmt: skip
 
 
+@train_app.command("expert")
+def train_expert(
+    kind: Annotated[str, typer.Argument(help="Kind of degradation, such as noise.")], out: Out,
+    images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    init: Init = None, rate: Rate = None, threads: Threads = None, device: Device = "auto",
+    blocks: Annotated[str, typer.Option(help="Residual blocks at 1/2, 1/4, 1/8 of the resolution.")] = "1,1,1",
+    residue: Annotated[str | None, typer.Option(
+        help="Show what the experts of this restorer leave: `built-in` or a folder.")] = None,
+    physics: Annotated[bool, typer.Option(
+        "--physics", help="Give it the picture as physics would undo it, by the diagnosed factors.")] = False,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
+) -> None:  # fmt: skip
+    """The network of one leg: removes one kind of degradation and leaves the others."""
+    from rnr.work import training
+
+    if images is None:
+        stop("name the clean photographs: --images DIR")
+    settings = training.Training(images, out, val, samples, seed, resume, init, rate, threads=threads, device=device)
+    _show(lambda: training.train_expert(kind, settings, blocks, residue, physics, minutes, training.Lines()), out)
+
+
 @train_app.command("average")
 def average(
     weights: Annotated[list[Path], typer.Argument(help="Folders of restorers with the same start, or built-in.")],
@@ -79,7 +100,7 @@ def average(
     val: Val = None,
 ) -> None:
     """Restorers -> one: the mean of their weights, often better than any of them."""
-    from rnr import training
+    from rnr.work import training
 
     _show(lambda: training.average_restorers(weights, out, val), out)
 
@@ -92,7 +113,7 @@ def _refuse(options: dict[str, Any], reason: str) -> None:
 
 
 def _built_in(which: str, **settings: Any) -> None:
-    from rnr import training
+    from rnr.work import training
 
     if settings["images"] is None:
         stop("name the clean photographs: --images DIR")
@@ -103,7 +124,7 @@ def _built_in(which: str, **settings: Any) -> None:
 def _real(
     which: str, recipe: Path | None, model: str | None, source: Path | None, out: Path, resume: bool, device: str = ""
 ) -> None:
-    from rnr import training
+    from rnr.work import training
 
     if source is None:
         stop("name the data set: --data DIR" if which == "reasoner" else "name the clean photographs: --images DIR")
@@ -138,7 +159,7 @@ def build_data(
     teacher_model: Annotated[str | None, typer.Option(help="Its name there; the first one by default.")] = None,
 ) -> None:
     """Damaged pictures with their true diagnoses, as parquet shards that `datasets` reads, and a card."""
-    from rnr import training
+    from rnr.work import training
 
     if not teacher:
         _refuse({"--teacher-model": teacher_model}, "goes with --teacher")

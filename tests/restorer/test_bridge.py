@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rnr.restorer.bridge import BridgeScheduler, corrupt
+from rnr.restorer.bridge import BridgeScheduler, corrupt, times
 
 
 def pictures(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -15,11 +15,9 @@ def pictures(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_perfect_estimate_ends_at_the_clean_picture_along_a_straight_line(steps):
     clean, degraded = pictures()
     scheduler = BridgeScheduler()
-    scheduler.set_timesteps(steps)
-    sample = degraded
-    for index in range(steps):
-        sample = scheduler.step(clean, index, sample).prev_sample
-        s = scheduler.times[index + 1]
+    sample, path = degraded, times(steps)
+    for t, s in zip(path, path[1:]):
+        sample = scheduler.step(clean, t, s, sample).prev_sample
         torch.testing.assert_close(sample, (1 - s) * clean + s * degraded)
     torch.testing.assert_close(sample, clean)
 
@@ -27,21 +25,19 @@ def test_a_perfect_estimate_ends_at_the_clean_picture_along_a_straight_line(step
 def test_log_probability_is_that_of_the_normal_distribution_and_the_mean_does_not_depend_on_eta():
     clean, degraded = pictures()
     scheduler = BridgeScheduler(sigma=0.1)
-    scheduler.set_timesteps(4)
-    drawn = scheduler.step(clean, 0, degraded, eta=0.7, generator=torch.Generator().manual_seed(1))
+    drawn = scheduler.step(clean, 1.0, 0.75, degraded, eta=0.7, generator=torch.Generator().manual_seed(1))
     expected = torch.distributions.Normal(drawn.mean, drawn.std).log_prob(drawn.prev_sample).mean((1, 2, 3))
     torch.testing.assert_close(drawn.log_prob, expected)
     assert drawn.std == pytest.approx(0.7 * 0.1 * (0.75 * 0.25 / 1) ** 0.5)
-    torch.testing.assert_close(drawn.mean, scheduler.step(clean, 0, degraded).prev_sample)
-    scored = scheduler.step(clean, 0, degraded, eta=0.7, prev_sample=drawn.prev_sample)
+    torch.testing.assert_close(drawn.mean, scheduler.step(clean, 1.0, 0.75, degraded).prev_sample)
+    scored = scheduler.step(clean, 1.0, 0.75, degraded, eta=0.7, prev_sample=drawn.prev_sample)
     torch.testing.assert_close(scored.log_prob, drawn.log_prob)
 
 
 def test_the_last_step_has_no_policy():
     clean, degraded = pictures()
     scheduler = BridgeScheduler()
-    scheduler.set_timesteps(2)
-    last = scheduler.step(clean, 1, degraded, eta=1.0, generator=torch.Generator().manual_seed(0))
+    last = scheduler.step(clean, 0.5, 0.0, degraded, eta=1.0, generator=torch.Generator().manual_seed(0))
     assert last.log_prob is None and last.std == 0
     torch.testing.assert_close(last.prev_sample, clean)
 
@@ -57,4 +53,12 @@ def test_training_states_have_the_bridge_s_mean_and_spread():
 @pytest.mark.parametrize("steps", [0, -1, 101])
 def test_a_senseless_number_of_steps_is_refused(steps):
     with pytest.raises(ValueError, match="num_inference_steps"):
-        BridgeScheduler().set_timesteps(steps)
+        times(steps)
+
+
+def test_a_bridge_that_stops_early_is_there_on_a_straight_line():
+    clean, degraded = pictures()
+    sample, path = degraded, times(3, end=0.4)
+    for t, s in zip(path, path[1:]):
+        sample = BridgeScheduler().step(clean, t, s, sample).prev_sample
+    torch.testing.assert_close(sample, 0.6 * clean + 0.4 * degraded)

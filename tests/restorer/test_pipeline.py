@@ -43,7 +43,7 @@ GAINS = {
     "noise": (45, 2),
     "haze": (60, 2),
     "rain": (70, 2),
-    "blur": (45, 1),
+    "blur": (45, 0.5),
     "low_light": (75, 2),
     "compression": (45, 0),
 }
@@ -123,12 +123,13 @@ def test_tiled_equals_whole(pipe):
 
 def test_save_and_load_give_the_same_picture(pipe, tmp_path):
     card = {"data": "d", "training": "t", "samples": 1, "samples_before": 0, "command": "c", "figures": "f"}
-    folder = export(pipe.network, tmp_path / "w", card)
-    again = RestorePipeline.from_pretrained(folder)
+    first = RestorePipeline.from_pretrained(export(pipe.network, tmp_path / "w", card))
+    first.save_pretrained(tmp_path / "v")
+    again = RestorePipeline.from_pretrained(export(first.network, tmp_path / "v", card))
     _, degraded, diagnosis, _ = damaged({"rain": 60}, size=64)
     x = pixels(degraded)
     assert np.array_equal(again.restore(x, diagnosis).pixels_HWC3, pipe.restore(x, diagnosis).pixels_HWC3)
-    assert again.identity["model_hash"] == pipe.identity["model_hash"]
+    assert again.identity["model_hash"] == first.identity["model_hash"] != pipe.identity["model_hash"]
 
 
 def test_module_paths_are_the_file_format(tmp_path):
@@ -155,7 +156,7 @@ def test_a_folder_with_the_module_paths_of_before_is_read(tmp_path):
 def test_shipped_weights_are_small_and_safe():
     folder = BUILT_IN
     assert not list(folder.rglob("*.bin")) and not list(folder.rglob("*.pt"))
-    assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 12e6
+    assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 80e6  # of 90 MB in all
 
 
 def test_missing_and_broken_weights_are_named(tmp_path):

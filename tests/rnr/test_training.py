@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnr.training import Lines
+from rnr.work.training import Lines
 
 
 @pytest.fixture(scope="module")

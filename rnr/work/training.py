@@ -90,6 +90,31 @@ def train_restorer(training: Training, report: Report) -> Path:
         return train(training.images, training.out, settings, training.resume, device=device, report=report, **paths)
 
 
+def train_expert(
+    kind: str,
+    training: Training,
+    blocks: str,
+    residue: str | None,
+    physics: bool,
+    minutes: float | None,
+    report: Report,
+) -> Path:
+    """The expert of one kind; returns its file. Raises SetupError for what cannot be used."""
+    given = {"samples": training.samples, "rate": training.rate, "threads": training.threads, "minutes": minutes}
+    with explained("training"):
+        quiet()
+        from rnr.restorer import RestorePipeline
+        from rnr.restorer.expert_train import train_expert
+        from rnr.training import Run
+
+        run = Run(out=training.out, seed=training.seed, resume=training.resume,
+                  device=Models(device=training.device).device,
+                  **{name: value for name, value in given.items() if value is not None})  # fmt: skip
+        counts = tuple(int(count) for count in blocks.split(","))
+        experts = RestorePipeline.from_pretrained(residue).experts if residue else None
+        return train_expert(kind, training.images, run, counts, training.val, training.init, experts, physics, report)
+
+
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
     """See `rnr.restorer.average`. Raises SetupError."""
     with explained("averaging"):

@@ -1,0 +1,87 @@
+"""`rnr bench training`: training steps a second, the engine's against the first generation's, in one run.
+
+A crop is 64x64 px; each network trains as its own trainer does (batches, loss, optimiser), drawing of batches included.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rnr.degradation._lazy import LazyModule
+from rnr.evaluation.tables import Row, Table
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+else:
+    torch = LazyModule("torch")
+
+KIND = "noise"  # of the expert; a choice
+
+
+def table(photographs: Sequence[np.ndarray], restorer: str, seconds: float) -> Table:
+    """Crops a second of each network and precision, and the ratio to the network without experts.
+
+    Args:
+        photographs: Undamaged, uint8 HWC.
+        restorer: Whose network without experts is the baseline: `built-in` or a folder.
+        seconds: Time for each.
+    """
+    speeds = {"network without experts, fp32": first_generation(photographs, restorer, seconds)}
+    speeds |= {f"expert, {precision}": expert(photographs, precision, seconds) for precision in ("fp32", "bf16")}
+    base = next(iter(speeds.values()))
+    rows: list[Row] = [{"training": name, "crops/s": speed, "ratio": speed / base} for name, speed in speeds.items()]
+    note = "Crops of 64x64 px a second on the CPU, drawing of batches included; `auto` takes the faster one."
+    return Table.of("Training speed", rows, note, {"crops/s": 1, "ratio": 2})
+
+
+def expert(photographs: Sequence[np.ndarray], precision: str, seconds: float) -> float:
+    """Crops a second of an expert's training."""
+    from rnr.restorer.expert import ExpertNetwork
+    from rnr.restorer.expert_train import ExpertObjective
+    from rnr.training import Engine, Run
+
+    with tempfile.TemporaryDirectory() as folder:
+        objective = ExpertObjective(ExpertNetwork(KIND), photographs)
+        engine = Engine(objective, Run(out=Path(folder), threads=torch.get_num_threads()))
+        engine.precision = precision
+
+        def update() -> int:
+            before = engine.samples
+            engine.update()
+            return engine.samples - before
+
+        return per_second(update, seconds)
+
+
+def first_generation(photographs: Sequence[np.ndarray], restorer: str, seconds: float) -> float:
+    """Crops a second of the network without experts, as `rnr train restorer` trains it."""
+    from rnr.restorer.pipeline import RestorePipeline
+    from rnr.restorer.train import Settings, Trainer
+
+    network = RestorePipeline.from_pretrained(restorer).network
+    if network is None:
+        raise ValueError(f"{restorer}: holds no network without experts to compare with")
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(Settings(), Path(folder), network)
+
+        def update() -> int:
+            size, batch = trainer.stage()
+            trainer.update(trainer.pairs(photographs, batch, size, trainer.step), trainer.step)
+            return batch * (size // 64) ** 2
+
+        return per_second(update, seconds)
+
+
+def per_second(update: Callable[[], int], seconds: float) -> float:
+    """Crops a second over about this time, after two updates that warm up."""
+    for _ in range(2):
+        update()
+    began, crops = time.perf_counter(), 0
+    while time.perf_counter() - began < seconds:
+        crops += update()
+    return crops / (time.perf_counter() - began)

@@ -1,0 +1,223 @@
+"""One leg's network: a dense residual U-Net that undoes one kind of degradation.
+
+Plain 3x3 convolutions without normalisation, as in EDSR (Lim et al., CVPRW 2017) and DRUNet (Zhang et al., TPAMI
+2021): for one kind they learn in minutes what depthwise blocks for all kinds took hours for (docs/lab-log.md). The
+network sees the picture at the start of the leg, x_1, and the bridge's state x_t; it predicts the velocity
+v = x_0 - x_1, from which the estimate of the leg's end is x_t + t v (InDI, Delbracio & Milanfar 2023, in velocity
+form). At t = 1 the state is the start, so a network that was trained without a bridge is one with it, bit for bit. Time
+enters by feature-wise scale and shift that begin at zero. A third input, where the network takes one, is the picture as
+physics would undo it (`Kind.invert`) by the factors of the diagnosis; without them it is the start itself.
+
+Shapes: image_BCHW in [0, 1]; height and width are multiples of `multiple`; t is (B,).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional
+
+TIME_WIDTH = 32  # a choice
+
+
+class Residual(nn.Module):
+    """x + conv(relu(conv(x) scaled and shifted by time))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.steer = nn.Linear(TIME_WIDTH, 2 * width)
+        for layer in (self.second, self.steer):
+            zero(layer)
+
+    def forward(self, x_BCHW: torch.Tensor, time_BD: torch.Tensor) -> torch.Tensor:
+        scale, shift = self.steer(time_BD)[:, :, None, None].chunk(2, 1)
+        return x_BCHW + self.second(functional.relu(torch.addcmul(shift, self.first(x_BCHW), 1 + scale)))
+
+
+class Stage(nn.ModuleList):
+    """Residual blocks of one resolution."""
+
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__(Residual(width) for _ in range(count))
+
+    def forward(self, x_BCHW: torch.Tensor, time_BD: torch.Tensor) -> torch.Tensor:
+        for block in self:
+            x_BCHW = block(x_BCHW, time_BD)
+        return x_BCHW
+
+
+class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Velocity of the leg of one kind.
+
+    Args:
+        kind: Name of the kind of degradation that this expert undoes.
+        widths: Channels at 1/2, 1/4, 1/8 of the resolution.
+        blocks: Residual blocks of each resolution, on the way down (all) and up (all but the last).
+        physics: Whether it takes the picture as physics would undo it.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        kind: str = "",
+        widths: tuple[int, ...] = (64, 128, 256),
+        blocks: tuple[int, ...] = (1, 1, 1),
+        physics: bool = False,
+    ) -> None:
+        super().__init__()
+        pairs = list(zip(widths, widths[1:]))
+        self.intro = nn.Conv2d(12, widths[0], 3, padding=1)
+        self.state = nn.Conv2d(12, widths[0], 3, padding=1, bias=False)
+        self.undone = nn.Conv2d(12, widths[0], 3, padding=1, bias=False) if physics else None
+        self.time = nn.Sequential(nn.Linear(1, TIME_WIDTH), nn.GELU())
+        self.down = nn.ModuleList(Stage(w, n) for w, n in zip(widths[:-1], blocks))
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairs)
+        self.middle = Stage(widths[-1], blocks[-1])
+        self.grow = nn.ModuleList(nn.Sequential(nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)) for a, b in pairs)
+        self.up = nn.ModuleList(Stage(w, n) for w, n in zip(widths[:-1], blocks))
+        self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
+        zero(self.head)
+        zero(self.state)
+        if self.undone is not None:
+            zero(self.undone)
+
+    @property
+    def multiple(self) -> int:
+        """Height and width must be multiples of this."""
+        return 2 ** (len(self.shrink) + 1)
+
+    @property
+    def reach(self) -> int:
+        """How far (px, a multiple of `multiple`) a pixel's velocity depends on its surroundings: 3x3 convolutions add
+        their own resolution, the sampling grid what it is."""
+        blocks, levels = self.config["blocks"], len(self.config["widths"])
+        convolutions = [2 * n * (1 if level == levels - 1 else 2) for level, n in enumerate(blocks)]
+        convolutions[0] += 2  # intro and head
+        reach = self.multiple + sum(n * 2 ** (level + 1) for level, n in enumerate(convolutions))
+        return reach + -reach % self.multiple
+
+    def forward(
+        self,
+        x_BCHW: torch.Tensor,
+        start_BCHW: torch.Tensor,
+        t: torch.Tensor,
+        inverse_BCHW: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """The velocity v (B, 3, H, W), float32: x_t + t v estimates the end of the leg.
+
+        Args:
+            x_BCHW: The bridge's state x_t.
+            start_BCHW: The picture at the start of the leg.
+            t: (B,), 0..1.
+            inverse_BCHW: The start as physics would undo it; None where no factors are known.
+        """
+        time_BD = self.time(1 - t[:, None])
+        h = self.intro(channels_last(functional.pixel_unshuffle(start_BCHW - 0.5, 2)))
+        if bool((t < 1).any()):
+            h = h + self.state(channels_last(functional.pixel_unshuffle(x_BCHW - start_BCHW, 2)))
+        if self.undone is not None and inverse_BCHW is not None:
+            h = h + self.undone(channels_last(functional.pixel_unshuffle(inverse_BCHW - start_BCHW, 2)))
+        skips = []
+        for stage, shrink in zip(self.down, self.shrink):
+            h = stage(h, time_BD)
+            skips.append(h)
+            h = shrink(h)
+        h = self.middle(h, time_BD)
+        for stage, grow in reversed(list(zip(self.up, self.grow))):
+            h = stage(skips.pop() + grow(h), time_BD)
+        return functional.pixel_shuffle(self.head(h).float(), 2)
+
+
+def channels_last(x_BCHW: torch.Tensor) -> torch.Tensor:
+    return x_BCHW.contiguous(memory_format=torch.channels_last)
+
+
+def zero(layer: nn.Module) -> None:
+    """Start as the identity: a block adds nothing until it has learned to."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """The experts of a restorer by kind: a folder with one safetensors file each, which says what it is.
+
+    A file's metadata holds the network's configuration and its card (data, samples, hours, figures), so that a new
+    kind is one more file and touches no other.
+
+    Example:
+        >>> experts = Experts({"noise": ExpertNetwork("noise")})
+        >>> "noise" in experts, "haze" in experts
+        (True, False)
+    """
+
+    config_name = "config.json"
+
+    def __init__(self, networks: Mapping[str, ExpertNetwork] | None = None) -> None:
+        super().__init__()
+        self.networks = nn.ModuleDict(dict(networks or {}))
+        self.cards: dict[str, dict[str, Any]] = {}
+        self.register_to_config()
+
+    def __contains__(self, kind: str) -> bool:
+        return kind in self.networks
+
+    def __getitem__(self, kind: str) -> ExpertNetwork:
+        return self.networks[kind]  # type: ignore[return-value]
+
+    def save_pretrained(self, save_directory: str | Path, **_: Any) -> None:  # type: ignore[override]
+        """Write `KIND.safetensors` in half precision for each expert, whole or not at all."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, network in self.networks.items():
+            save_expert(network, folder / f"{kind}.safetensors", self.cards.get(kind, {}))  # type: ignore[arg-type]
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, **options: Any) -> Experts:  # type: ignore[override]
+        """Read all experts of a folder.
+
+        Raises:
+            OSError: For a file that is broken or is no expert; it names the file.
+        """
+        experts = cls()
+        for path in sorted(Path(folder).glob("*.safetensors")):
+            network, card = load_expert(path)
+            experts.networks[path.stem], experts.cards[path.stem] = network, card
+        dtype = options.get("torch_dtype") or options.get("dtype") or torch.float32
+        for network in experts.networks.values():  # one by one: ModelMixin.to has words to say about casts
+            nn.Module.to(network, dtype)
+        return experts.eval()
+
+
+def save_expert(network: ExpertNetwork, path: Path, card: Mapping[str, Any]) -> None:
+    """Write one expert in half precision, under a temporary name first."""
+    config = {name: network.config[name] for name in ("kind", "widths", "blocks", "physics")}
+    about = {"config": json.dumps(config), "card": json.dumps(dict(card))}
+    tensors = {name: p.detach().half().contiguous() for name, p in network.state_dict().items()}
+    part = path.with_name(path.name + ".part")
+    save_file(tensors, str(part), metadata=about)
+    os.replace(part, path)
+
+
+def load_expert(path: Path) -> tuple[ExpertNetwork, dict[str, Any]]:
+    """One expert in float32, and its card. OSError names a file that is broken or is no expert."""
+    try:
+        with safe_open(str(path), "pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        network = ExpertNetwork(**json.loads(about["config"]))
+        network.load_state_dict(tensors)
+    except Exception as error:
+        raise OSError(f"{path}: not an expert's weights ({error}); copy the file again") from error
+    return network.to(memory_format=torch.channels_last), json.loads(about.get("card", "{}"))

@@ -1,0 +1,119 @@
+"""Training pairs of one leg: the picture at its start and at its end.
+
+Of all pictures a tenth holds nothing of the leg's kind (a choice: the expert learns to leave them alone). Kinds that
+are formed earlier are often there and stay in the target, because the chain comes to them later. Kinds that are formed
+later have usually been removed before the leg: exactly, or by the experts that are there, whose residue is part of the
+picture then (on-policy); a fifth of the pictures still has them at both ends, for `only` and for findings that were
+missed. For a kind that comes last of all nothing is later. What is drawn depends on the seed alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rnr.degradation.kind import Kind, kinds
+from rnr.degradation.photographs import random_crops
+from rnr.degradation.synthesize import Mixture, Step, degrade, draw_seed
+from rnr.restorer.expert import Experts
+
+ABSENT = 0.1  # share of pictures without the leg's kind; a choice
+KEPT = 0.2  # share that holds a later-formed kind at both ends; a choice (DESIGN: 20%)
+RESIDUE = 0.35  # share that went through the experts of later-formed kinds; a choice
+OTHERS = (0.5, 0.3, 0.2)  # shares of pictures with 0, 1, 2 other kinds; a choice
+KNOWN, MISREAD = (
+    0.7,
+    0.25,
+)  # shares of pictures whose factors the diagnosis gives, and of these that it misreads; choices
+JITTER = 0.04  # standard deviation of a reading, by the range of the factor; a choice, about the reasoner's angle error
+SEVERITY = 2.0  # the weakest damage that is drawn: below 2.5 it counts as absent (synthesize.VISIBLE)
+
+
+@dataclass
+class Leg:
+    """A batch of legs (B, 3, H, W) in [0, 1]."""
+
+    start: torch.Tensor
+    end: torch.Tensor
+    inverse: torch.Tensor | None = None  # the start as physics would undo it; the start itself where nothing is known
+
+
+def draw_legs(
+    kind: Kind,
+    photographs: Sequence[np.ndarray],
+    batch: int,
+    size: int,
+    seed: int,
+    experts: Experts | None = None,
+    physics: bool = False,
+) -> Leg:
+    """A batch of legs of one kind.
+
+    Args:
+        kind: The kind that is removed.
+        photographs: Undamaged, uint8 HWC.
+        batch: Number of crops.
+        size: Their side in px.
+        seed: Everything random comes from it.
+        experts: Those of later-formed kinds leave their residue; None: later-formed kinds were removed exactly.
+        physics: Add the start as physics would undo it, by factors that are read with errors, wrong or unknown.
+    """
+    clean = random_crops(list(photographs), batch, (size, size), torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed + 1)
+    draw_B = torch.rand(batch, generator=generator)
+    residue_B = (draw_B >= KEPT) & (draw_B < KEPT + RESIDUE) if experts is not None else torch.zeros(batch).bool()
+    mixture = draw_formation(kind, batch, (draw_B < KEPT) | residue_B, generator)
+    start = degrade(clean, mixture)
+    if experts is not None:
+        start = without_later(kind, start, mixture, residue_B, experts)
+    later = {k.name: ~residue_B if k.formation > kind.formation else torch.ones(batch).bool() for k in kinds().values()}
+    end = degrade(clean, mixture, later | {kind.name: torch.zeros(batch).bool()})
+    return Leg(start, end, inverse_of(start, kind, mixture, generator) if physics else None)
+
+
+def inverse_of(start_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, generator: torch.Generator) -> torch.Tensor:
+    """The start as physics would undo it, by what a reasoner could say of the factors."""
+    (step,) = mixture.of(kind.name)
+    draw = torch.rand(2, len(start_BCHW), generator=generator)
+    other = kind.draw(SEVERITY + (kind.top - SEVERITY) * torch.rand(len(start_BCHW), generator=generator), generator)
+    misread, read = draw[1] < MISREAD, {}
+    for factor in kind.factors:
+        value, off = step.factors[factor.name], torch.randn(len(start_BCHW), generator=generator)
+        if not factor.choices:
+            span = JITTER * (factor.high - factor.low)
+            value = (value + span * off).clamp(factor.low, factor.high)
+        read[factor.name] = torch.where(misread, other[factor.name].to(value.dtype), value)
+    known = ((draw[0] < KNOWN) & step.mask_B).view(-1, 1, 1, 1)
+    return torch.where(known, kind.invert(start_BCHW, read).clamp(-0.5, 1.5), start_BCHW)
+
+
+def draw_formation(kind: Kind, batch: int, later_B: torch.Tensor, generator: torch.Generator) -> Mixture:
+    """The kind on most pictures, others beside it; later-formed ones only where `later_B` allows them."""
+    others = [k for k in kinds().values() if k.name != kind.name]
+    count = torch.multinomial(torch.tensor(OTHERS), batch, replacement=True, generator=generator)
+    rank = torch.rand(batch, len(others), generator=generator).argsort(1).argsort(1)
+    masks = {k.name: rank[:, i] < count for i, k in enumerate(others)}
+    masks[kind.name] = torch.rand(batch, generator=generator) >= ABSENT
+    steps = []
+    for k in kinds().values():
+        mask = masks[k.name] & later_B if k.formation > kind.formation else masks[k.name]
+        severity = SEVERITY + (k.top - SEVERITY) * torch.rand(batch, generator=generator)
+        steps.append(Step(k, mask, k.draw(severity, generator), draw_seed(generator)))
+    return Mixture(steps, batch)
+
+
+@torch.no_grad()
+def without_later(
+    kind: Kind, image_BCHW: torch.Tensor, mixture: Mixture, rows_B: torch.Tensor, experts: Experts
+) -> torch.Tensor:
+    """These pictures of a batch after the experts of later-formed kinds, the last formed first."""
+    for step in reversed(mixture.steps):
+        hit = (step.mask_B & rows_B).nonzero()[:, 0]
+        if step.kind.formation > kind.formation and step.kind.name in experts and len(hit):
+            x = image_BCHW[hit].contiguous(memory_format=torch.channels_last)
+            end = (x + experts[step.kind.name](x, x, torch.ones(len(x)))).clamp(0, 1)
+            image_BCHW = image_BCHW.index_copy(0, hit, end)
+    return image_BCHW

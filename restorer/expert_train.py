@@ -1,0 +1,171 @@
+"""Train one expert: `rnr train expert KIND --images DIR --out FOLDER`.
+
+At first at the start of the leg alone (t = 1), then as a bridge: t = 1 in 60% of the pictures, uniform elsewhere
+(`bridge.corrupt`). Loss: L1, then the root of each picture's squared error, which follows PSNR without giving all
+weight to pictures that are nearly clean (its logarithm lost rain, docs/lab-log.md). Crops of 64 px, then of 128; of 128
+alone for an expert that takes physics' inverse, which needs room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from rnr.degradation.kind import kind_named
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
+from rnr.degradation.synthesize import degrade, prescribe
+from rnr.restorer.bridge import corrupt
+from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert
+from rnr.restorer.expert_data import Leg, draw_legs
+from rnr.training.config import Run
+from rnr.training.engine import Engine
+from rnr.training.journal import Report
+
+STAGES = ((0.65, 64, 16), (1.01, 128, 6))  # until this share of the samples: crop size in px, batch; a choice
+BRIDGE_FROM = 0.5  # share of the samples after which t is drawn; a choice
+ROOT_FROM = 0.66  # share of the samples after which the loss is the root of the squared error; a choice
+ONE_STEP = 0.6  # share of pictures at t = 1; the built-in restorer takes one step by default
+SIGMA = 0.1  # largest noise of the bridge in training
+SEVERITIES = (20.0, 45.0, 70.0)  # of validation, or the kind's top
+
+
+class ExpertObjective:
+    """The velocity of one kind's leg.
+
+    Args:
+        network: The expert; its config names the kind.
+        photographs: Undamaged photographs to train on, uint8 HWC.
+        held_out: Others, for validation; their centres of 256 px are used.
+        experts: Those of later-formed kinds, for their residue (`expert_data`).
+    """
+
+    def __init__(
+        self,
+        network: ExpertNetwork,
+        photographs: Sequence[np.ndarray],
+        held_out: Sequence[np.ndarray] = (),
+        experts: Experts | None = None,
+    ) -> None:
+        self.model, self.photographs, self.experts = network, photographs, experts
+        self.kind = kind_named(network.config["kind"])
+        crops = [centre_crop(p, 256) for p in held_out]
+        self.clean = torch.cat([to_tensor(c) for c in crops if c.shape[:2] == (256, 256)]) if crops else None
+
+    def batch(self, progress: float, seed: int) -> tuple[Leg, int]:
+        """A batch and its number of crops in units of 64x64 px."""
+        physics = bool(self.model.config["physics"])
+        stages = STAGES[-1:] if physics else STAGES
+        size, batch = next((n, b) for until, n, b in stages if progress < until)
+        leg = draw_legs(self.kind, self.photographs, batch, size, seed, self.experts, physics)
+        return leg, batch * (size // 64) ** 2
+
+    def loss(self, batch: Leg, progress: float, seed: int) -> torch.Tensor:
+        """Error of the estimate of the leg's end."""
+        device = next(self.model.parameters()).device
+        start, end = (x.to(device, memory_format=torch.channels_last) for x in (batch.start, batch.end))
+        t = torch.ones(len(start), device=device)
+        x = start
+        if progress >= BRIDGE_FROM:
+            generator = torch.Generator().manual_seed(seed)
+            draw = torch.rand(3, len(start), generator=generator).to(device)
+            t = torch.where(draw[0] < ONE_STEP, 1.0, 0.05 + 0.95 * draw[1])
+            noise = torch.randn(start.shape, generator=generator).to(device)
+            x = corrupt(end, start, t, SIGMA * draw[2], noise)
+        inverse = None if batch.inverse is None else batch.inverse.to(device)
+        estimate = x + t.view(-1, 1, 1, 1) * self.model(x, start, t, inverse)
+        if progress < ROOT_FROM:
+            return (estimate - end).abs().mean()
+        return ((estimate - end) ** 2).mean((1, 2, 3)).add(1e-6).sqrt().mean()
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """PSNR in dB of one step, by the severity of the kind alone; clean pictures up to 70."""
+        if self.clean is None:
+            return {}
+        result = {}
+        for severity in (0.0, *sorted({min(s, self.kind.top) for s in SEVERITIES})):
+            mixture = prescribe({self.kind.name: severity} if severity else {}, seed=7, batch=len(self.clean))
+            start = degrade(self.clean, mixture).contiguous(memory_format=torch.channels_last)
+            restored = (start + model(start, start, torch.ones(len(start)))).clamp(0, 1)
+            name = f"{self.kind.name} {severity:g}" if severity else "clean"
+            result[name] = round(float(psnr(restored, self.clean).clamp(max=70).mean()), 2)
+        return result
+
+
+def train_expert(
+    kind: str,
+    images: str | Path,
+    run: Run,
+    blocks: tuple[int, ...] = (1, 1, 1),
+    val: str | Path | None = None,
+    init: str | Path | None = None,
+    residue: Experts | None = None,
+    physics: bool = False,
+    report: Report = lambda row: None,
+) -> Path:
+    """Train one expert and write it to `run.out`/weights/KIND.safetensors.
+
+    Args:
+        kind: Name of the kind of degradation.
+        images: Folder of undamaged photographs.
+        run: Settings of the training.
+        blocks: Residual blocks at 1/2, 1/4, 1/8 of the resolution; with `init` those of its network.
+        val: Folder of other photographs, for validation.
+        init: An expert's file to start from.
+        residue: Experts of later-formed kinds whose residue the pictures show.
+        physics: Give the network the picture as physics would undo it; an `init` without that input is grown by it.
+        report: Gets every row of the journal.
+
+    Returns:
+        The file; it is written also where the time was up before the schedule's end.
+
+    Raises:
+        ValueError: For an unknown kind, a folder without photographs, nothing to resume from.
+        OSError: For an `init` that is no expert.
+    """
+    kind_named(kind)
+    torch.manual_seed(run.seed)
+    network, before = load_expert(Path(init)) if init else (ExpertNetwork(kind, blocks=blocks, physics=physics), {})
+    network = grown(network) if physics and not network.config["physics"] else network
+    if network.config["kind"] != kind:
+        raise ValueError(f"{init}: an expert for {network.config['kind']}, not for {kind}")
+    photographs = list(read_folder(images).values())
+    held_out = list(read_folder(val, 12).values()) if val else []
+    objective = ExpertObjective(network, photographs, held_out, residue)
+    engine = Engine(objective, run, report)
+    engine.train()
+    card = card_of(engine, before, len(photographs), Path(images).name)
+    folder = run.out / "weights"
+    folder.mkdir(exist_ok=True)
+    network = engine.averaged()  # type: ignore[assignment]
+    save_expert(network, folder / f"{kind}.safetensors", card | {"figures": objective.validate(network)})
+    return folder / f"{kind}.safetensors"
+
+
+def grown(network: ExpertNetwork) -> ExpertNetwork:
+    """The same function with an input for physics' inverse, which begins at zero."""
+    config = {name: network.config[name] for name in ("kind", "widths", "blocks")}
+    larger = ExpertNetwork(**config, physics=True).to(memory_format=torch.channels_last)
+    larger.load_state_dict(network.state_dict(), strict=False)
+    return larger
+
+
+def card_of(engine: Engine, before: dict[str, Any], photographs: int, data: str) -> dict[str, Any]:
+    """What an expert's file says of its training."""
+    samples = engine.samples + before.get("samples", 0)
+    hours = round(engine.seconds / 3600 + before.get("hours", 0), 2)
+    run = engine.run
+    command = f"rnr train expert KIND --images DIR --samples {run.samples} --rate {run.rate:g} --seed {run.seed}"
+    return {
+        "samples": samples,
+        "unit": "crops of 64x64 px",
+        "hours": hours,
+        "data": f"{photographs} photographs of {data}",
+        "command": command + " --init WEIGHTS" * bool(before),
+        "precision": engine.precision,
+    }

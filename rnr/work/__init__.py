@@ -1,0 +1,1 @@
+"""What the commands do: batches, trainings, executors."""

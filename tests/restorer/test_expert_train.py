@@ -1,0 +1,44 @@
+"""`rnr train expert` end to end, small."""
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+from rnr.restorer.expert import ExpertNetwork, load_expert
+from rnr.restorer.expert_train import ExpertObjective, train_expert
+from rnr.training import Run
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for name in ("chelsea", "astronaut"):
+        Image.fromarray(getattr(skimage.data, name)()).save(folder / f"{name}.png")
+    return folder
+
+
+def test_an_expert_learns_is_written_and_goes_on_from_its_file(tmp_path, photographs):
+    run = Run(out=tmp_path / "a", samples=1200, rate=2e-3, precision="fp32", ema=0.9)
+    path = train_expert("noise", photographs, run, val=photographs)
+    network, card = load_expert(path)
+    figures = card["figures"]
+    untrained = ExpertObjective(ExpertNetwork("noise"), [], [skimage.data.chelsea(), skimage.data.astronaut()])
+    before = untrained.validate(untrained.model)
+    assert figures["noise 45"] > before["noise 45"] + 1 and card["samples"] >= 1200
+    longer = train_expert("noise", photographs, run.model_copy(update={"out": tmp_path / "b"}), init=path)
+    assert load_expert(longer)[1]["samples"] >= 2400
+
+
+def test_what_cannot_be_trained_is_named(tmp_path, photographs):
+    run = Run(out=tmp_path, samples=16, precision="fp32")
+    with pytest.raises(ValueError, match="unknown kind"):
+        train_expert("dust", photographs, run)
+    with pytest.raises(ValueError, match="no photographs"):
+        train_expert("noise", tmp_path, run)
+
+
+def test_later_crops_are_larger_and_count_for_more():
+    objective = ExpertObjective(ExpertNetwork("noise"), [np.zeros((256, 256, 3), np.uint8)])
+    (early, few), (late, many) = objective.batch(0.0, 1), objective.batch(0.9, 1)
+    assert early.start.shape[-1] == 64 and few == 16 and late.start.shape[-1] == 128 and many == 24

@@ -1,0 +1,56 @@
+"""The pipeline as users of diffusers call it."""
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from rnr.degradation.diagnosis import Diagnosis, Finding
+from rnr.restorer import RestorePipeline
+
+NOISY = Diagnosis(findings={"noise": Finding(present=True, severity=50)}, plan=["noise"])
+PICTURE = skimage.data.chelsea()[:64, :80]
+
+
+@pytest.fixture(scope="module")
+def pipe() -> RestorePipeline:
+    return RestorePipeline.from_pretrained("built-in")
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.fromarray(PICTURE),
+        PICTURE,
+        PICTURE.astype(np.uint16) * 257,
+        PICTURE[None].astype(np.float64) / 255,
+        torch.from_numpy(PICTURE.copy()).permute(2, 0, 1),
+        torch.from_numpy(PICTURE.copy()).permute(2, 0, 1)[None].float() / 255,
+        [PICTURE],
+    ],
+)
+def test_all_kinds_of_images_give_the_same(pipe, image):
+    expected = pipe.restore(PICTURE.astype(np.float32) / 255, NOISY).pixels_HWC3
+    output = pipe(image, NOISY, output_type="np")
+    np.testing.assert_allclose(output.images[0], expected, atol=1e-6)
+    assert output.legs[0][0].kinds == ("noise",)
+
+
+def test_a_list_gives_what_single_calls_give(pipe):
+    pictures = [PICTURE, skimage.data.astronaut()[:50, :50]]
+    together = pipe(pictures, [NOISY, NOISY]).images
+    assert [image.size for image in together] == [(80, 64), (50, 50)]
+    for image, alone in zip(together, (pipe(p, NOISY).images[0] for p in pictures)):
+        assert np.array_equal(np.asarray(image), np.asarray(alone))
+
+
+def test_what_cannot_be_restored_is_refused_with_its_reason(pipe):
+    with pytest.raises(ValueError, match="rnr.diagnose"):
+        pipe(PICTURE)
+    with pytest.raises(ValueError, match="2 values that are not finite"):
+        pipe(np.where(np.arange(48).reshape(4, 4, 3) < 2, np.nan, 0.5), NOISY)
+    with pytest.raises(TypeError, match="str"):
+        pipe("photo.jpg", NOISY)
+    with pytest.raises(ValueError, match="output_type"):
+        pipe(PICTURE, NOISY, output_type="jpg")

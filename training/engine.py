@@ -1,0 +1,205 @@
+"""The loop of a training on a small machine: what is learned from what comes as an `Objective`.
+
+The schedule runs by samples, not by time: warm-up, then a cosine to zero. Everything random follows from the seed and
+the number of the update, so that a resumed training gives what an unbroken one gives, bit for bit. The checkpoint is
+one safetensors file (weights, their average, moments, place in the schedule), written under a temporary name and
+renamed. With `minutes` a training ends in time, to be resumed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from diffusers.training_utils import EMAModel
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from rnr.degradation.arithmetic import flushed_denormals
+from rnr.degradation.files import whole
+from rnr.training.config import Run
+from rnr.training.journal import Journal, Report
+from rnr.training.precision import autocast, faster
+
+CHECKPOINT = "checkpoint.safetensors"
+MOMENTS = ("exp_avg", "exp_avg_sq")
+REPORT_STEPS = 50  # updates between two rows of the journal; a choice
+
+
+class Objective(Protocol):
+    """What a training learns. Everything random in a batch and its loss comes from `seed`."""
+
+    model: nn.Module
+
+    def batch(self, progress: float, seed: int) -> tuple[Any, int]:
+        """A batch at this share of the schedule (0..1), and the samples that it counts for."""
+        ...
+
+    def loss(self, batch: Any, progress: float, seed: int) -> torch.Tensor:
+        """A scalar."""
+        ...
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Figures of a model (the average of the weights); {} where there is nothing to validate on."""
+        ...
+
+
+class Engine:
+    """State of one training: model, average of its weights, optimiser, samples seen.
+
+    Args:
+        objective: What is learned.
+        run: The settings.
+        report: Gets every row of the journal.
+    """
+
+    def __init__(self, objective: Objective, run: Run, report: Report = lambda row: None) -> None:
+        torch.set_num_threads(run.threads)
+        self.objective, self.run, self.report = objective, run, report
+        self.model = objective.model.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        self.weights = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.weights, lr=run.rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+        self.ema = EMAModel(self.weights, decay=run.ema, foreach=True)
+        self.samples = self.step = 0
+        self.seconds = 0.0
+        self.precision = "fp32"
+        run.out.mkdir(parents=True, exist_ok=True)
+        if run.resume:
+            self.load()
+
+    @property
+    def progress(self) -> float:
+        return min(1.0, self.samples / self.run.samples)
+
+    def rate(self) -> float:
+        """Learning rate of the next update: warm-up, then cosine."""
+        ramp = min(1.0, (self.samples + 16) / self.run.warm_up)
+        return self.run.rate * ramp * (0.5 + 0.5 * math.cos(math.pi * self.progress))
+
+    @flushed_denormals()
+    def train(self) -> bool:
+        """Train to the end or until the time is up; True at the end."""
+        journal = Journal(self.run.out, self.samples, self.report)
+        self.precision = self.chosen_precision(journal)
+        began, before, losses = time.monotonic(), self.samples, [0.0]
+        saved = validated = began
+        earlier = self.seconds
+        losses.clear()
+        while self.samples < self.run.samples:
+            losses += self.update()
+            now = time.monotonic()
+            self.seconds = earlier + now - began
+            if self.step % REPORT_STEPS == 0:
+                journal.write(self.row(sum(losses) / len(losses), (self.samples - before) / (now - began)))
+                losses.clear()
+            if self.run.minutes is not None and now - began > 60 * self.run.minutes:
+                break
+            if now - saved > self.run.checkpoint_seconds:
+                self.save()
+                saved = time.monotonic()
+            if now - validated > self.run.validate_seconds:
+                journal.write({"samples": self.samples, "validation": self.validate()})
+                validated = time.monotonic()
+        self.save()
+        journal.write({"samples": self.samples, "validation": self.validate()})
+        return self.samples >= self.run.samples
+
+    def row(self, loss: float, speed: float) -> dict[str, Any]:
+        """One row of the journal."""
+        left = (self.run.samples - self.samples) / max(speed, 1e-9)
+        row = {"samples": self.samples, "step": self.step, "loss": loss, "rate": self.rate()}
+        return row | {"per_second": speed, "seconds_left": left}
+
+    def chosen_precision(self, journal: Journal) -> str:
+        """As the settings say; `auto` takes the faster by a timing, and the journal says by how much."""
+        if self.run.precision != "auto":
+            return self.run.precision
+        batch, _ = self.objective.batch(self.progress, self.run.seed)
+
+        def step() -> None:
+            self.objective.loss(batch, self.progress, self.run.seed).backward()
+            self.optimizer.zero_grad()
+
+        precision, ratio = faster(step, self.run.device)
+        journal.write({"samples": self.samples, "precision": precision, "bf16_speedup": ratio})
+        return precision
+
+    def update(self) -> list[float]:
+        """One batch, `echo` times; returns the losses."""
+        seed = (self.run.seed * 1_000_003 + self.step) % 2**31
+        batch, count = self.objective.batch(self.progress, seed)
+        losses = []
+        for _ in range(self.run.echo):
+            with autocast(self.run.device, self.precision):
+                loss = self.objective.loss(batch, self.progress, seed + self.step)
+            self.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.weights, self.run.clip)
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.rate()
+            self.optimizer.step()
+            self.ema.step(self.weights)
+            self.step += 1
+            self.samples += count
+            losses.append(float(loss.detach()))
+        return losses
+
+    def validate(self) -> dict[str, float]:
+        """The objective's figures of the averaged weights."""
+        self.ema.store(self.weights)
+        self.ema.copy_to(self.weights)
+        try:
+            with torch.no_grad():
+                return self.objective.validate(self.model.eval())
+        finally:
+            self.ema.restore(self.weights)
+            self.model.train()
+
+    def averaged(self) -> nn.Module:
+        """The model with the averaged weights in place of the live ones: for export, after training."""
+        self.ema.copy_to(self.weights)
+        return self.model.eval()
+
+    def save(self) -> None:
+        """Everything into one file."""
+        tensors = {}
+        for name, p, average in zip(self.names, self.weights, self.ema.shadow_params):
+            tensors |= {f"live.{name}": p.detach(), f"average.{name}": average}
+            tensors |= {f"{key}.{name}": self.optimizer.state[p][key] for key in MOMENTS if p in self.optimizer.state}
+        about = {"samples": self.samples, "step": self.step, "seconds": self.seconds, "ema": self.ema.optimization_step}
+        about |= {"run": self.run.model_dump(mode="json")}
+        with whole(self.run.out / CHECKPOINT) as part:
+            contiguous = {name: t.contiguous() for name, t in tensors.items()}
+            save_file(contiguous, str(part), metadata={"about": json.dumps(about)})
+
+    def load(self) -> None:
+        """Back to where `save` was. ValueError where there is nothing to resume, or another model's checkpoint."""
+        path = self.run.out / CHECKPOINT
+        about, tensors = read_checkpoint(path)
+        if missing := [name for name in self.names if f"live.{name}" not in tensors]:
+            raise ValueError(f"{path}: holds no {missing[0]}; it is of another model")
+        self.samples, self.step, self.seconds = about["samples"], about["step"], about["seconds"]
+        self.ema.optimization_step = about["ema"]
+        with torch.no_grad():
+            for name, p, average in zip(self.names, self.weights, self.ema.shadow_params):
+                p.copy_(tensors[f"live.{name}"])
+                average.copy_(tensors[f"average.{name}"])
+                if f"exp_avg.{name}" in tensors:
+                    # Laid out as the parameter is: the fused optimiser goes by memory, not by index.
+                    moments = {key: torch.empty_like(p).copy_(tensors[f"{key}.{name}"]) for key in MOMENTS}
+                    self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """What a checkpoint says of itself, and its tensors. ValueError where there is none."""
+    if not path.exists():
+        raise ValueError(f"{path.parent}: no {path.name} here to resume from; start without --resume")
+    with safe_open(str(path), "pt") as file:
+        about = json.loads(file.metadata()["about"])
+    return about, load_file(str(path))
