@@ -80,13 +80,14 @@ class Pictures:
         return out.getvalue(), "image/jpeg"
 
     def _views(self, identity: str, version: int) -> Shown:
+        data = self.bytes_of(identity, "before")  # first: it may not be there, and torch takes seconds to load
         import numpy as np
         from PIL import Image
 
         from rnr.reasoner.loading import read_card
         from rnr.reasoner.reasoner import BUILT_IN, shown
 
-        pixels = read_bytes(self.bytes_of(identity, "before"), identity).pixels_HWC3
+        pixels = read_bytes(data, identity).pixels_HWC3
         out = io.BytesIO()
         Image.fromarray(np.concatenate(list(shown(pixels, read_card(BUILT_IN))), 1)).save(out, "PNG")
         return out.getvalue(), "image/png"

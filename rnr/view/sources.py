@@ -23,6 +23,7 @@ AGAIN = "again"  # folder beside a run: what was run again on its pages
 NOTES = "view-notes.jsonl"
 Held = tuple[Path, Callable[[Path], bytes]]
 TABLES = (".jsonl", ".json", ".parquet")
+OBJECTS = {"record", "before", "after", "diagnosis", "truth", "scene", "findings", "beliefs", "factors", "settings"}
 
 
 @dataclass
@@ -230,22 +231,20 @@ def _picture_of_parquet(path: Path, group: int, number: int) -> bytes:
 
 
 def _record(row: dict[str, Any]) -> dict[str, Any]:
-    """A row as the record it was: JSON text is parsed, and the nulls go that a table's fixed columns brought in."""
-    parsed = {k: _json(v) if k in ("record", "before", "after", "diagnosis", "truth") else v for k, v in row.items()}
+    """A row as the record it was before a table's fixed columns changed it."""
+    parsed = _as_written(row)
     record = parsed.pop("record", None)
-    return _without_nulls(parsed | record if isinstance(record, dict) else parsed)
+    return parsed | record if isinstance(record, dict) else parsed
 
 
-def _json(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) and value[:1] == "{" else value
-
-
-def _without_nulls(value: Any, name: str = "") -> Any:
-    """A map over kinds or factors has no entry for what was not asked; a table gives it one that is null."""
+def _as_written(value: Any, name: str = "") -> Any:
+    """Objects that became JSON text are parsed; a map has no null for what was not asked."""
+    if isinstance(value, str) and name in OBJECTS and value[:1] == "{":
+        value = json.loads(value)
     if isinstance(value, dict):
         emptied = name in ("findings", "beliefs", "factors")
-        return {k: _without_nulls(v, k) for k, v in value.items() if not (emptied and v is None)}
-    return [_without_nulls(each) for each in value] if isinstance(value, list) else value
+        return {k: _as_written(v, k) for k, v in value.items() if not (emptied and v is None)}
+    return [_as_written(each, name) for each in value] if isinstance(value, list) else value
 
 
 def _store(folder: Path) -> Iterator[tuple[Item, dict[str, Any] | None]]:
