@@ -17,6 +17,7 @@ from rnr.evaluation.cli import app as bench_app
 from rnr.pictures import MAX_MEGAPIXELS, PictureError
 from rnr.rl.cli import app as rl_app
 from rnr.train_cli import data_app, train_app
+from rnr.view.command import view
 
 if TYPE_CHECKING:
     from rnr.agent_batch import AgentBatch
@@ -31,6 +32,7 @@ app.add_typer(train_app, name="train")
 app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 app.add_typer(rl_app, name="rl")
+app.command()(view)
 
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]

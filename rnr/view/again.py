@@ -1,0 +1,166 @@
+"""Edit a severity and run again: the restorer, by the edited Diagnosis, and the reasoner's second look.
+
+Results go to the folder `again` beside the run, as `rnr restore` writes them, so that `rnr view RUN/again` reads them.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnr.core import Models, Outcome, Request, restore_picture, versions
+from rnr.degradation.diagnosis import Diagnosis, Finding, reasoning_order
+from rnr.degradation.errors import Error
+from rnr.degradation.kind import kinds
+from rnr.graph.store import short_hash
+from rnr.outputs import RECORD, record_beside
+from rnr.pictures import Picture, write_picture
+from rnr.view.facts import severity
+from rnr.view.sources import read_object
+
+if TYPE_CHECKING:
+    from rnr.view.library import Library
+    from rnr.view.pictures import Pictures
+
+NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.(png|jpg|tif|webp|bmp)")
+WAITING = 8  # jobs that may wait at the same time; a choice
+
+
+def edited(diagnosis: Diagnosis, severities: Mapping[str, int]) -> Diagnosis:
+    """The diagnosis with these severities and all else consistent: present, factors, plan.
+
+    Args:
+        diagnosis: Stays as it is.
+        severities: By kind, 0 for absent, else up to the kind's top.
+
+    Raises:
+        Error: For an unknown kind, and for a severity that its kind cannot have.
+    """
+    changed = diagnosis.model_copy(deep=True)
+    for name, value in severities.items():
+        if name not in kinds():
+            raise Error(f"unknown kind {name!r}; there are {', '.join(kinds())}")
+        top = int(kinds()[name].top)
+        if type(value) is not int or not 0 <= value <= top:
+            raise Error(f"the severity of {name} is a whole number in 0..{top}, not {value!r}")
+        old = changed.findings.get(name, Finding(present=None, severity=None))
+        factors = old.factors if value else {}
+        changed.findings[name] = Finding(evidence=old.evidence, present=value > 0, severity=value, factors=factors)
+    changed.plan = [name for name in changed.plan if changed.findings[name].present]
+    missing = [name for name in severities if severities[name] and name not in changed.plan]
+    order = reasoning_order()
+    changed.plan += sorted(missing, key=order.index)
+    return Diagnosis.from_json(changed.to_json())
+
+
+@dataclass(frozen=True)
+class Again:
+    """A result that stands in the folder: its name, its picture's file, what was asked and what is left."""
+
+    name: str
+    file: str
+    words: str
+    left: list[float | None]
+
+
+def agains(folder: Path, key: str) -> list[Again]:
+    """What was run again of an item, oldest first."""
+    if not folder.is_dir():
+        return []
+    paths = sorted(folder.glob(f"{key}-*{RECORD}"), key=lambda path: path.stat().st_mtime_ns)
+    return [again_of(read_object(path)) for path in paths]
+
+
+def again_of(data: Mapping[str, Any]) -> Again:
+    made = data["again"]
+    words = ", ".join(f"{kind.replace('_', ' ')} {value}" for kind, value in made["severities"].items())
+    left = [severity(data["after"], kind) for kind in reasoning_order()]
+    return Again(made["name"], data["output"], words or "unchanged", left)
+
+
+@dataclass
+class Job:
+    """One run again, as the page asks about it."""
+
+    stage: str = "waiting"
+    error: str = ""
+    result: Again | None = None
+    id: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+class Runner:
+    """Runs again, one picture after the other; the models load with the first."""
+
+    def __init__(self, library: Library, pictures: Pictures, models: Models) -> None:
+        self.library, self.pictures, self.models = library, pictures, models
+        self.jobs: dict[str, Job] = {}
+        self._pool = ThreadPoolExecutor(1, "again")
+        self._lock = threading.Lock()
+
+    def start(self, identity: str, severities: Mapping[str, int], steps: int | None, seed: int) -> Job:
+        """Begin; what is wrong with the request is raised at once.
+
+        Raises:
+            KeyError: For an unknown item.
+            Error: For a request that cannot be.
+        """
+        run, key, item = self.library.item(identity)
+        request = self._request(item.read(), severities, steps, seed)
+        job = Job()
+        with self._lock:
+            if sum(not (job.error or job.result) for job in self.jobs.values()) >= WAITING:
+                raise Error(f"{WAITING} pictures wait already; try again when they are done")
+            self.jobs[job.id] = job
+        self._pool.submit(self._work, job, identity, key, run.source.again, request, dict(severities))
+        return job
+
+    def _request(self, data: Mapping[str, Any], severities: Mapping[str, int], steps: int | None, seed: int) -> Request:
+        import json
+
+        base = Diagnosis.from_json(json.dumps(data), "the record")
+        return Request(steps, seed, (), edited(base, severities), "an edit in rnr view").check()
+
+    def _work(
+        self, job: Job, identity: str, key: str, folder: Path, request: Request, severities: dict[str, int]
+    ) -> None:
+        from rnr.view.pictures import read_bytes
+
+        try:
+            assert request.diagnosis
+            made = short_hash(request.diagnosis.to_json(), request.steps, request.seed, self.models.names)
+            record = folder / f"{key}-{made}{RECORD}"
+            if not record.is_file():
+                job.stage = "loading the models"
+                self.models.load()
+                name = self.library.item(identity)[2].name
+                picture = read_bytes(self.pictures.bytes_of(identity, "before"), name)
+                outcome = restore_picture(
+                    self.models, picture, request, name, lambda stage: setattr(job, "stage", stage)
+                )
+                about = {"of": identity.partition("-")[2], "name": f"{key}-{made}", "severities": severities}
+                self._write(record, picture, outcome, request, about)
+            self.library.finder.also(folder)
+            job.result = again_of(read_object(record))
+        except Exception as error:  # the page has to hear of every one
+            job.error = f"{error}" if isinstance(error, Error | ValueError) else f"{type(error).__name__}: {error}"
+
+    def _write(self, record: Path, picture: Picture, outcome: Outcome, request: Request, about: dict[str, Any]) -> None:
+        record.parent.mkdir(exist_ok=True)
+        target = record.with_name(about["name"] + picture.suffix)
+        names = dict(zip(("reasoner", "restorer"), self.models.names))
+        given = request.diagnosis.model_dump() if request.diagnosis else None
+        data = {
+            "output": target.name, "untouched": outcome.untouched, "again": about,
+            "before": outcome.before.model_dump(mode="json"), "after": outcome.after.model_dump(mode="json"),
+            "restoration": {**outcome.settings, "seconds": outcome.seconds},
+            "request": {"steps": request.steps, "seed": request.seed, "only": [], "diagnosis": given, **names},
+            "versions": versions(),
+        }  # fmt: skip
+        with record_beside(record, data):
+            write_picture(picture, outcome.pixels_HWC3, target, overwrite=True)

@@ -1,0 +1,50 @@
+// Edit a severity and run again: the server restores by the edited diagnosis, this page waits and shows the result.
+import { find, findAll, make } from "./dom.js";
+import { send } from "./people.js";
+
+const WAIT = 400; // ms between two questions
+
+export function startAgain(viewer, stages) {
+  const form = find("#again[data-id]");
+  if (!form) return;
+  const status = find("#again-status");
+  const inputs = findAll("input[data-was]", form);
+  const mark = () => inputs.forEach((input) => input.classList.toggle("edited", input.value !== input.dataset.was));
+  form.addEventListener("input", mark);
+  form.addEventListener("reset", () => setTimeout(mark));
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const changed = inputs.filter((input) => input.value !== input.dataset.was && input.value !== "");
+    const button = find("[type=submit]", form);
+    button.disabled = true;
+    try {
+      const severities = Object.fromEntries(changed.map((input) => [input.name, Number(input.value)]));
+      const { job } = await send(`../api/again/${form.dataset.id}`, { severities });
+      show(await finished(job));
+    } catch (error) {
+      status.textContent = `not run: ${error.message}`;
+    }
+    button.disabled = false;
+  });
+
+  async function finished(job) {
+    for (;;) {
+      const answer = await (await fetch(`../api/again/${job}`)).json();
+      if (answer.error) throw new Error(answer.error);
+      if (answer.result) return answer.result;
+      status.textContent = `${answer.stage} …`;
+      await new Promise((resolve) => setTimeout(resolve, WAIT));
+    }
+  }
+
+  function show({ name, address, words, left }) {
+    status.textContent = `run again with ${words}`;
+    const role = `again-${name}`;
+    if (!stages.some((stage) => stage.role === role)) stages.push({ role, words: `run again: ${words}`, address });
+    viewer?.offer(stages, [stages[0].role, role]);
+    const rows = findAll("tr[data-kind]", form);
+    const kinds = rows.map((each, place) => [find("th", each).firstChild.textContent, left[place]]).filter(([, value]) => value >= 5);
+    const told = kinds.map(([title, value]) => `${title} ${Math.round(value)}`).join(", ") || "nothing of 5 points or more";
+    find("#agains").append(make("p", { className: "again" }, "Run again with ", make("b", {}, words), `: left ${told}`));
+  }
+}

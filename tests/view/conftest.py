@@ -1,0 +1,110 @@
+"""Real results to look at (restored by the built-in pair, an agent's, an rl run's), and `rnr view` as people run it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CHECKOUT = Path(__file__).parents[2]
+Serve = Callable[..., str]
+
+
+def rnr(*arguments: object) -> None:
+    """The command, in this process: the models' libraries load once."""
+    from rnr.cli import app
+
+    with pytest.raises(SystemExit) as stop:
+        app([str(argument) for argument in arguments], prog_name="rnr")
+    assert not stop.value.code, arguments
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory, photographs: dict[str, np.ndarray]) -> Path:
+    """clean/, damaged/ (with its ground truth), run-a/ and run-b/ of them, agent/, rl/, diagnoses.jsonl."""
+    import torch
+
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("gallery")
+    (root / "clean").mkdir()
+    for name, photograph in photographs.items():
+        Image.fromarray(photograph[40:200, 60:252]).save(root / "clean" / f"{name}.png")
+    for name, settings in {"astronaut": ["noise=45"], "chelsea": ["noise=50", "haze=30"], "coffee": ["blur=40"]}.items():
+        wanted = [part for setting in settings for part in ("--set", setting)]
+        rnr("degrade", root / "clean" / f"{name}.png", *wanted, "-o", root / "damaged")
+    rnr("restore", root / "damaged", "-o", root / "run-a", "--device", "cpu", "--no-report")
+    rnr("restore", root / "damaged", "-o", root / "run-b", "--steps", 2, "--device", "cpu", "--no-report")
+    rnr("agent", root / "damaged" / "chelsea.png", "-o", root / "agent", "--device", "cpu", "--no-report")
+    write_rl(root / "rl")
+    write_rows(root / "diagnoses.jsonl", [as_row(path) for path in sorted((root / "run-a").glob("*.json"))])
+    return root
+
+
+def as_row(record: Path) -> dict[str, Any]:
+    """A restored picture's first record as `rnr diagnose --jsonl` writes it."""
+    data = json.loads(record.read_text(encoding="utf-8"))
+    return {"file": data["source"]["file"], **data["before"]}
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def write_rl(folder: Path) -> None:
+    """Two evaluations of two held-out pictures, by the writers of rnr.rl."""
+    import torch
+
+    from rnr.rl.record import Log, assessed, draw, sheet
+
+    folder.mkdir()
+    log = Log(folder)
+    for step, reward in ((0, 0.1), (10, 0.4)):
+        metrics = {"damage": 0.9 - reward, "structural": 0.8, "psnr": 20.0 + reward, "ssim": 0.7, "sharpness": 1.0}
+        pictures = [
+            {"task": task, "reward": reward + task, "scores": {"severity": reward}, "predicted": 30.0 - task,
+             "metrics": {**metrics, "naturalness": None}}
+            for task in (0, 1)
+        ]  # fmt: skip
+        log.write(assessed(log.rows(), step, pictures))
+    draw(folder)
+    pictures = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    sheet([list(row) for row in pictures], folder / "samples" / "step-00010.png")
+
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Serve]:
+    """`serve(*arguments)` starts `rnr view` on a free port and gives its address (with the key, if there is one)."""
+    running = contextlib.ExitStack()
+
+    def start(*arguments: object) -> str:
+        command = [sys.executable, "-m", "rnr", "view", *map(str, arguments), "--port", "0", "--device", "cpu"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True, env=environment)
+        running.callback(process.wait)
+        running.callback(process.terminate)
+        assert process.stdout
+        line = process.stdout.readline()
+        found = re.search(r"http://\S+", line)
+        assert found, line
+        return found[0]
+
+    with running:
+        yield start
+
+
+@pytest.fixture(scope="session")
+def address(serve: Serve, gallery: Path) -> str:
+    """A server over everything in the gallery that is not written to."""
+    parts = ("run-a", "run-b", "agent", "rl", "diagnoses.jsonl", "damaged", "clean")
+    return serve(*(gallery / part for part in parts))

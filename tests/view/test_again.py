@@ -1,0 +1,82 @@
+"""An edit keeps a diagnosis consistent, and is obeyed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rnr.core import Models
+from rnr.degradation.diagnosis import Diagnosis, Finding
+from rnr.degradation.errors import Error
+from rnr.view.again import Job, Runner, agains, edited
+from rnr.view.library import Library
+from rnr.view.pictures import Pictures
+
+DIAGNOSIS = Diagnosis(
+    findings={
+        "noise": Finding(evidence="fine residual 8-12 levels", present=True, severity=30, factors={"sigma": 13}),
+        "haze": Finding(present=False, severity=0),
+        "blur": Finding(present=None, severity=None),
+    },
+    plan=["noise"],
+)
+
+
+def test_zero_is_absent_and_more_is_present() -> None:
+    changed = edited(DIAGNOSIS, {"noise": 0, "haze": 40, "blur": 20, "rain": 10})
+    assert changed.present == ["haze", "blur", "rain"] and set(changed.plan) == set(changed.present)
+    assert changed.findings["noise"].factors == {} and changed.findings["noise"].evidence
+    assert DIAGNOSIS.present == ["noise"]  # stays as it was
+    assert edited(DIAGNOSIS, {"noise": 50}).findings["noise"].factors == {"sigma": 13}
+    assert edited(DIAGNOSIS, {}) == DIAGNOSIS
+
+
+@pytest.mark.parametrize("severities", [{"fog": 10}, {"noise": 101}, {"noise": -1}, {"noise": 3.5}, {"noise": True}, {"compression": 90}])
+def test_what_cannot_be_is_refused(severities: dict) -> None:
+    with pytest.raises(Error, match="unknown kind|is a whole number in 0"):
+        edited(DIAGNOSIS, severities)
+
+
+def wait(job: Job) -> Job:
+    until = time.monotonic() + 120
+    while not (job.error or job.result):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    return job
+
+
+def test_run_again_restores_by_the_edit(gallery: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(gallery / "run-a", run)
+    library = Library([run, gallery / "damaged"])
+    runner = Runner(library, Pictures(library), Models(device="cpu"))
+    key = next(iter(library.runs[0].items))
+    nothing = dict.fromkeys(library.names, 0)
+    jobs = [wait(runner.start(f"0-{key}", severities, None, 0)) for severities in (nothing, {"noise": 60}, {"noise": 60})]
+    assert [job.error for job in jobs] == ["", "", ""]
+    results = [job.result for job in jobs]
+    assert results[0] and results[1] and results[2]
+    source, untouched, restored = (
+        np.asarray(Image.open(path))
+        for path in (gallery / "damaged" / "astronaut.png", run / "again" / results[0].file, run / "again" / results[1].file)
+    )
+    assert (untouched == source).all() and (restored != source).any()
+    assert results[2].file == results[1].file  # the same request again is the same result
+    record = json.loads((run / "again" / results[1].file).with_suffix(".diagnosis.json").read_text())
+    assert record["before"]["diagnosis"]["findings"]["noise"]["severity"] == 60
+    assert {each.name for each in agains(run / "again", key)} == {results[0].name, results[1].name}
+    assert len(Library([run, gallery / "damaged"]).runs[0].items) == 3  # what was run again is no item of the run
+
+
+def test_a_missing_picture_is_said_to_the_page(gallery: Path, tmp_path: Path) -> None:
+    shutil.copytree(gallery / "run-a", tmp_path / "run")
+    library = Library([tmp_path / "run"])
+    runner = Runner(library, Pictures(library), Models(device="cpu"))
+    job = wait(runner.start(f"0-{next(iter(library.runs[0].items))}", {"noise": 0}, None, 0))
+    assert "is not in the given folders" in job.error
