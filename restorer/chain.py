@@ -21,7 +21,7 @@ from rnr.restorer.condition import Intent, wanted
 
 Estimate = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]  # of x_t, x_1 and t, whole pictures
 LOOK = 512  # px; severities are measured on the picture's middle of this size: a choice, it bounds the time
-TOLERANCE = 10.0  # severity; two photographs with the same damage differ by about this much (degradation.calibrate)
+TOLERANCE = 0.25  # share of a severity by which two photographs with the same damage may differ; a choice
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def dose_of(asked: float | None, start_1CHW: torch.Tensor, end_1CHW: torch.Tenso
     """How far to go, 0..1, for an asked severity: all the way unless it is clearly below what the picture shows."""
     if asked is None:
         return 1.0
-    own = removed_severity(start_1CHW, end_1CHW) - TOLERANCE
+    own = (1 - TOLERANCE) * removed_severity(start_1CHW, end_1CHW)
     return 1.0 if asked >= own else asked / own
 
 
