@@ -162,7 +162,7 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
         (True, False)
     """
 
-    config_name = "config.json"
+    config_name = "config.json"  # type: ignore[assignment]
 
     def __init__(self, networks: Mapping[str, ExpertNetwork] | None = None) -> None:
         super().__init__()
@@ -195,8 +195,8 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
             network, card = load_expert(path)
             experts.networks[path.stem], experts.cards[path.stem] = network, card
         dtype = options.get("torch_dtype") or options.get("dtype") or torch.float32
-        for network in experts.networks.values():  # one by one: ModelMixin.to has words to say about casts
-            nn.Module.to(network, dtype)
+        for each in experts.networks.values():  # one by one: ModelMixin.to has words to say about casts
+            nn.Module.to(each, dtype)
         return experts.eval()
 
 
@@ -216,8 +216,9 @@ def load_expert(path: Path) -> tuple[ExpertNetwork, dict[str, Any]]:
         with safe_open(str(path), "pt") as file:
             about = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        network = ExpertNetwork(**json.loads(about["config"]))
+        network: ExpertNetwork = ExpertNetwork(**json.loads(about["config"]))
         network.load_state_dict(tensors)
     except Exception as error:
         raise OSError(f"{path}: not an expert's weights ({error}); copy the file again") from error
-    return network.to(memory_format=torch.channels_last), json.loads(about.get("card", "{}"))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, json.loads(about.get("card", "{}"))

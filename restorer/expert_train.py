@@ -142,7 +142,7 @@ def train_expert(
     card = card_of(engine, before, len(photographs), Path(images).name)
     folder = run.out / "weights"
     folder.mkdir(exist_ok=True)
-    network = engine.averaged()  # type: ignore[assignment]
+    engine.averaged()
     save_expert(network, folder / f"{kind}.safetensors", card | {"figures": objective.validate(network)})
     return folder / f"{kind}.safetensors"
 

@@ -34,7 +34,8 @@ REPORT_STEPS = 50  # updates between two rows of the journal; a choice
 class Objective(Protocol):
     """What a training learns. Everything random in a batch and its loss comes from `seed`."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module: ...
 
     def batch(self, progress: float, seed: int) -> tuple[Any, int]:
         """A batch at this share of the schedule (0..1), and the samples that it counts for."""
@@ -168,11 +169,16 @@ class Engine:
 
     def save(self) -> None:
         """Everything into one file."""
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for name, p, average in zip(self.names, self.weights, self.ema.shadow_params):
             tensors |= {f"live.{name}": p.detach(), f"average.{name}": average}
             tensors |= {f"{key}.{name}": self.optimizer.state[p][key] for key in MOMENTS if p in self.optimizer.state}
-        about = {"samples": self.samples, "step": self.step, "seconds": self.seconds, "ema": self.ema.optimization_step}
+        about: dict[str, Any] = {
+            "samples": self.samples,
+            "step": self.step,
+            "seconds": self.seconds,
+            "ema": self.ema.optimization_step,
+        }
         about |= {"run": self.run.model_dump(mode="json")}
         with whole(self.run.out / CHECKPOINT) as part:
             contiguous = {name: t.contiguous() for name, t in tensors.items()}

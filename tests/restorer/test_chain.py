@@ -97,7 +97,7 @@ def test_a_reasoner_s_severity_is_no_dose_but_an_edit_in_its_record_is(pipe):
 
     def change(spread: float) -> float:
         belief = Belief(probability=1, severity_if_present=10, spread=spread)
-        record = DiagnosisRecord(diagnosis=diagnosis, beliefs={"noise": belief})
+        record = DiagnosisRecord(diagnosis=diagnosis, beliefs={"noise": belief}, text="{}")
         return pipe.restore(pixels, record).legs[0].change
 
     assert change(spread=0) < 0.5 * change(spread=6)

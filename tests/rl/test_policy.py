@@ -36,6 +36,7 @@ def test_noise_level_0_is_the_deterministic_sampler(network, tasks):
     policy = policy_of(network, steps=3, window=(0, 1))
     ours = policy.rollout([task], [0], noise=0)
     assert not ours.draws
+    assert ours.final is not None
     torch.testing.assert_close(ours.final.clamp(0, 1), expected, atol=2e-5, rtol=0)
 
 

@@ -39,7 +39,11 @@ def gallery(tmp_path_factory: pytest.TempPathFactory, photographs: dict[str, np.
     (root / "clean").mkdir()
     for name, photograph in photographs.items():
         Image.fromarray(photograph[40:200, 60:252]).save(root / "clean" / f"{name}.png")
-    for name, settings in {"astronaut": ["noise=45"], "chelsea": ["noise=50", "haze=30"], "coffee": ["blur=40"]}.items():
+    for name, settings in {
+        "astronaut": ["noise=45"],
+        "chelsea": ["noise=50", "haze=30"],
+        "coffee": ["blur=40"],
+    }.items():
         wanted = [part for setting in settings for part in ("--set", setting)]
         rnr("degrade", root / "clean" / f"{name}.png", *wanted, "-o", root / "damaged")
     rnr("restore", root / "damaged", "-o", root / "run-a", "--device", "cpu", "--no-report")
@@ -78,8 +82,8 @@ def write_rl(folder: Path) -> None:
         ]  # fmt: skip
         log.write(assessed(log.rows(), step, pictures))
     draw(folder)
-    pictures = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    sheet([list(row) for row in pictures], folder / "samples" / "step-00010.png")
+    samples = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    sheet([list(row) for row in samples], folder / "samples" / "step-00010.png")
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,9 @@ def test_zero_is_absent_and_more_is_present() -> None:
     assert edited(DIAGNOSIS, {}) == DIAGNOSIS
 
 
-@pytest.mark.parametrize("severities", [{"fog": 10}, {"noise": 101}, {"noise": -1}, {"noise": 3.5}, {"noise": True}, {"compression": 90}])
+@pytest.mark.parametrize(
+    "severities", [{"fog": 10}, {"noise": 101}, {"noise": -1}, {"noise": 3.5}, {"noise": True}, {"compression": 90}]
+)
 def test_what_cannot_be_is_refused(severities: dict) -> None:
     with pytest.raises(Error, match="unknown kind|is a whole number in 0"):
         edited(DIAGNOSIS, severities)
@@ -58,13 +60,19 @@ def test_run_again_restores_by_the_edit(gallery: Path, tmp_path: Path) -> None:
     runner = Runner(library, Pictures(library), Models(device="cpu"))
     key = next(iter(library.runs[0].items))
     nothing = dict.fromkeys(library.names, 0)
-    jobs = [wait(runner.start(f"0-{key}", severities, None, 0)) for severities in (nothing, {"noise": 60}, {"noise": 60})]
+    jobs = [
+        wait(runner.start(f"0-{key}", severities, None, 0)) for severities in (nothing, {"noise": 60}, {"noise": 60})
+    ]
     assert [job.error for job in jobs] == ["", "", ""]
     results = [job.result for job in jobs]
     assert results[0] and results[1] and results[2]
     source, untouched, restored = (
         np.asarray(Image.open(path))
-        for path in (gallery / "damaged" / "astronaut.png", run / "again" / results[0].file, run / "again" / results[1].file)
+        for path in (
+            gallery / "damaged" / "astronaut.png",
+            run / "again" / results[0].file,
+            run / "again" / results[1].file,
+        )
     )
     assert (untouched == source).all() and (restored != source).any()
     assert results[2].file == results[1].file  # the same request again is the same result

@@ -12,8 +12,10 @@ import pytest
 from rnr.degradation.errors import Error
 from rnr.view.notes import Notes
 
-WRITER = "import sys; from pathlib import Path; from rnr.view.notes import Notes\n" \
+WRITER = (
+    "import sys; from pathlib import Path; from rnr.view.notes import Notes\n"
     "for n in range(40): Notes(Path(sys.argv[1])).add('item', 'a.png', {'text': f'{sys.argv[2]} {n}'})"
+)
 
 
 def test_processes_write_at_the_same_time_without_loss(tmp_path: Path) -> None:

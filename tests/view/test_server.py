@@ -12,9 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from tests.view.conftest import Serve, as_row, rnr, write_rows
 
 from rnr.view.guard import Guard
+from tests.view.conftest import Serve, as_row, write_rows
 
 
 def ask(address: str, path: str, method: str = "GET", body: object = None, **headers: str) -> tuple[int, dict, bytes]:
@@ -35,7 +35,14 @@ def first_id(address: str) -> str:
 
 def test_every_answer_forbids_inline_script_and_sniffing(address: str) -> None:
     identity = first_id(address)
-    for path in ("/", f"/p/{identity}.html", f"/img/{identity}-before.png", "/static/table.js", "/gone", "/fig/3-0.png"):
+    for path in (
+        "/",
+        f"/p/{identity}.html",
+        f"/img/{identity}-before.png",
+        "/static/table.js",
+        "/gone",
+        "/fig/3-0.png",
+    ):
         headers = ask(address, path)[1]
         policy = headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; script-src 'self'") and "unsafe" not in policy
@@ -81,7 +88,9 @@ def test_no_file_outside_of_the_folders_is_served(serve: Serve, gallery: Path, t
 
 def test_a_picture_that_is_none_is_not_served(serve: Serve, gallery: Path, tmp_path: Path) -> None:
     (tmp_path / "page.png").write_text("<script>alert(1)</script>")
-    rows = write_rows(tmp_path / "rows.jsonl", [as_row(gallery / "run-a" / "coffee.diagnosis.json") | {"file": "page.png"}])
+    rows = write_rows(
+        tmp_path / "rows.jsonl", [as_row(gallery / "run-a" / "coffee.diagnosis.json") | {"file": "page.png"}]
+    )
     address = serve(rows, tmp_path)
     status, headers, _ = ask(address, f"/img/{first_id(address)}-before.png")
     assert status == 404 and headers["content-type"].startswith("text/plain")
@@ -89,7 +98,12 @@ def test_a_picture_that_is_none_is_not_served(serve: Serve, gallery: Path, tmp_p
 
 def test_loopback_knows_its_names_alone(address: str) -> None:
     port = urlsplit(address).port
-    for host, status in {f"localhost:{port}": 200, f"127.0.0.1:{port}": 200, f"evil.example:{port}": 421, "": 421}.items():
+    for host, status in {
+        f"localhost:{port}": 200,
+        f"127.0.0.1:{port}": 200,
+        f"evil.example:{port}": 421,
+        "": 421,
+    }.items():
         assert ask(address, "/", Host=host)[0] == status
 
 
@@ -137,13 +151,27 @@ def test_help_is_fast_and_loads_no_torch() -> None:
 
 
 def test_what_cannot_be_viewed_is_said_with_exit_code_2(tmp_path: Path, gallery: Path) -> None:
-    for arguments, words in {(str(tmp_path),): "no records", (str(gallery / "run-a"), "--export", str(tmp_path)): "is there already"}.items():
-        done = subprocess.run([sys.executable, "-m", "rnr", "view", *arguments], capture_output=True, text=True, timeout=60)
+    for arguments, words in {
+        (str(tmp_path),): "no records",
+        (str(gallery / "run-a"), "--export", str(tmp_path)): "is there already",
+    }.items():
+        done = subprocess.run(
+            [sys.executable, "-m", "rnr", "view", *arguments], capture_output=True, text=True, timeout=60
+        )
         assert done.returncode == 2 and words in done.stderr
 
 
 def test_export_says_what_is_missing(gallery: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "rnr", "view", str(gallery / "run-a"), "--export", str(tmp_path / "out"), "--no-views"]
+    command = [
+        sys.executable,
+        "-m",
+        "rnr",
+        "view",
+        str(gallery / "run-a"),
+        "--export",
+        str(tmp_path / "out"),
+        "--no-views",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0 and "3 records" in done.stdout  # the originals were not given, so that none is missing
     assert (tmp_path / "out" / "index.html").is_file() and len(list((tmp_path / "out" / "p").iterdir())) == 3

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from tests.view.conftest import as_row, write_rows
 
 from rnr.core import SetupError
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.thoughts import reading
 from rnr.view.library import Library
 from rnr.view.pictures import Pictures
+from tests.view.conftest import as_row, write_rows
 
 ROWS = ["astronaut.png", "chelsea.png", "coffee.png"]
 
@@ -124,7 +124,9 @@ def test_an_unknown_severity_is_not_zero(tmp_path: Path) -> None:
     library = Library([write_rows(tmp_path / "rows.jsonl", [{"file": "a.png", "diagnosis": {"findings": findings}}])])
     facts = next(iter(library.runs[0].items.values())).facts
     found = dict(zip(library.names, zip(facts.states, facts.before, facts.doubt)))
-    assert found["noise"] == ("u", None, None) and found["haze"] == ("a", 0.0, None) and found["rain"][:2] == ("n", None)
+    assert (
+        found["noise"] == ("u", None, None) and found["haze"] == ("a", 0.0, None) and found["rain"][:2] == ("n", None)
+    )
 
 
 def test_a_run_that_grows_is_read_again(gallery: Path, tmp_path: Path) -> None:
@@ -148,6 +150,10 @@ def test_the_same_name_of_another_picture_is_not_shown(gallery: Path, tmp_path: 
 
 
 def test_nothing_to_view_is_said(gallery: Path, tmp_path: Path) -> None:
-    for path, words in ((gallery / "clean", "no records"), (tmp_path / "none", "no such file"), (gallery / "clean" / "coffee.png", "is no file of records")):
+    for path, words in (
+        (gallery / "clean", "no records"),
+        (tmp_path / "none", "no such file"),
+        (gallery / "clean" / "coffee.png", "is no file of records"),
+    ):
         with pytest.raises(SetupError, match=words):
             Library([path])
