@@ -220,5 +220,5 @@ def load_expert(path: Path) -> tuple[ExpertNetwork, dict[str, Any]]:
         network.load_state_dict(tensors)
     except Exception as error:
         raise OSError(f"{path}: not an expert's weights ({error}); copy the file again") from error
-    nn.Module.to(network, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    nn.Module.to(network, memory_format=torch.channels_last)  # type: ignore
     return network, json.loads(about.get("card", "{}"))
