@@ -56,7 +56,7 @@ class _Writer:
         self._put("data/rows.js", self.library.rows())
         for script in SCRIPTS:
             self._put(f"static/{script}.js", joined(script).encode())
-        for path in sorted(STATIC.glob("*.css")):
+        for path in (STATIC / "view.css", STATIC / "icon.png"):
             self._put(f"static/{path.name}", path.read_bytes())
         for number, run in enumerate(self.library.runs):
             for place, figure in enumerate(run.source.figures):

@@ -77,7 +77,7 @@ function summary(all, { a, b, what }) {
   const head = make("tr", {}, make("th", { scope: "col" }, "Setting"), make("th", { scope: "col" }, runs[a].name), make("th", { scope: "col" }, runs[b].name));
   find("#summary").replaceChildren(
     make("p", { className: "figures-line" }, make("b", {}, String(all.length)), " pictures in both; of ", subject, ", B has less in ", make("b", {}, String(better)), ", more in ", make("b", {}, String(worse)), `, and within ${LEAST} points in ${all.length - better - worse} (sum of all kinds)`),
-    differing.length ? make("div", { className: "scroll" }, make("table", { className: "plain" }, make("thead", {}, head), make("tbody", {}, ...rows))) : make("p", { className: "muted" }, "The records name the same settings for both."));
+    differing.length ? make("div", { className: "scroll", tabIndex: 0, role: "region", ariaLabel: "Settings that differ" }, make("table", { className: "plain" }, make("thead", {}, head), make("tbody", {}, ...rows))) : make("p", { className: "muted" }, "The records name the same settings for both."));
 }
 
 function open(one, other, focus = true) {
