@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rnr.view.facts import Facts, facts_of
 from rnr.view.files import BROWSER, files_of
 from rnr.view.finder import Finder
 from rnr.view.notes import Notes
-from rnr.view.sources import Item, Source, read_object, sources_of
+from rnr.view.sources import AGAIN, NOTES, Item, Source, read_object, sources_of
 
 SHOWN = ("before", "after")  # the pictures that the table and the comparison show
 
@@ -174,9 +175,19 @@ def suffix_of(item: Item, role: str) -> str:
 
 
 def _modified(path: Path) -> int:
-    """Of a folder: when a file in it was made, renamed or removed (every writer here renames)."""
+    """Differs when the file, or a file of the folder, was written, made or removed."""
     status = path.stat()
-    return status.st_mtime_ns if path.is_dir() else hash((status.st_mtime_ns, status.st_size))
+    return _contents(path, status.st_mtime_ns) if path.is_dir() else hash((status.st_mtime_ns, status.st_size))
+
+
+@lru_cache(maxsize=64)
+def _contents(folder: Path, modified: int) -> int:
+    """Of a folder at this time of change (every writer here renames). Notes and what is run again are not its records:
+    10,000 would be read again for each note."""
+    ours = (AGAIN, NOTES)
+    with os.scandir(folder) as entries:
+        kept = [entry for entry in entries if entry.name not in ours and not entry.name.startswith(".")]
+        return hash(tuple(sorted((entry.name, entry.stat(follow_symlinks=False).st_mtime_ns) for entry in kept)))
 
 
 def _different(paths: Sequence[Path]) -> list[str]:

@@ -95,7 +95,7 @@ def test_the_table_sorts_filters_and_searches(visit: Open, address: str) -> None
     assert total >= 12 and loaded(page, "#rows .thumb img")
     for name in ("Severity", "Doubt", "Error"):
         page.get_by_role("button", name=name, exact=True).click()
-        assert page.locator(f'th[aria-sort="descending"]').inner_text().startswith(name)
+        assert page.locator('th[aria-sort="descending"]').inner_text().startswith(name)
         assert falling(column(page, name)), name
     page.get_by_label("Search").fill("CHELSEA")
     assert set(names(page)) == {"chelsea.png"}
@@ -175,7 +175,9 @@ def test_each_token_tells_how_sure_the_model_was(visit: Open, address: str, gall
     trace = json.loads((gallery / "run-a" / "astronaut.diagnosis.json").read_text())["before"]["trace"]
     tokens = page.locator(".columns .chain .token")
     assert tokens.count() == len(trace)
-    severity = page.locator(".finding", has=page.get_by_role("heading", name="noise")).locator(".value", has_text="severity")
+    severity = page.locator(".finding", has=page.get_by_role("heading", name="noise")).locator(
+        ".value", has_text="severity"
+    )
     severity.locator(".token").hover()
     tip = severity.locator(".tip")
     expect(tip).to_be_visible()
@@ -362,7 +364,9 @@ def test_the_keyboard_alone_is_enough(visit: Open, address: str) -> None:
     expect(page.locator("#pair")).to_be_visible()
 
 
-@pytest.mark.parametrize(("look", "size"), LOOKS, ids=lambda value: value if isinstance(value, str) else str(value["width"]))
+@pytest.mark.parametrize(
+    ("look", "size"), LOOKS, ids=lambda value: value if isinstance(value, str) else str(value["width"])
+)
 def test_every_page_is_accessible_and_fits(visit: Open, address: str, look: str, size: Any) -> None:
     """axe-core, WCAG 2.2 A and AA: nothing serious or critical; no page scrolls sideways."""
     page = visit(address, look, size)
@@ -382,7 +386,12 @@ def test_every_page_is_accessible_and_fits(visit: Open, address: str, look: str,
 def check(page: Page) -> None:
     rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
     found = Axe().run(page, options={"runOnly": rules}).response["violations"]
-    bad = [(each["id"], node["html"], node["failureSummary"]) for each in found if each["impact"] in ("serious", "critical") for node in each["nodes"]]
+    bad = [
+        (each["id"], node["html"], node["failureSummary"])
+        for each in found
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"]
+    ]
     assert bad == []
     width = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
     assert width[0] <= width[1]
@@ -400,7 +409,9 @@ def test_names_and_errors_are_text_never_markup(visit: Open, serve: Serve, galle
     assert page.locator("main img[src=x]").count() == 0
 
 
-def test_the_export_opens_from_disk_without_a_network(visit: Open, browser: Browser, gallery: Path, tmp_path: Path) -> None:
+def test_the_export_opens_from_disk_without_a_network(
+    visit: Open, browser: Browser, gallery: Path, tmp_path: Path
+) -> None:
     paths = [gallery / part for part in ("run-a", "run-b", "agent", "rl", "damaged", "clean")]
     assert export(Library(paths), tmp_path / "out", with_views=True) == []
     moved = (tmp_path / "out").rename(tmp_path / "sent to somebody")

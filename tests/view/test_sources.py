@@ -137,6 +137,9 @@ def test_a_run_that_grows_is_read_again(gallery: Path, tmp_path: Path) -> None:
     assert b"chelsea" not in library.rows()
     shutil.copy(gallery / "run-a" / "chelsea.diagnosis.json", run)
     assert b"chelsea" in library.rows()
+    version = library.version
+    library.runs[0].notes.add(next(iter(library.runs[0].items)), "astronaut.png", {"label": "look again"})
+    assert b"look again" in library.rows() and library.version == version  # a note costs no second reading
 
 
 def test_the_same_name_of_another_picture_is_not_shown(gallery: Path, tmp_path: Path) -> None:
