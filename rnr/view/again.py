@@ -22,7 +22,7 @@ from rnr.graph.store import short_hash
 from rnr.outputs import RECORD, record_beside
 from rnr.pictures import Picture, write_picture
 from rnr.view.facts import severity
-from rnr.view.sources import read_object
+from rnr.view.items import read_object
 
 if TYPE_CHECKING:
     from rnr.view.library import Library
@@ -70,11 +70,12 @@ class Again:
 
 
 def agains(folder: Path, key: str) -> list[Again]:
-    """What was run again of an item, oldest first."""
-    if not folder.is_dir():
+    """What was run again of an item, oldest first; what this module did not write is passed over."""
+    if folder.is_symlink():
         return []
-    paths = sorted(folder.glob(f"{key}-*{RECORD}"), key=lambda path: path.stat().st_mtime_ns)
-    return [again_of(read_object(path)) for path in paths]
+    paths = [path for path in folder.glob(f"{key}-*{RECORD}") if not path.is_symlink()]
+    found = [again_of(read_object(path)) for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)]
+    return [again for again in found if NAME.fullmatch(again.file)]
 
 
 def again_of(data: Mapping[str, Any]) -> Again:
@@ -151,6 +152,8 @@ class Runner:
             job.error = f"{error}" if isinstance(error, Error | ValueError) else f"{type(error).__name__}: {error}"
 
     def _write(self, record: Path, picture: Picture, outcome: Outcome, request: Request, about: dict[str, Any]) -> None:
+        if record.parent.is_symlink():
+            raise Error(f"{record.parent}: is a link; results are not written through links")
         record.parent.mkdir(exist_ok=True)
         target = record.with_name(about["name"] + picture.suffix)
         names = dict(zip(("reasoner", "restorer"), self.models.names))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SURE = (0.95, 0.8, 0.6, 0.4)  # probabilities that part the five shades; a choice
+TRACE = ("field", "start", "end", "token_ids", "logprobs")  # what a value's trace holds
 PARTS = {"scene": "Scene", "quality": "Quality", "plan": "Plan"}
 
 
@@ -82,7 +83,7 @@ def chain(record: Mapping[str, Any], titles: Mapping[str, str]) -> list[Part]:
         record: A raw DiagnosisRecord.
         titles: Of the kinds, by name.
     """
-    traced = {trace["field"]: trace for trace in record.get("trace") or ()}
+    traced = {trace["field"]: trace for trace in record.get("trace") or () if set(TRACE) <= set(trace)}
     parts: dict[str, list[Value]] = {}
     for path, value in _fields(record.get("diagnosis") or {}):
         place, _, name = _place(path).partition("|")

@@ -82,7 +82,7 @@ def _serve(library, models: Models, host: str, port: int) -> None:  # type: igno
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
-        listening.listen()  # before the address is told: who opens it at once has to wait, not to fail
+        listening.listen()  # before the address is printed: whoever opens it at once waits
     except OSError as error:
         remedy = "choose another --port, or 0 for any that is free"
         raise SetupError(f"{host}:{port}: cannot be listened on ({error.strerror}); {remedy}") from error

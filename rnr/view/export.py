@@ -17,8 +17,9 @@ from rnr.core import SetupError
 from rnr.outputs import printable
 from rnr.pictures import PictureError
 from rnr.view.library import SHOWN, Library
-from rnr.view.pages import STATIC, Pages, Picture
+from rnr.view.pages import STATIC, Pages
 from rnr.view.pictures import Pictures, browser_copy
+from rnr.view.record_page import RecordPage
 
 SCRIPTS = ("table", "picture", "compare")
 
@@ -60,13 +61,14 @@ class _Writer:
             self._put(f"static/{path.name}", path.read_bytes())
         for number, run in enumerate(self.library.runs):
             for place, figure in enumerate(run.source.figures):
-                self._put(f"fig/{number}-{place}.png", figure.read_bytes())
+                if real := self.library.finder.allowed(figure):
+                    self._put(f"fig/{number}-{place}.png", real.read_bytes())
             for key, item in run.items.items():
                 tell(item.name)
                 yield from self._item(f"{number}-{key}")
 
     def _item(self, identity: str) -> Iterator[str]:
-        page = Picture(self.library, self.pictures, identity)
+        page = RecordPage(self.library, self.pictures, identity)
         self._put(f"p/{identity}.html", self.pages.picture(identity).encode())
         files = {f"img/{identity}-{role}.{page.suffix(role)}": (self.pictures.shown, role) for role in page.roles}
         files |= {f"thumb/{identity}-{r}.jpg": (self.pictures.thumbnail, r) for r in SHOWN if r in page.roles}

@@ -12,7 +12,7 @@ from rnr.degradation.kind import kinds
 
 if TYPE_CHECKING:
     from rnr.view.finder import Finder
-    from rnr.view.sources import Item
+    from rnr.view.items import Item
 
 BROWSER = {".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif"}  # shown as they are; others become PNG
 Files = dict[str, tuple[list[Path], str]]

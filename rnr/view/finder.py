@@ -25,8 +25,12 @@ class Finder:
         self.gate = Gate(folders, MEGABYTES) if folders else None
 
     def also(self, folder: Path) -> None:
-        """Allow a folder of our own results, once it exists."""
-        if folder.is_dir() and folder.resolve() not in (self.gate.folders if self.gate else ()):
+        """Allow a folder of our own results, once it exists; a link may lead anywhere."""
+        if (
+            folder.is_dir()
+            and not folder.is_symlink()
+            and folder.resolve() not in (self.gate.folders if self.gate else ())
+        ):
             self.gate = Gate([*(self.gate.folders if self.gate else ()), folder], MEGABYTES)
 
     @cached_property

@@ -19,8 +19,9 @@ from rnr.outputs import RECORD, printable
 from rnr.view.facts import Facts, facts_of
 from rnr.view.files import BROWSER, files_of
 from rnr.view.finder import Finder
+from rnr.view.items import AGAIN, NOTES, Item, Source, read_object
 from rnr.view.notes import Notes
-from rnr.view.sources import AGAIN, NOTES, Item, Source, read_object, sources_of
+from rnr.view.sources import sources_of
 
 SHOWN = ("before", "after")  # the pictures that the table and the comparison show
 

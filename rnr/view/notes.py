@@ -50,6 +50,8 @@ class Notes:
     def _append(self, line: str) -> None:
         from filelock import FileLock, Timeout
 
+        if self.path.is_symlink():
+            raise Error(f"{self.path}: is a link; notes are not written through links")
         lock = self.path.with_name(f".{self.path.name}.lock")
         try:
             with FileLock(lock, timeout=BUSY), self.path.open("ab+") as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rnr.view.sources import Held
+    from rnr.view.items import Held
 
 SHEETS = "samples/step-*.png"
 COLUMNS = {"before": 0, "after": 1, "clean": 2}

@@ -88,3 +88,12 @@ def test_a_missing_picture_is_said_to_the_page(gallery: Path, tmp_path: Path) ->
     runner = Runner(library, Pictures(library), Models(device="cpu"))
     job = wait(runner.start(f"0-{next(iter(library.runs[0].items))}", {"noise": 0}, None, 0))
     assert "is not in the given folders" in job.error
+
+
+def test_a_record_that_names_a_strange_file_is_passed_over(gallery: Path, tmp_path: Path) -> None:
+    data = json.loads((gallery / "run-a" / "astronaut.diagnosis.json").read_text())
+    made = {"name": "x", "severities": {"noise": 3}}
+    for number, output in enumerate(("../../escaped.png", "0123456789abcdef-0123456789abcdef.png")):
+        path = tmp_path / f"0123456789abcdef-{number}.diagnosis.json"
+        path.write_text(json.dumps(data | {"again": made, "output": output}))
+    assert [each.file for each in agains(tmp_path, "0123456789abcdef")] == ["0123456789abcdef-0123456789abcdef.png"]

@@ -1,4 +1,4 @@
-"""10,000 records: first page, sorting, filtering, the memory of 100 pages. `pytest -m browser -s` prints the figures."""
+"""10,000 records: first page, sorting, filtering, memory over 100 pages. `pytest -m browser -s` prints the figures."""
 
 from __future__ import annotations
 

@@ -77,6 +77,7 @@ def test_no_file_outside_of_the_folders_is_served(serve: Serve, gallery: Path, t
         record["restoration"] = {"legs": [{"picture": name}]}
         (run / f"{number}.diagnosis.json").write_text(json.dumps(record))
     (run / "4.diagnosis.json").symlink_to(gallery / "run-a" / "coffee.diagnosis.json")
+    (run / "again").symlink_to(secret.parent)
     address = serve(run)
     rows = json.loads(ask(address, "/data/rows.js")[2].decode().removeprefix("globalThis.RNR=").rstrip().rstrip(";"))
     assert len(rows["rows"]) == 3
@@ -84,6 +85,7 @@ def test_no_file_outside_of_the_folders_is_served(serve: Serve, gallery: Path, t
         for role in ("before", "after", "map-haze", "leg0"):
             assert ask(address, f"/img/{identity}-{role}.png")[0] == 404
         assert ask(address, f"/thumb/{identity}-before.jpg")[0] == 404
+    assert ask(address, "/again/private.png")[0] == 404
 
 
 def test_a_picture_that_is_none_is_not_served(serve: Serve, gallery: Path, tmp_path: Path) -> None:

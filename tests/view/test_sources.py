@@ -160,3 +160,15 @@ def test_nothing_to_view_is_said(gallery: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(SetupError, match=words):
             Library([path])
+
+
+def test_a_folder_of_tables_and_a_folder_of_runs(gallery: Path, tmp_path: Path) -> None:
+    rows = [as_row(path) for path in sorted((gallery / "run-a").glob("*.json"))]
+    shards = tmp_path / "all" / "shards"
+    shards.mkdir(parents=True)
+    write_rows(shards / "0.jsonl", rows[:2])
+    write_rows(shards / "1.jsonl", rows[2:])
+    write_rows(shards / "other.jsonl", [{"step": 1}])  # of something else
+    shutil.copytree(gallery / "run-a", tmp_path / "all" / "restored")
+    library = Library([tmp_path / "all"])
+    assert [(run.name, len(run.items)) for run in library.runs] == [("restored", 3), ("shards", 3)]

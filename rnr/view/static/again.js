@@ -44,7 +44,7 @@ export function startAgain(viewer, stages) {
     viewer?.offer(stages, [stages[0].role, role]);
     const rows = findAll("tr[data-kind]", form);
     const kinds = rows.map((each, place) => [find("th", each).firstChild.textContent, left[place]]).filter(([, value]) => value >= 5);
-    const told = kinds.map(([title, value]) => `${title} ${Math.round(value)}`).join(", ") || "nothing of 5 points or more";
-    find("#agains").append(make("p", { className: "again" }, "Run again with ", make("b", {}, words), `: left ${told}`));
+    const remaining = kinds.map(([title, value]) => `${title} ${Math.round(value)}`).join(", ") || "nothing of 5 points or more";
+    find("#agains").append(make("p", { className: "again" }, "Run again with ", make("b", {}, words), `: left ${remaining}`));
   }
 }

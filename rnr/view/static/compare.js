@@ -1,7 +1,7 @@
 // Two runs side by side: which pictures changed most, by how much, and why (the settings that differ).
 import { find, findAll, make, onKeys, readHash, writeHash } from "./dom.js";
 import { Paged, options } from "./pages.js";
-import { fileName, kinds, page, picture, records, runs, thumbnail, titles, told, words } from "./rows.js";
+import { fileName, kinds, page, picture, records, runs, thumbnail, titles, mentioned, words } from "./rows.js";
 import { Viewer } from "./viewer.js";
 
 const LEAST = 5; // points from which something counts as changed; a choice
@@ -42,7 +42,7 @@ function row([one, other, list]) {
   const button = make("button", { type: "button", className: "pair", "data-row": one.id },
     make("span", { className: "thumb" }, source(one)), make("span", { className: "thumb" }, source(other)), make("span", { className: "name" }, fileName(one.name)));
   button.addEventListener("click", () => open(one, other));
-  const kindsOf = [...new Set([...told(one), ...told(other), ...list.flatMap((change, place) => (Math.abs(change ?? 0) >= LEAST ? [place] : []))])].sort((a, b) => a - b);
+  const kindsOf = [...new Set([...mentioned(one), ...mentioned(other), ...list.flatMap((change, place) => (Math.abs(change ?? 0) >= LEAST ? [place] : []))])].sort((a, b) => a - b);
   const [a, b] = [one, other].map((record) => values(record, chosen().what));
   const chips = kindsOf.map((place) => make("span", { className: `chip ${tone(list[place])}` }, `${titles[place]} `, make("b", {}, `${words(a[place])} | ${words(b[place])}`)));
   return make("tr", { className: one.id === shown ? "current" : "" }, make("th", { scope: "row" }, button), make("td", { className: "found" }, ...chips),

@@ -55,7 +55,7 @@ function sorted(chosen, sort, kind) {
 const compareNames = new Intl.Collator("en", { numeric: true });
 
 /** Places of the kinds that a row tells of: present, could not say, truly there, or left in the result. */
-export const told = (record) =>
+export const mentioned = (record) =>
   kinds.map((_, kind) => kind).filter((kind) => {
     const state = record.states[kind];
     return state === "p" || state === "u" || record.truth[kind] > 0 || (record.after[kind] ?? 0) >= 20;

@@ -1,7 +1,7 @@
 // The table of all records: filter, sort, search, pages; its state is the address.
 import { find, make, onKeys, readHash, root, writeHash } from "./dom.js";
 import { Paged, options } from "./pages.js";
-import { fileName, kinds, measures, page, records, runs, select, thumbnail, titles, told, value, words } from "./rows.js";
+import { fileName, kinds, measures, page, records, runs, select, thumbnail, titles, mentioned, value, words } from "./rows.js";
 import { draw } from "./scatter.js";
 
 const controls = find("#controls");
@@ -59,7 +59,7 @@ function row(record) {
 function found(record) {
   const where = runs.length > 1 ? [make("span", { className: "run muted" }, runs[record.run].name)] : [];
   if (record.status === "failed") return [...where, make("span", { className: "bad" }, record.error)];
-  const chips = told(record).map((kind) => {
+  const chips = mentioned(record).map((kind) => {
     const unknown = { u: "could not say", n: "not asked" }[record.states[kind]];
     const left = record.after.length ? ` → ${words(record.after[kind])}` : "";
     const truth = record.truth.length ? make("small", {}, ` true ${words(record.truth[kind])}`) : null;
