@@ -11,7 +11,8 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-CHROMIUM = "/usr/bin/chromium"
+from tests.view.conftest import CHROMIUM
+
 QUALITY = 75
 
 

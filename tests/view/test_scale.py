@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from rnr.degradation.diagnosis import reasoning_order
 from tests.view.conftest import Serve, as_row
-from tests.view.test_browser import CHROMIUM
 
 pytestmark = pytest.mark.browser
 COUNT = 10_000
@@ -47,17 +46,13 @@ def records(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(serve: Serve, records: Path, gallery: Path) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--enable-precise-memory-info"]
-        )
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        started = time.perf_counter()
-        page.goto(serve(records, gallery / "damaged"))
-        print(f"\nserver and first visit {time.perf_counter() - started:.1f} s")
-        yield page
-        browser.close()
+def page(browser: Browser, serve: Serve, records: Path, gallery: Path) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    started = time.perf_counter()
+    page.goto(serve(records, gallery / "damaged"))
+    print(f"\nserver and first visit {time.perf_counter() - started:.1f} s")
+    yield page
+    page.close()
 
 
 def best(times: list[float], limit: float) -> float:
