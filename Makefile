@@ -1,5 +1,6 @@
 # make demo    set up .venv, damage a photograph, restore it, say where the report is
 # make test    style, types and tests
+# make test-browser  the pages of rnr view in chromium (Debian's: apt-get install chromium)
 # make format  lay out the code as `make test` wants it
 # make test-vllm  a real vLLM (CPU build, 3.5 GB in .venv-vllm) serves the built-in reasoner to the client; minutes
 # make docs    rewrite what is made from the code and the weights: docs/degradations.md, the README's picture
@@ -7,7 +8,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-vllm format docs
+.PHONY: demo test test-browser test-vllm format docs
 
 demo: .venv/.demo
 	$(BIN)/python examples/photograph.py demo/photograph.png --name chelsea
@@ -20,6 +21,9 @@ test: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest
+
+test-browser: .venv/.dev
+	$(BIN)/pytest -m browser tests/view
 
 test-vllm: .venv/.dev .venv-vllm/.done
 	RNR_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest -m vllm tests/vllm
