@@ -106,33 +106,12 @@ class Batch:
         return data
 
     def _asked(self) -> dict[str, Any]:
-        """The settings by which a result is known again. A given diagnosis counts by its content."""
-        given = self.request.diagnosis
-        names = dict(zip(("reasoner", "restorer"), self.models.names))
-        asked = {"steps": self.request.steps, "seed": self.request.seed, "only": list(self.request.only), **names}
-        return asked | {"diagnosis": given.model_dump() if given else None}
+        """The settings by which a result is known again."""
+        return asked(self.models, self.request)
 
     def _data(self, job: Job, picture: Picture, outcome: Outcome, target: Path) -> dict[str, Any]:
-        width, height = picture.size
-        about = {"width": width, "height": height, "format": picture.format, "bit_depth": picture.bit_depth}
-        return {
-            "source": {"file": printable(job.source.name), "sha256": digest(job.source), **about},
-            "output": printable(target.name),
-            "untouched": outcome.untouched,
-            "explanation": self._explanation() if outcome.untouched else "",
-            "notes": [printable(note) for note in picture.note],
-            "before": outcome.before.model_dump(mode="json"),
-            "after": outcome.after.model_dump(mode="json"),
-            "restoration": {**outcome.settings, "seconds": outcome.seconds},
-            "request": self._asked(),
-            "versions": versions(),
-        }
-
-    def _explanation(self) -> str:
-        if self.request.only:
-            return "nothing of what was to be removed was found, left as it is"
-        who = "nothing in the given diagnosis" if self.request.diagnosis else "nothing found"
-        return f"{who}, left as it is"
+        source = {"file": printable(job.source.name), "sha256": digest(job.source)}
+        return record_of(self.models, self.request, picture, outcome, source, printable(target.name))
 
     def _again(self, job: Job, data: dict[str, Any]) -> Entry:
         """The entry of a picture that an earlier run finished."""
@@ -155,6 +134,41 @@ class Batch:
         path = report_path(self.out, self.options.mode, self.entries)
         write_text(path, render([*self.entries, *failed], self.interrupted))
         return path
+
+
+def asked(models: Models, request: Request) -> dict[str, Any]:
+    """The settings of a restoration. A given diagnosis counts by its content."""
+    given = request.diagnosis
+    names = dict(zip(("reasoner", "restorer"), models.names))
+    settings = {"steps": request.steps, "seed": request.seed, "only": list(request.only), **names}
+    return settings | {"diagnosis": given.model_dump() if given else None}
+
+
+def record_of(
+    models: Models, request: Request, picture: Picture, outcome: Outcome, source: dict[str, Any], output: str
+) -> dict[str, Any]:
+    """The record of one restoration, as it is written beside a picture. `source`: its file name and sha256."""
+    width, height = picture.size
+    about = {"width": width, "height": height, "format": picture.format, "bit_depth": picture.bit_depth}
+    return {
+        "source": {**source, **about},
+        "output": output,
+        "untouched": outcome.untouched,
+        "explanation": _explanation(request) if outcome.untouched else "",
+        "notes": [printable(note) for note in picture.note],
+        "before": outcome.before.model_dump(mode="json"),
+        "after": outcome.after.model_dump(mode="json"),
+        "restoration": {**outcome.settings, "seconds": outcome.seconds},
+        "request": asked(models, request),
+        "versions": versions(),
+    }
+
+
+def _explanation(request: Request) -> str:
+    if request.only:
+        return "nothing of what was to be removed was found, left as it is"
+    who = "nothing in the given diagnosis" if request.diagnosis else "nothing found"
+    return f"{who}, left as it is"
 
 
 def problem_of(source: Path, error: Exception, with_traceback: bool = False) -> PictureError:

@@ -14,8 +14,10 @@ from rnr import __version__
 from rnr.console import hush, stop
 from rnr.core import BUILT_IN, SetupError
 from rnr.evaluation.cli import app as bench_app
+from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName
 from rnr.pictures import MAX_MEGAPIXELS, PictureError
 from rnr.rl.cli import app as rl_app
+from rnr.serve import commands as serve_commands
 from rnr.train_cli import data_app, train_app
 from rnr.view.command import view
 
@@ -33,20 +35,11 @@ app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 app.add_typer(rl_app, name="rl")
 app.command()(view)
+serve_commands.register(app, bench_app)
 
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
-Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
-Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
-ReasonerName = Annotated[
-    str,
-    typer.Option("--reasoner", help="built-in, a weights folder, a hub name, a server's URL, vllm:FOLDER, a .toml."),
-]
-RestorerName = Annotated[
-    str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a recipe (.toml).")
-]
 Server = Annotated[str | None, typer.Option(metavar="URL", help="Diagnose there: an OpenAI-compatible vLLM server.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Engine = Annotated[str | None, typer.Option(metavar="ray", help="Many processes or machines, by Ray Data.")]
 Workers = Annotated[int, typer.Option(min=1, help="With --engine ray: actors, each with its own models.")]
@@ -353,38 +346,6 @@ def degrade(
         raise typer.Exit(1) from None
     done = ", ".join(f"{name.replace('_', ' ')} {truth.findings[name].severity}" for name in truth.present)
     plain_stdout(f"{printable(path)}: {done or 'nothing that could be seen'}")
-
-
-@app.command()
-def mcp(
-    folders: Annotated[list[Path], typer.Argument(help="Folders whose pictures may be read.", show_default=False)],
-    out: Out,
-    http: Annotated[bool, typer.Option("--http", help="Streamable HTTP instead of stdin and stdout.")] = False,
-    host: Annotated[str, typer.Option(help="With --http. Anybody who can reach it can use it.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="With --http.")] = 8000,
-    seconds: Annotated[float, typer.Option(min=1, help="For each call.")] = 300.0,
-    max_megapixels: Megapixels = 25.0,
-    max_megabytes: Annotated[float, typer.Option(min=0, help="Refuse larger files.")] = 100.0,
-    reasoner: ReasonerName = BUILT_IN,
-    restorer: RestorerName = BUILT_IN,
-    device: Device = "auto",
-) -> None:
-    """Serve diagnose, restore and agent to programs over the Model Context Protocol.
-
-    Reads pictures inside FOLDERS, writes to OUT, and nothing else.
-    """
-    from rnr.degradation._lazy import need
-    from rnr.degradation.errors import MissingExtra
-
-    try:
-        need("mcp.server", "mcp")
-        from rnr.gate import Gate
-        from rnr.serving import Service, serve
-
-        gate = Gate(folders, max_megabytes)
-        serve(Service(_models(reasoner, restorer, device), gate, out, max_megapixels, seconds), http, host, port)
-    except (SetupError, MissingExtra) as error:
-        stop(str(error))
 
 
 @app.command()

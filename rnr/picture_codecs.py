@@ -61,6 +61,10 @@ class Refused(Error):
         self.problem, self.remedy = problem, remedy
 
 
+class TooLarge(Refused):
+    """More pixels than are allowed; said before any is decoded."""
+
+
 @contextlib.contextmanager
 def decoding(head: bytes = b"") -> Iterator[None]:
     """Pillow with its global switches where we need them (our own size limit, cut files are not filled with grey),
@@ -97,7 +101,7 @@ def _unidentified(head: bytes) -> Refused:
 
 def decode(image: Image.Image, file: BinaryIO | None, max_megapixels: float) -> dict[str, Any]:
     """An opened Pillow image (and its file, for 16-bit colour) to the fields of a Picture."""
-    _check_size(image, max_megapixels)
+    _check_size(image.width, image.height, max_megapixels)
     deep = _deep_mode(image)  # known only before loading
     note = _frames_remark(image)
     image.load()  # raises if the file is cut short, which OpenCV would not
@@ -127,12 +131,25 @@ def decode(image: Image.Image, file: BinaryIO | None, max_megapixels: float) -> 
     }
 
 
-def _check_size(image: Image.Image, max_megapixels: float) -> None:
-    megapixels = image.width * image.height / 1e6
+def check_canvas(head: bytes, max_megapixels: float) -> None:
+    """Refuse a WebP by its first bytes: Pillow takes the memory of its whole canvas when it opens one (RFC 9649)."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return
+    wide, high = (1 + int.from_bytes(head[start : start + 3], "little") for start in (24, 27))
+    if head[12:16] == b"VP8 ":
+        wide, high = (int.from_bytes(head[start : start + 2], "little") & 0x3FFF for start in (26, 28))
+    elif head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        wide, high = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    _check_size(wide, high, max_megapixels)
+
+
+def _check_size(width: int, height: int, max_megapixels: float) -> None:
+    megapixels = width * height / 1e6
     if megapixels > max_megapixels:
-        size = f"{image.width} x {image.height} = {megapixels:.1f} megapixels"
-        remedy = f"allow it with --max-megapixels {int(megapixels) + 1}"
-        raise Refused(f"{size}, more than the {max_megapixels:g} allowed", remedy)
+        size = f"{width} x {height} = {megapixels:.1f} megapixels"
+        remedy = f"make it smaller, or allow it with --max-megapixels {int(megapixels) + 1}"
+        raise TooLarge(f"{size}, more than the {max_megapixels:g} allowed", remedy)
 
 
 def _deep_mode(image: Image.Image) -> str | None:

@@ -172,19 +172,26 @@ def _from_array(array: NDArray[Any]) -> Picture:
 
 def read_picture(path: FilePath, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
     """The first frame of a picture file, upright and at its own depth. Raises PictureError for all that goes wrong."""
+    with _open(Path(path)) as file:
+        return read_stream(file, path, max_megapixels)
+
+
+def read_stream(file: BinaryIO, name: FilePath, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
+    """`read_picture` of bytes that are at hand. The name serves for messages and its suffix; nothing is opened by it."""
     from PIL import Image
 
-    path = Path(path)
-    suffix = path.suffix.lower()
+    suffix = Path(name).suffix.lower()
     if suffix in _RAW:
-        raise PictureError(path, "camera raw files are not supported", "convert it to a 16-bit TIFF or PNG first")
-    with _open(path) as file, _naming(path):
+        raise PictureError(name, "camera raw files are not supported", "convert it to a 16-bit TIFF or PNG first")
+    with _naming(name):
         head = file.read(512)
         if not head:
-            raise PictureError(path, "the file is empty", "copy it again from its source")
+            raise PictureError(name, "the file is empty", "copy it again from its source")
         file.seek(0)
-        with codecs.decoding(head), Image.open(file, formats=codecs.PILLOW_FORMATS) as image:
-            picture = Picture(**codecs.decode(image, file, max_megapixels))
+        with codecs.decoding(head):
+            codecs.check_canvas(head, max_megapixels)
+            with Image.open(file, formats=codecs.PILLOW_FORMATS) as image:
+                picture = Picture(**codecs.decode(image, file, max_megapixels))
     if SUFFIXES.get(suffix, picture.format) != picture.format:
         picture.note.append(f"named {suffix} but is a {picture.format} picture")
     return picture
@@ -221,18 +228,23 @@ def write_picture(picture: Picture, pixels_float_HWC3: NDArray[Any], path: FileP
     Raises PictureError, and leaves nothing behind, if it fails.
     """
     path = Path(path)
+    _refuse_existing(path, overwrite)
+    return put(path, encoded(picture, pixels_float_HWC3, path))
+
+
+def encoded(picture: Picture, pixels_float_HWC3: NDArray[Any], name: FilePath) -> bytes:
+    """The bytes of the file that `write_picture` would write under this name."""
+    path = Path(name)
     format = SUFFIXES.get(path.suffix.lower())
     if format is None or format == "GIF":
         problem = "a GIF holds 256 colours only" if format else "no format is known for this suffix"
         raise PictureError(path, problem, "name the output .png, .jpg, .tif, .webp or .bmp")
-    _refuse_existing(path, overwrite)
     samples = _samples(picture, pixels_float_HWC3, format, path)
     metadata = {"icc_profile": _profile_for(picture, format), "exif": picture.exif}
     try:
-        data = codecs.encode(samples, format, {key: value for key, value in metadata.items() if value})
+        return codecs.encode(samples, format, {key: value for key, value in metadata.items() if value})
     except Exception as error:  # size limits of the format, EXIF too long for it, ...
         raise PictureError(path, f"{format} cannot hold it ({error})", "name the output .png") from error
-    return _put(path, data)
 
 
 def copy_picture(source: FilePath, path: FilePath, overwrite: bool = False) -> Path:
@@ -241,7 +253,7 @@ def copy_picture(source: FilePath, path: FilePath, overwrite: bool = False) -> P
     _refuse_existing(path, overwrite)
     with _open(Path(source)) as file:
         data = file.read()
-    return _put(path, data)
+    return put(path, data)
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:
@@ -287,7 +299,7 @@ def _profile_for(picture: Picture, format: str) -> bytes | None:
     return None if icc and colour and icc[16:20] == b"GRAY" else icc
 
 
-def _put(path: Path, data: bytes) -> Path:
+def put(path: Path, data: bytes) -> Path:
     """All or nothing: a temporary file beside it, then a rename."""
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:

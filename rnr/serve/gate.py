@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rnr.core import SetupError
 from rnr.outputs import printable
-from rnr.pictures import PictureError
+from rnr.pictures import PictureError, os_problem
 
 LONGEST = 4096  # characters of a path
 
@@ -36,6 +36,14 @@ class Gate:
             if path is not None and any(allowed in path.parents for allowed in self.folders):
                 return self._sized(path)
         raise PictureError(_shown(text), "there is no such picture in the allowed folders", self._remedy())
+
+    def read(self, text: str) -> tuple[str, bytes]:
+        """(name, bytes) of the picture that a path names. Raises PictureError."""
+        path = self.picture(text)
+        try:
+            return printable(path.name), path.read_bytes()
+        except OSError as error:
+            raise os_problem(path, error) from error
 
     def _sized(self, path: Path) -> Path:
         megabytes = path.stat().st_size / 1e6

@@ -1,0 +1,118 @@
+"""`rnr serve`, `rnr mcp` and `rnr bench serve`: their options. Everything heavy is imported when they run."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rnr.console import hush, stop
+from rnr.core import BUILT_IN, SetupError
+from rnr.degradation.errors import MissingExtra
+from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Host = Annotated[str, typer.Option(help="Beyond loopback only with API keys, or --insecure.")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+Workers = Annotated[int, typer.Option(min=1, max=64, help="Processes; each loads its own models.")]
+Queue = Annotated[int, typer.Option(min=0, max=10000, help="Requests that may wait; further ones get 429.")]
+Seconds = Annotated[float, typer.Option(min=1, help="For each request, upload included; then its work is stopped.")]
+Megabytes = Annotated[float, typer.Option(min=0.001, help="Refuse larger files.")]
+KeyFile = Annotated[
+    Path | None, typer.Option("--keys", metavar="FILE", help="API keys, one a line; RNR_API_KEYS adds to them.")
+]
+Insecure = Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without an API key.")]
+Threads = Annotated[int, typer.Option(min=0, help="CPU threads of a worker; 0 shares the cores out.")]
+
+
+def register(app: typer.Typer, bench: typer.Typer) -> None:
+    app.command()(serve)
+    app.command()(mcp)
+    bench.command("serve")(drill) if "drill" in globals() else None
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (SetupError, MissingExtra) as error:
+        stop(str(error))
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Workers = 2,
+    queue: Queue = 16,
+    seconds: Seconds = 300.0,
+    max_megabytes: Megabytes = 100.0,
+    max_megapixels: Megapixels = 25.0,
+    keys: KeyFile = None,
+    insecure: Insecure = False,
+    threads: Threads = 0,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    device: Device = "auto",
+) -> None:
+    """Serve diagnose, restore and agent over HTTP: POST /diagnose, /restore, /agent; GET /ready, /metrics, /docs.
+
+    Logs are JSON lines on stderr. A worker that dies is replaced; a client that hangs up frees its worker.
+    """
+    with _explained():
+        _need("serve", "fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn")
+        hush()
+        from rnr.serve.http import application
+        from rnr.serve.running import serve_http
+        from rnr.serve.settings import Settings, read_keys
+
+        settings = Settings(
+            reasoner, restorer, device, workers, queue, seconds, max_megabytes, max_megapixels, threads
+        )
+        serve_http(settings, read_keys(keys), host, port, insecure, application)
+
+
+def mcp(
+    folders: Annotated[list[Path], typer.Argument(help="Folders whose pictures may be read.", show_default=False)],
+    out: Out,
+    http: Annotated[bool, typer.Option("--http", help="Streamable HTTP instead of stdin and stdout.")] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    workers: Workers = 2,
+    queue: Queue = 16,
+    seconds: Seconds = 300.0,
+    max_megapixels: Megapixels = 25.0,
+    max_megabytes: Megabytes = 100.0,
+    keys: KeyFile = None,
+    insecure: Insecure = False,
+    threads: Threads = 0,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    device: Device = "auto",
+) -> None:
+    """Serve diagnose, restore and agent to programs over the Model Context Protocol.
+
+    Reads pictures inside FOLDERS, writes to OUT, and nothing else. Ends with its client.
+    """
+    with _explained():
+        _need("mcp", "mcp.server")
+        hush()
+        from rnr.serve.gate import Gate
+        from rnr.serve.running import serve_mcp
+        from rnr.serve.settings import Settings, read_keys
+
+        settings = Settings(
+            reasoner, restorer, device, workers, queue, seconds, max_megabytes, max_megapixels, threads, str(out / "agent")
+        )
+        gate = Gate(folders, max_megabytes)
+        serve_mcp(settings, gate, out, (host, port) if http else None, read_keys(keys), insecure)
+
+
+def _need(extra: str, *modules: str) -> None:
+    from rnr.degradation._lazy import need
+
+    for module in modules:
+        need(module, extra)
