@@ -177,7 +177,7 @@ def read_picture(path: FilePath, max_megapixels: float = MAX_MEGAPIXELS) -> Pict
 
 
 def read_stream(file: BinaryIO, name: FilePath, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
-    """`read_picture` of bytes that are at hand. The name serves for messages and its suffix; nothing is opened by it."""
+    """`read_picture` of bytes that are at hand. The name is for messages and its suffix: nothing is opened by it."""
     from PIL import Image
 
     suffix = Path(name).suffix.lower()

@@ -32,7 +32,7 @@ Threads = Annotated[int, typer.Option(min=0, help="CPU threads of a worker; 0 sh
 def register(app: typer.Typer, bench: typer.Typer) -> None:
     app.command()(serve)
     app.command()(mcp)
-    bench.command("serve")(drill) if "drill" in globals() else None
+    bench.command("serve")(drill)
 
 
 @contextmanager
@@ -69,9 +69,7 @@ def serve(
         from rnr.serve.running import serve_http
         from rnr.serve.settings import Settings, read_keys
 
-        settings = Settings(
-            reasoner, restorer, device, workers, queue, seconds, max_megabytes, max_megapixels, threads
-        )
+        settings = Settings(reasoner, restorer, device, workers, queue, seconds, max_megabytes, max_megapixels, threads)
         serve_http(settings, read_keys(keys), host, port, insecure, application)
 
 
@@ -105,10 +103,46 @@ def mcp(
         from rnr.serve.settings import Settings, read_keys
 
         settings = Settings(
-            reasoner, restorer, device, workers, queue, seconds, max_megabytes, max_megapixels, threads, str(out / "agent")
+            reasoner,
+            restorer,
+            device,
+            workers,
+            queue,
+            seconds,
+            max_megabytes,
+            max_megapixels,
+            threads,
+            str(out / "agent"),
         )
         gate = Gate(folders, max_megabytes)
         serve_mcp(settings, gate, out, (host, port) if http else None, read_keys(keys), insecure)
+
+
+def drill(
+    images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for tables")],
+    seconds: Annotated[float, typer.Option(min=10, help="of load; then half as long against one worker")] = 600.0,
+    clients: Annotated[int, typer.Option(min=1, max=256, help="that ask at the same time")] = 16,
+    workers: Workers = 2,
+    kill: Annotated[bool, typer.Option("--kill/--no-kill", help="kill -9 one worker in the middle")] = True,
+    seed: Annotated[int, typer.Option(help="of everything that is drawn")] = 0,
+) -> None:
+    """The service under load: latency, throughput against one worker, memory; hostile uploads, one worker killed.
+
+    Exit code 1 if an answer was wrong or missing. Linux.
+    """
+    from rnr.evaluation import running
+
+    with running.errors():
+        _need("serve", "fastapi", "prometheus_client")
+        from rnr.serve.bench import run
+
+        phases = run(images, out, clients, seconds, workers, kill, seed)
+    wrong = [ended for phase in phases for ended in phase.ended if ended.wrong]
+    for ended in wrong[:10]:
+        typer.echo(f"wrong: {ended.what}, {ended.megapixels:.1f} MP: {ended.wrong}", err=True)
+    if wrong or any(phase.unanswered for phase in phases):
+        raise typer.Exit(1)
 
 
 def _need(extra: str, *modules: str) -> None:

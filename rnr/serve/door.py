@@ -167,7 +167,9 @@ def key_of(headers: Headers) -> str:
 
 
 def too_large(most_bytes: int) -> ServiceError:
-    return ServiceError(413, "request_too_large", f"more than {most_bytes / 1e6:.0f} MB in one request; send a smaller file")
+    return ServiceError(
+        413, "request_too_large", f"more than {most_bytes / 1e6:.0f} MB in one request; send a smaller file"
+    )
 
 
 def answer(error: ServiceError, visit: Visit) -> JSONResponse:

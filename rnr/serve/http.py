@@ -134,5 +134,3 @@ def _add_errors(app: FastAPI) -> None:
         log.error("request failed", extra={"id": request.state.visit.id}, exc_info=error)
         said = ServiceError(500, "internal", f"unexpected {type(error).__name__}; the service's log has it")
         return answer(said, request.state.visit)
-
-

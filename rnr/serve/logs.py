@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on stderr. What a line is about stands in `event`; no file names, no pixels."""
+"""Structured logs: a JSON object a line on stderr. What it is about stands in `event`; no file names, no pixels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PLAIN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_me
 
 
 class JsonFormatter(logging.Formatter):
-    """`log.info("request", extra={"status": 200})` -> {"time": ..., "level": "info", "event": "request", "status": 200}"""
+    """log.info("request", extra={"status": 200}) -> {"time": ..., "level": ..., "event": "request", "status": 200}"""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {

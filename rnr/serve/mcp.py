@@ -1,7 +1,7 @@
 """`rnr mcp`: the tasks of the service as tools of the Model Context Protocol, over the same pool and the same limits.
 
-Tools: diagnose, restore, agent, explain. A picture is named by its path in an allowed folder (gate.py), or sent as base64.
-Answers hold small copies as image content, and links to what was written; picture://NAME and report://RUN read it.
+Tools: diagnose, restore, agent, explain. A picture is named by its path in an allowed folder (gate.py), or sent as
+base64. Answers hold small copies as image content, and links to what was written: picture://NAME and report://RUN.
 A call that is cancelled, or whose time is up, frees its worker; calls run side by side, one in each worker.
 """
 
@@ -34,8 +34,8 @@ from rnr.serve.work import MEDIA, Agent, Diagnose, Explain, Restore, Task
 INSTRUCTIONS = (
     "Finds out what damaged a photograph (which kinds of degradation, severity 0-100) and undoes what can be undone. "
     "Name a picture by its path in the allowed folders, or send its bytes as base64 in `data`. `diagnose` first; "
-    "`restore` is one pass; `agent` goes step by step, checks each and rolls back what did not help; `explain` says what "
-    "a run did."
+    "`restore` is one pass; `agent` goes step by step, checks each and rolls back what did not help; `explain` says "
+    "what a run did."
 )
 THUMBNAIL = 512  # px, longer side of the copies that a model is shown; a choice: four views of the reasoner's 128 px
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
@@ -127,7 +127,9 @@ def _plain(text: str) -> str:
     return _PLAIN.sub("-", text)[:90] or "picture"
 
 
-def _result(said: dict[str, Any], done: Message | None = None, links: list[ResourceLink] | None = None) -> CallToolResult:
+def _result(
+    said: dict[str, Any], done: Message | None = None, links: list[ResourceLink] | None = None
+) -> CallToolResult:
     """Words, small copies where there are any, links; `said` once more as data for programs."""
     content: list[ContentBlock] = [TextContent(type="text", text=json.dumps(said, indent=1, ensure_ascii=False))]
     for when, uri in (done.head.get("thumbnails", {}) if done else {}).items():
@@ -138,7 +140,9 @@ def _result(said: dict[str, Any], done: Message | None = None, links: list[Resou
 
 def server(tools: Tools) -> MCPServer:
     """The tools and resources."""
-    mcp: MCPServer = MCPServer("reason-and-restore", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING")
+    mcp: MCPServer = MCPServer(
+        "reason-and-restore", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
+    )
 
     @mcp.tool()
     async def diagnose(picture: str = "", data: str = "") -> CallToolResult:

@@ -52,7 +52,9 @@ class PoolCollector(Collector):
         yield CounterMetricFamily("rnr_worker_restarts", "Workers that had to be replaced", tally.restarts)
         yield CounterMetricFamily("rnr_cancelled", "Tasks cut off: client gone or time up", tally.cancelled)
         yield CounterMetricFamily("rnr_timed_out", "Requests that were not done in time", tally.timed_out)
-        yield CounterMetricFamily("rnr_refused_busy", "Requests refused because all places were taken", tally.refused_busy)
+        yield CounterMetricFamily(
+            "rnr_refused_busy", "Requests refused because all places were taken", tally.refused_busy
+        )
         memory = GaugeMetricFamily("rnr_worker_resident_bytes", "Memory of a worker (Linux)", labels=["place"])
         for place, worker in pool.workers.items():
             with contextlib.suppress(OSError):

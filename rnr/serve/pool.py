@@ -4,8 +4,8 @@
         with pool.place():                                  # raises busy (429) where all are taken
             answer = await pool.run(Diagnose(), data)       # raises ServiceError; cancelled, it cancels the work
 
-A worker whose task was cancelled is free before its next layer; one that does not answer within GRACE is killed. One that
-has died, by whatever cause, is replaced, and only the request that it worked on hears of it.
+A worker whose task was cancelled is free at once (worker.py); one that does not answer within GRACE is killed. One
+that has died, by whatever cause, is replaced, and only the request that it worked on hears of it.
 """
 
 from __future__ import annotations
@@ -133,7 +133,9 @@ class Worker:
         assert self.process.stderr is not None
         with contextlib.suppress(ValueError):  # a line longer than the buffer
             async for line in self.process.stderr:
-                log.warning("worker said", extra={"pid": self.process.pid, "text": line.decode("utf-8", "replace").strip()})
+                log.warning(
+                    "worker said", extra={"pid": self.process.pid, "text": line.decode("utf-8", "replace").strip()}
+                )
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

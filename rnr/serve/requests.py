@@ -30,7 +30,9 @@ async def taken(request: Request, kind: type[T], most_bytes: float) -> tuple[T, 
     else:
         raise ServiceError(415, "media_type", "send multipart/form-data or application/json")
     if len(data) > most_bytes:
-        raise ServiceError(413, "picture_too_large", f"the picture has more than {most_bytes / 1e6:g} MB; make it smaller")
+        raise ServiceError(
+            413, "picture_too_large", f"the picture has more than {most_bytes / 1e6:g} MB; make it smaller"
+        )
     try:
         return kind.model_validate(fields), data
     except ValidationError as error:

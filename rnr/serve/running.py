@@ -70,12 +70,12 @@ def _run(settings: Settings, main: Callable[[Pool], Awaitable[None]]) -> None:
     async def all_of_it() -> None:
         async with Pool(settings) as pool:
             work = asyncio.ensure_future(main(pool))
-            await asyncio.wait({work, pool.broken}, return_when=asyncio.FIRST_COMPLETED)
-            if pool.broken.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-                raise pool.broken.result()
-            await work
+            pool.broken.add_done_callback(lambda broken: work.cancel())
+            try:
+                await work
+            finally:
+                if pool.broken.done() and not pool.broken.cancelled():
+                    raise pool.broken.result()
 
     try:
         asyncio.run(all_of_it())

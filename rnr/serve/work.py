@@ -57,7 +57,7 @@ class Shop:
 class Task(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field("picture", max_length=255, description="a label for messages; nothing is opened by it")
+    name: str = Field(default="picture", max_length=255, description="a label for messages; nothing is opened by it")
 
     @field_validator("name")
     @classmethod
@@ -92,11 +92,15 @@ class Diagnose(Task):
 class _Pictured(Task):
     """A task that answers with a picture."""
 
-    format: Format = Field("same", description="of the picture that comes back; `same` keeps depth and metadata, too")
-    thumbnail: int = Field(0, ge=0, le=1024, description="longer side of small copies before and after, px; 0: none")
+    format: Format = Field(
+        default="same", description="of the picture that comes back; `same` keeps depth and metadata, too"
+    )
+    thumbnail: int = Field(
+        default=0, ge=0, le=1024, description="longer side of small copies before and after, px; 0: none"
+    )
 
     def _written(self, picture: Picture, after: Any, data: bytes) -> tuple[str, bytes]:
-        """(suffix, bytes). `after` is None where nothing was found: the very bytes that came in, if the format stays."""
+        """(suffix, bytes). `after` None: nothing was found, so the very bytes that came in, if the format stays."""
         if after is None and self.format == "same":
             return ".gif" if picture.format == "GIF" else picture.suffix, data
         suffix = SUFFIX.get(self.format, picture.suffix)
@@ -118,16 +122,19 @@ class Restore(_Pictured):
     """Diagnose, restore, diagnose again."""
 
     action: Literal["restore"] = "restore"
-    steps: int | None = Field(None, ge=1, le=100, description="of the restorer; its own number by default")
-    seed: int = Field(0, ge=0, lt=2**63)
-    only: list[str] = Field([], max_length=32, description="remove these kinds and nothing else")
-    diagnosis: dict[str, Any] | None = Field(None, description="restore by this Diagnosis (`rnr schema`)")
+    steps: int | None = Field(default=None, ge=1, le=100, description="of the restorer; its own number by default")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    only: list[str] = Field(default=[], max_length=32, description="remove these kinds and nothing else")
+    diagnosis: dict[str, Any] | None = Field(default=None, description="restore by this Diagnosis (`rnr schema`)")
 
     @field_validator("diagnosis", mode="before")
     @classmethod
     def _parsed(cls, value: Any) -> Any:
         """A form has it as text."""
-        return json.loads(value) if isinstance(value, str) and value else value or None
+        try:
+            return json.loads(value) if isinstance(value, str) else value
+        except (ValueError, RecursionError):
+            raise ValueError("not the JSON text of a Diagnosis") from None
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
         from rnr.batch import record_of
@@ -158,10 +165,10 @@ class Agent(_Pictured):
 
     action: Literal["agent"] = "agent"
     strategy: Literal["auto", "one-pass", "stepwise"] = "auto"
-    steps: int = Field(6, ge=1, le=32, description="restorations at most")
-    candidates: int = Field(1, ge=1, le=8, description="restorations that compete in each step")
-    seed: int = Field(0, ge=0, lt=2**63)
-    report: bool = Field(False, description="with the run's report, one HTML page")
+    steps: int = Field(default=6, ge=1, le=32, description="restorations at most")
+    candidates: int = Field(default=1, ge=1, le=8, description="restorations that compete in each step")
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    report: bool = Field(default=False, description="with the run's report, one HTML page")
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
         from rnr.agents import AgentRequest, story, untouched
@@ -217,9 +224,7 @@ class Explain(Task):
         return Message({"run": run.thread, "status": run.status, "reason": run.reason, "story": story(run), **seen})
 
 
-AnyTask: TypeAdapter[Task] = TypeAdapter(
-    Annotated[Diagnose | Restore | Agent | Explain, Field(discriminator="action")]
-)
+AnyTask: TypeAdapter[Task] = TypeAdapter(Annotated[Diagnose | Restore | Agent | Explain, Field(discriminator="action")])
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """A worker: `python -m rnr.serve.worker`. It loads the models once, then does the tasks that come on stdin, one by one.
 
 Messages (wire.py): in {settings, scratch}, then {id, task} with the picture, or {cancel: id}; out {ready}, then for a
-task any number of {id, event} and one of {id, done}, {id, error} or {id, cancelled}. End of stdin ends the process at once,
-whatever it does: so no worker outlives its service.
+task any number of {id, event} and one of {id, done}, {id, error} or {id, cancelled}. The end of stdin ends the process
+at once, whatever it does: so no worker outlives its service.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ class Worker:
             yield self.jobs.get()
 
     def _watch(self) -> None:
-        """Where a cancelled task ends: as if by Ctrl-C, between any two steps of the main thread; and, because the agent
-        calls models from threads of its own, before the next layer of any model."""
+        """Where a cancelled task ends: as if by Ctrl-C, between any two steps of the main thread; and before the next
+        layer of any model, because the agent calls models from threads of its own."""
         from torch.nn.modules.module import register_module_forward_pre_hook
 
         signal.signal(signal.SIGINT, lambda number, frame: self._look())  # a real Ctrl-C finds nothing cancelled

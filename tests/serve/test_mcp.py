@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import io
+import json
 import os
-import socket
 import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +22,25 @@ from mcp import Client, StdioServerParameters
 from PIL import Image
 
 from rnr.core import SetupError
-from rnr.gate import Gate
 from rnr.pictures import PictureError
+from rnr.serve.gate import Gate
+from rnr.serve.local import Local
+from tests.serve.conftest import ENVIRONMENT, KEY
 
 ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+PLAIN = {**os.environ, **ENVIRONMENT}
 
 
-@pytest.fixture
-def folder(tmp_path: Path, crop: np.ndarray) -> Path:
-    inside, outside = tmp_path / "in", tmp_path / "outside"
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, noisy: np.ndarray) -> Path:
+    root = tmp_path_factory.mktemp("mcp")
+    inside, outside = root / "in", root / "outside"
     (inside / "sub").mkdir(parents=True)
     outside.mkdir()
-    Image.fromarray(crop).save(inside / "photo.png")
-    Image.fromarray(crop).save(inside / "sub" / "a b.jpg", quality=95)
-    Image.fromarray(crop).save(outside / "secret.png")
+    Image.fromarray(noisy).save(inside / "photo.png")
+    Image.fromarray(np.tile(noisy, (7, 5, 1))).save(inside / "large.png")
+    Image.fromarray(noisy).save(inside / "sub" / "a b.jpg", quality=95)
+    Image.fromarray(noisy).save(outside / "secret.png")
     (inside / "link.png").symlink_to(outside / "secret.png")
     (inside / "folder").symlink_to(outside)
     (inside / "text.png").write_text("root:x:0:0")
@@ -62,12 +69,17 @@ def test_the_gate_refuses(folder: Path, path: str) -> None:
 @pytest.mark.parametrize("path", ["photo.png", "./sub/../photo.png", "sub/a b.jpg"])
 def test_the_gate_lets_in_what_ends_inside(folder: Path, path: str) -> None:
     assert Gate([folder], 100).picture(path) == (folder / path).resolve()
-    assert Gate([folder], 100).picture(str(folder / path)) == (folder / path).resolve()
+    assert Gate([folder], 100).read(str(folder / path)) == (Path(path).name, (folder / path).read_bytes())
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SetupError, match="name folders that exist"):
         Gate([tmp_path / "no"], 100)
+
+
+def arguments(folder: Path, *options: str) -> list[str]:
+    settings = ["--device", "cpu", "--workers", "2", "--threads", "1", "--max-megapixels", "2", *options]
+    return ["mcp", str(folder), "-o", str(folder.parent / "out"), *settings]
 
 
 def talk(target: Any, conversation: Callable[[Any], Awaitable[None]]) -> None:
@@ -78,8 +90,18 @@ def talk(target: Any, conversation: Callable[[Any], Awaitable[None]]) -> None:
     anyio.run(main)
 
 
-def server(folder: Path, *options: str) -> list[str]:
-    return ["-m", "rnr", "mcp", str(folder), "-o", str(folder.parent / "out"), "--device", "cpu", *options]
+@contextlib.asynccontextmanager
+async def cut_off(seconds: float) -> AsyncIterator[None]:
+    """What is still going on inside after so long is cancelled, which the SDK tells the server."""
+    with anyio.move_on_after(seconds) as scope:
+        yield
+    assert scope.cancelled_caught
+
+
+def shown(result: Any) -> tuple[int, int]:
+    """The size of the last image that a model is shown."""
+    (*_, image) = [block for block in result.content if block.type == "image"]
+    return Image.open(io.BytesIO(base64.b64decode(image.data))).size
 
 
 def test_over_stdio(folder: Path) -> None:
@@ -88,70 +110,121 @@ def test_over_stdio(folder: Path) -> None:
         assert tools == {"diagnose", "restore", "agent", "explain"}
         seen = await client.call_tool("diagnose", {"picture": "photo.png"})
         assert not seen.is_error and "noise" in seen.structured_content["present"]
-
         for path in ("../../etc/passwd", "https://example.org/a.png", "huge.png", "bomb.png", "text.png", "link.png"):
             refused = await client.call_tool("diagnose", {"picture": path})
             assert refused.is_error, path
             assert "root:" not in refused.content[0].text and "Traceback" not in refused.content[0].text
         assert "megapixels" in (await client.call_tool("agent", {"picture": "bomb.png"})).content[0].text
+        await restored(client)
+        await bytes_instead_of_a_path(client)
+        await agent(client)
+        await side_by_side(client)
+        await cancelled(client)
 
+    async def restored(client: Any) -> None:
         done = await client.call_tool("restore", {"picture": "photo.png", "only": ["noise"]})
         assert not done.is_error, done.content[0].text
-        again = await client.read_resource(done.structured_content["resource"])
-        assert again.contents[0].blob and Path(done.structured_content["picture"]).is_file()
+        (link,) = [block for block in done.content if block.type == "resource_link"]
+        assert link.mime_type == "image/png" and shown(done) == (192, 160)
+        (content,) = (await client.read_resource(done.structured_content["resource"])).contents
+        assert content.mime_type == "image/png"
+        written = Path(done.structured_content["picture"]).read_bytes()
+        assert base64.b64decode(content.blob) == written
         assert (await client.call_tool("restore", {"picture": "photo.png", "steps": 999})).is_error
 
+    async def bytes_instead_of_a_path(client: Any) -> None:
+        data = base64.b64encode((folder / "photo.png").read_bytes()).decode()
+        by_path, by_bytes = [await client.call_tool("diagnose", {key: value})
+                             for key, value in (("picture", "photo.png"), ("data", data))]  # fmt: skip
+        same = [result.structured_content["expected_severity"] for result in (by_path, by_bytes)]
+        assert same[0] == same[1]
+        assert "not base64" in (await client.call_tool("diagnose", {"data": "/etc/passwd"})).content[0].text
+
+    async def agent(client: Any) -> None:
         run = (await client.call_tool("agent", {"picture": "sub/a b.jpg", "strategy": "one-pass"})).structured_content
         assert run["status"] == "done" and run["story"]
+        assert (await client.read_resource(run["resource"])).contents[0].mime_type == "image/jpeg"
         report = (await client.read_resource(run["report"])).contents[0].text
         assert report.startswith("<!doctype html>") and "What happened" in report
-        told = (await client.call_tool("explain", {"run": run["run"]})).structured_content
-        assert told["story"] == run["story"]
+        explained = (await client.call_tool("explain", {"run": run["run"]})).structured_content
+        assert explained["story"] == run["story"]
         unknown = await client.call_tool("explain", {"run": "nobody"})
         assert unknown.is_error and "no thread 'nobody'" in unknown.content[0].text
-        for uri in ("picture://..%2F..%2Fetc%2Fpasswd", "report://nobody", "picture://agent"):
+        for uri in ("picture://..%2F..%2Fetc%2Fpasswd", "report://nobody", "picture://agent", "picture://nobody.png"):
             with pytest.raises(Exception, match=r"."):
                 await client.read_resource(uri)
 
-    talk(
-        StdioServerParameters(command=sys.executable, args=server(folder), env=ENVIRONMENT, cwd=str(ROOT)), conversation
+    async def side_by_side(client: Any) -> None:
+        """The quick one does not wait for the slow one, which another worker has."""
+        ended: list[str] = []
+
+        async def call(tool: str, options: dict[str, Any]) -> None:
+            assert not (await client.call_tool(tool, options)).is_error
+            ended.append(tool)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(call, "restore", {"picture": "photo.png", "steps": 12})
+            await anyio.sleep(0.2)
+            group.start_soon(call, "diagnose", {"picture": "photo.png"})
+        assert ended == ["diagnose", "restore"]
+
+    async def cancelled(client: Any) -> None:
+        """Both workers are given minutes of work, which is called off: the next call is served at once."""
+        async with cut_off(2.0), anyio.create_task_group() as group:
+            for _ in range(2):
+                group.start_soon(client.call_tool, "restore", {"picture": "large.png", "steps": 100})
+        started = time.monotonic()
+        assert not (await client.call_tool("diagnose", {"picture": "photo.png"})).is_error
+        assert time.monotonic() - started < 15  # without it: many minutes
+
+    options = ["-m", "rnr", *arguments(folder)]
+    talk(StdioServerParameters(command=sys.executable, args=options, env=PLAIN, cwd=str(ROOT)), conversation)
+
+
+def test_the_server_ends_with_its_client_in_the_middle_of_a_call(folder: Path) -> None:
+    command = [sys.executable, "-m", "rnr", *arguments(folder, "--workers", "1")]
+    process = subprocess.Popen(
+        command, env=PLAIN, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    assert process.stdin and process.stdout and process.stderr
+    hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a test", "version": "1"}}
+    call = {"name": "restore", "arguments": {"picture": "large.png", "steps": 100}}
+    for message in (
+        {"id": 1, "method": "initialize", "params": hello},
+        {"method": "notifications/initialized"},
+        {"id": 2, "method": "tools/call", "params": call},
+    ):
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+    process.stdin.flush()
+    assert b'"id":1' in process.stdout.readline()
+    for line in process.stderr:  # the worker has its models, and begins
+        if b"worker ready" in line:
+            break
+    time.sleep(1)
+    pid = json.loads(line)["pid"]
+    process.stdin.close()  # what is left of a client that was killed
+    started = time.monotonic()
+    process.wait(20)
+    assert time.monotonic() - started < 5 and not os.path.exists(f"/proc/{pid}")
 
 
-def test_over_http_and_within_its_time(folder: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = server(folder, "--http", "--port", str(port), "--max-megapixels", "0.02")
-    process = subprocess.Popen([sys.executable, *options], cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE)
-    try:
-        deadline = time.monotonic() + 200
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert process.poll() is None
-            time.sleep(0.2)
+def test_over_http_with_a_key(folder: Path) -> None:
+    command = tuple(arguments(folder, "--http", "--workers", "1", "--max-megapixels", "0.02"))
+    with Local(command=command, env=ENVIRONMENT) as service:
+        while b"running on" not in service.log_text().encode():
+            assert service.process.poll() is None, service.log_text()
+            time.sleep(0.1)
+        assert service.get("/mcp").status == 401
 
         async def conversation(client: Any) -> None:
             refused = await client.call_tool("diagnose", {"picture": "photo.png"})
             assert refused.is_error and "0.02 allowed" in refused.content[0].text
 
-        talk(f"http://127.0.0.1:{port}/mcp", conversation)
-    finally:
-        process.terminate()
-        process.wait(30)
+        talk(with_key(f"http://127.0.0.1:{service.port}/mcp"), conversation)
 
 
-def test_a_busy_server_still_refuses_at_once_and_says_that_it_is_busy(folder: Path, tmp_path: Path) -> None:
-    from rnr.core import Models
-    from rnr.serving import Service
+def with_key(url: str) -> Any:
+    import httpx2
+    from mcp.client.streamable_http import streamable_http_client
 
-    service = Service(Models(), Gate([folder], 1.0), tmp_path / "out", 1.0, seconds=0.2)
-    with service._turn():
-        with pytest.raises(PictureError):
-            service.diagnose(str(folder / "text.png"))
-        with pytest.raises(SetupError, match="steps"):
-            service.restore(str(folder / "photo.png"), 1000, [])
-        with pytest.raises(ValueError, match="busy with an earlier picture"):
-            service.diagnose(str(folder / "photo.png"))
+    return streamable_http_client(url, http_client=httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}))

@@ -1,0 +1,82 @@
+"""The tasks themselves, in this process."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnr.core import Models
+from rnr.pictures import PictureError
+from rnr.serve.hostile import Upload, hostile
+from rnr.serve.wire import Message
+from rnr.serve.work import AnyTask, Diagnose, Restore, Shop, refusal
+from tests.serve.conftest import as_png
+
+opened: list[str] = []
+sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
+
+
+@pytest.fixture
+def shop(models: Models, tmp_path: Path) -> Shop:
+    return Shop(models, megapixels=1.5, seconds=60, scratch=tmp_path)
+
+
+def ignore(event: dict[str, Any]) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../etc/passwd", "C:\\boot.ini", "a\0b.png", "x" * 255])
+def test_nothing_is_opened_by_the_name_of_an_upload(shop: Shop, photo: Upload, name: str) -> None:
+    task = Diagnose(name=name)
+    opened.clear()
+    answer = task.perform(shop, photo.data, ignore)
+    assert not [path for path in opened if Path(task.name).name in path or name in path]
+    assert "/" not in answer.head["source"]["file"] and "\\" not in answer.head["source"]["file"]
+
+
+def test_a_picture_that_is_too_large_is_refused_before_a_pixel_is_decoded(shop: Shop, monkeypatch: Any) -> None:
+    from PIL import ImageFile
+
+    def decoded(*arguments: Any) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", decoded)
+    monkeypatch.setattr("PIL._webp.WebPAnimDecoder", decoded)  # takes the memory of the whole canvas when it opens
+    large = [u for u in hostile(0, 200) if u.what in ("claims 3600 megapixels", "decompression bomb")]
+    assert len(large) > 20
+    for upload in large:
+        with pytest.raises(PictureError, match=r"megapixels, more than the 1.5 allowed"):
+            shop.opened(upload.data, upload.name)
+
+
+def test_errors_say_what_the_client_can_do(shop: Shop) -> None:
+    with pytest.raises(PictureError) as large:
+        shop.opened(as_png(np.zeros((1300, 1300, 3), np.uint8)), "a.png")
+    with pytest.raises(PictureError) as broken:
+        shop.opened(b"no picture", "a.png")
+    cases = [
+        large.value,
+        broken.value,
+        ValueError("steps"),
+        MemoryError(),
+        RuntimeError("CUDA out of memory"),
+        KeyError("x"),
+    ]
+    assert [refusal(error).status for error in cases] == [413, 422, 422, 503, 503, 500]
+    assert "'x'" not in str(refusal(KeyError("x")))  # what nobody expected stays in the log
+
+
+def test_a_task_is_the_same_after_the_wire(tmp_path: Path) -> None:
+    import io
+
+    from rnr.serve import wire
+
+    task = Restore(name="a/b.png", only=["noise"], diagnosis={"findings": {}})
+    packed = Message({"id": 7, "task": task.model_dump()}, [b"picture", b"", bytes(100_000)]).packed()
+    message = wire.read(io.BytesIO(packed + b"the next one"))
+    assert message and message.head["id"] == 7 and [len(blob) for blob in message.blobs] == [7, 0, 100_000]
+    assert AnyTask.validate_python(message.head["task"]) == task and task.name == "b.png"
+    assert wire.read(io.BytesIO(packed[:3])) is None
