@@ -25,7 +25,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rnr.serve.errors import ServiceError
+from rnr.serve.errors import ServiceError, hung_up
 from rnr.serve.pool import Pool
 from rnr.serve.settings import Keys
 
@@ -33,15 +33,10 @@ OPEN = {"/health", "/ready", "/docs", "/redoc", "/openapi.json"}  # need no key:
 OPEN_BELOW = "/static-offline-docs/"
 WORK = {"/diagnose", "/restore", "/agent"}
 LINGER = 2.0  # seconds in which a refused body is read away: a client that is still sending would not see the answer
-HUNG_UP = 499  # the log's status of a client that has gone (nginx's number)
 log = logging.getLogger("rnr.serve")
 
 if TYPE_CHECKING:
     from rnr.serve.metrics import Metrics  # prometheus-client, which MCP does without
-
-
-class HungUp(Exception):  # noqa: N818  # not an error: nobody is left to hear of it
-    """The client has gone."""
 
 
 @dataclass
@@ -70,7 +65,7 @@ class Visit:
         except TimeoutError:
             raise ServiceError(408, "too_slow", "the request did not arrive in time") from None
         if message["type"] == "http.disconnect":
-            raise HungUp
+            raise hung_up()
         self.received += len(message.get("body", b""))
         if self.received > self.most_bytes:
             raise too_large(self.most_bytes)
@@ -105,8 +100,6 @@ class Door:
         scope.setdefault("state", {})["visit"] = visit
         try:
             await self._let_in(scope, visit, _noting(visit, send))
-        except HungUp:
-            visit.status = HUNG_UP
         finally:
             self._note(scope, visit)
 
@@ -140,7 +133,7 @@ class Door:
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done() and not visit.answered:
-                raise HungUp
+                raise hung_up()
             await work
         finally:
             for task in (work, gone):

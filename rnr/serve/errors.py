@@ -33,5 +33,9 @@ def timed_out(seconds: float) -> ServiceError:
     return ServiceError(504, "timed_out", f"not done within {seconds:g} seconds; send a smaller picture or fewer steps")
 
 
+def hung_up() -> ServiceError:
+    return ServiceError(499, "hung_up", "the client has gone")  # nginx's number; only the log sees it
+
+
 def worker_lost() -> ServiceError:
     return ServiceError(503, "worker_lost", "the process that worked on it ended; send it again", 1)

@@ -22,7 +22,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from rnr import __version__
 from rnr.serve.answers import as_sse, happenings, pictured
-from rnr.serve.door import HUNG_UP, Door, HungUp, Visit, answer
+from rnr.serve.door import Door, Visit, answer
 from rnr.serve.errors import ServiceError
 from rnr.serve.metrics import Metrics
 from rnr.serve.pool import Pool
@@ -124,10 +124,6 @@ def _add_errors(app: FastAPI) -> None:
     async def theirs(request: Request, error: HTTPException) -> Response:
         code = KNOWN.get(error.status_code, "refused")
         return answer(ServiceError(error.status_code, code, str(error.detail)), request.state.visit)
-
-    @app.exception_handler(HungUp)
-    async def gone(request: Request, error: HungUp) -> Response:
-        return Response(status_code=HUNG_UP)
 
     @app.exception_handler(Exception)
     async def unexpected(request: Request, error: Exception) -> Response:

@@ -136,7 +136,7 @@ def test_keys(service: Local, photo: Upload, headers: dict[str, str], status: in
 
 def test_what_is_too_large_is_refused_while_it_comes(service: Local) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
-    headers = {"X-API-Key": KEY, "Content-Type": "multipart/form-data; boundary=x"}
+    headers = {"X-API-Key": KEY, "Content-Type": "application/json"}
     connection.request("POST", "/diagnose", iter([b"x" * 1_000_000] * 13), headers, encode_chunked=True)  # no length
     assert connection.getresponse().status == 413
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)

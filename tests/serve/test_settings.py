@@ -91,5 +91,5 @@ def test_help_is_fast() -> None:
 
 
 def test_a_model_that_is_not_there_ends_the_service() -> None:
-    done = rnr("serve", "--port", "1", "--reasoner", "/no/such/folder")
+    done = rnr("serve", "--workers", "1", "--port", "8999", "--reasoner", "/no/such/folder")
     assert done.returncode == 2 and "/no/such/folder" in done.stderr
