@@ -62,26 +62,31 @@ def application(pool: Pool, keys: Keys) -> Door:
 def _add_work(app: FastAPI, pool: Pool) -> None:
     most = pool.settings.megabytes * 1e6
 
-    def post(path: str, kind: type[Task], media: list[str]) -> Any:
+    def post(path: str, kind: type[Task], words: str, media: list[str]) -> Any:
         content: dict[str, Any] = {"content": {name: {} for name in media}, "description": "done"}
         documented: dict[int | str, dict[str, Any]] = {200: content, **ERRORS}
         extra = body_schema(kind)
-        return app.post(path, responses=documented, openapi_extra=extra, dependencies=_KEYS, response_model=None)
+        return app.post(
+            path, summary=words, tags=["pictures"], responses=documented, openapi_extra=extra, dependencies=_KEYS,
+            response_model=None,
+        )  # fmt: skip
 
-    @post("/diagnose", Diagnose, ["application/json"])
+    @post("/diagnose", Diagnose, "What happened to a picture", ["application/json"])
     async def diagnose(request: Request) -> Response:
         """What happened to the picture: severity 0-100 of each kind of damage, evidence, physical factors, scene."""
         task, data = await taken(request, Diagnose, most)
         return JSONResponse((await pool.run(task, data, deadline=_deadline(request))).head)
 
-    @post("/restore", Restore, ["application/json", "image/png", "image/jpeg", "image/tiff", "multipart/mixed"])
+    media = ["application/json", "image/png", "image/jpeg", "image/tiff", "multipart/mixed"]
+
+    @post("/restore", Restore, "Diagnose, restore, diagnose again", media)
     async def restore(request: Request) -> Response:
         """Diagnose, restore, diagnose again. A picture in which nothing is found comes back byte for byte."""
         task, data = await taken(request, Restore, most)
         done = await pool.run(task, data, deadline=_deadline(request))
         return pictured(done, request.headers.get("accept", ""))
 
-    @post("/agent", Agent, ["text/event-stream"])
+    @post("/agent", Agent, "Restore step by step, with events", ["text/event-stream"])
     async def agent(request: Request) -> Response:
         """Step by step; each step is checked and kept, or rolled back. Events as they happen, the last one `result`."""
         task, data = await taken(request, Agent, most)
@@ -97,19 +102,19 @@ def _deadline(request: Request) -> float:
 
 
 def _add_state(app: FastAPI, pool: Pool, metrics: Metrics) -> None:
-    @app.get("/health")
+    @app.get("/health", tags=["state"], summary="Does it run?")
     async def health() -> dict[str, str]:
         """200 as long as the service answers at all."""
         return {"status": "ok", "version": __version__}
 
-    @app.get("/ready")
+    @app.get("/ready", tags=["state"], summary="Can it work?")
     async def ready() -> Response:
         """200 when at least one worker has its models loaded, otherwise 503."""
         count = len(pool.workers)
         state = {"ready": count > 0, "workers": {"ready": count, "wanted": pool.settings.workers}}
         return JSONResponse(state, 200 if count else 503)
 
-    @app.get("/metrics", dependencies=_KEYS)
+    @app.get("/metrics", tags=["state"], summary="Prometheus", dependencies=_KEYS)
     async def page() -> Response:
         """For Prometheus."""
         return Response(metrics.page(), media_type=CONTENT_TYPE_LATEST)

@@ -36,8 +36,12 @@ async def taken(request: Request, kind: type[T], most_bytes: float) -> tuple[T, 
     try:
         return kind.model_validate(fields), data
     except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the request'}: {e['msg']}" for e in error.errors())
-        raise refused(said) from None
+        raise refused("; ".join(map(_words, error.errors()))) from None
+
+
+def _words(error: Any) -> str:
+    """One of pydantic's errors: field and problem."""
+    return f"{'.'.join(map(str, error['loc'])) or 'the request'}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _from_json(body: bytes) -> tuple[dict[str, Any], bytes]:
@@ -82,6 +86,9 @@ def body_schema(kind: type[Task]) -> dict[str, Any]:
     file = {"type": "string", "format": "binary", "contentMediaType": "application/octet-stream"}
     text = {"type": "string", "contentEncoding": "base64", "description": "the bytes of the picture"}
     form = {key: value for key, value in fields.items() if key != "name"}  # a file has one of its own
+    if "diagnosis" in form:  # as an object, the documentation page would fill in one of its own making
+        words = "restore by this Diagnosis, JSON text (`rnr schema`)"
+        form["diagnosis"] = {"type": "string", "description": words, "default": "", "examples": [""]}
 
     def body(picture: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
         return {"schema": {"type": "object", "required": ["picture"], "properties": {"picture": picture, **rest}}}

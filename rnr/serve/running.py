@@ -44,6 +44,8 @@ def serve_mcp(
     from rnr.serve.door import Door
     from rnr.serve.mcp import Tools, server
 
+    if address:
+        check_exposure(address[0], keys, insecure)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -209,7 +209,7 @@ def test_the_server_ends_with_its_client_in_the_middle_of_a_call(folder: Path) -
 
 
 def test_over_http_with_a_key(folder: Path) -> None:
-    command = tuple(arguments(folder, "--http", "--workers", "1", "--max-megapixels", "0.02"))
+    command = tuple(arguments(folder, "--http", "--workers", "1"))
     with Local(command=command, env=ENVIRONMENT) as service:
         while b"running on" not in service.log_text().encode():
             assert service.process.poll() is None, service.log_text()
@@ -217,8 +217,9 @@ def test_over_http_with_a_key(folder: Path) -> None:
         assert service.get("/mcp").status == 401
 
         async def conversation(client: Any) -> None:
-            refused = await client.call_tool("diagnose", {"picture": "photo.png"})
-            assert refused.is_error and "0.02 allowed" in refused.content[0].text
+            assert {tool.name for tool in (await client.list_tools()).tools} >= {"diagnose", "restore"}
+            refused = await client.call_tool("diagnose", {"picture": "link.png"})  # by the gate: no worker is needed
+            assert refused.is_error and "no such picture in the allowed folders" in refused.content[0].text
 
         talk(with_key(f"http://127.0.0.1:{service.port}/mcp"), conversation)
 
@@ -227,4 +228,6 @@ def with_key(url: str) -> Any:
     import httpx2
     from mcp.client.streamable_http import streamable_http_client
 
-    return streamable_http_client(url, http_client=httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=120))
+    return streamable_http_client(
+        url, http_client=httpx2.AsyncClient(headers={"Authorization": f"Bearer {KEY}"}, timeout=120)
+    )

@@ -90,6 +90,7 @@ def test_help_is_fast() -> None:
     assert time.monotonic() - started < 3  # 0.3 s of CPU; the machine may be busy
 
 
+@pytest.mark.slow  # a worker has to start for it
 def test_a_model_that_is_not_there_ends_the_service() -> None:
     done = rnr("serve", "--workers", "1", "--port", "8999", "--reasoner", "/no/such/folder")
     assert done.returncode == 2 and "/no/such/folder" in done.stderr
