@@ -1,14 +1,15 @@
 # make demo    set up .venv, damage a photograph, restore it, say where the report is
 # make test    style, types and tests
-# make test-browser  the pages of rnr view in chromium (Debian's: apt-get install chromium)
+# make test-browser  the pages of rnr view and rnr serve in chromium (Debian's: apt-get install chromium)
 # make format  lay out the code as `make test` wants it
+# make test-deploy  the commands of the Dockerfile in a fresh environment; minutes, several GB
 # make test-vllm  a real vLLM (CPU build, 3.5 GB in .venv-vllm) serves the built-in reasoner to the client; minutes
 # make docs    rewrite what is made from the code and the weights: docs/degradations.md, the README's picture
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-browser test-vllm format docs
+.PHONY: demo test test-browser test-deploy test-vllm format docs
 
 demo: .venv/.demo
 	$(BIN)/python examples/photograph.py demo/photograph.png --name chelsea
@@ -23,10 +24,13 @@ test: .venv/.dev
 	$(BIN)/pytest
 
 test-browser: .venv/.dev
-	$(BIN)/pytest -m browser tests/view
+	$(BIN)/pytest -m browser tests/view tests/serve
 
 test-vllm: .venv/.dev .venv-vllm/.done
 	RNR_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest -m vllm tests/vllm
+
+test-deploy: .venv/.dev
+	$(BIN)/pytest -m deploy tests/serve
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
