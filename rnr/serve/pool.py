@@ -74,7 +74,7 @@ class Worker:
             await worker._send(Message({"settings": settings.as_plain(), "scratch": str(scratch)}))
             first = await worker._next()
         except BaseException:
-            worker.kill()
+            await worker.end()
             raise
         if "broken" in first.head:
             raise SetupError(first.head["broken"])

@@ -108,9 +108,9 @@ def events(body: bytes) -> list[tuple[str, dict]]:
 def test_the_agent_tells_its_steps_as_they_happen(service: Local, photo: Upload) -> None:
     answer = service.post("/agent", form(photo, strategy="one-pass"))
     assert answer.headers["content-type"].startswith("text/event-stream")
-    names, told = zip(*events(answer.body))
+    names, data = zip(*events(answer.body))
     assert names[0] == "diagnosed" and names[-2:] == ("finished", "result")
-    result = told[-1]
+    result = data[-1]
     assert result["status"] == "done" and result["story"] and pixels(base64.b64decode(result["picture"]["data"])).shape
     assert result["record"]["before"]["diagnosis"]["findings"]["noise"]["present"]
 
