@@ -254,6 +254,7 @@ def _row(phase: Phase) -> dict[str, Any]:
     row["memory MB"] = max((sum(sizes.values()) for _, sizes in phase.memory), default=0) / 1e6
     row["grown MB"] = _grown(phase)
     row |= {"service's cores": phase.service_cpu, "clients' cores": phase.client_cpu}
+    row["answers a core-minute"] = row["answers a minute"] / phase.service_cpu if phase.service_cpu else 0.0
     return row
 
 
