@@ -10,9 +10,15 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = "/usr/bin/chromium"  # Debian's
 
 STRIPES = '''"""Stripes: rows of a broken sensor, I = J (1 - a) on every second row (a test's own kind)."""
 
@@ -77,3 +83,14 @@ def new_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     yield "stripes"
     sys.modules.pop("rnr.degradation.stripes", None)
     vars(degradation).pop("stripes", None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One for all tests: two at a time cannot be driven from one thread."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # CI runs as root
+        yield browser
+        browser.close()

@@ -94,8 +94,8 @@ def test_all_errors_of_ours_have_one_base() -> None:
     from rnr.reasoner.chat import ServerError
     from rnr.serve.errors import ServiceError
 
-    found = (MissingExtra, StoreError, ThreadError, ServerError, Refused, rnr.SetupError, rnr.PictureError)
-    found += (ServiceError,)
+    found = [MissingExtra, StoreError, ThreadError, ServerError, Refused, rnr.SetupError, rnr.PictureError]
+    found.append(ServiceError)
     assert all(issubclass(error, rnr.Error) for error in found)
     named = {node.name for room in ROOMS for path in (ROOT / room).rglob("*.py") for node in exceptions(path)}
     signals = {"Cancelled"}  # as KeyboardInterrupt: no error

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,29 +13,27 @@ from rnr.serve.hostile import Upload
 from rnr.serve.local import Local
 from tests.serve.conftest import KEY
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 pytestmark = pytest.mark.browser
 SHOTS = os.environ.get("RNR_SHOTS", "")  # folder for screenshots, for a person to look at
 
 
 @pytest.fixture
-def page() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium")
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 1400})
-        yield page
-        browser.close()
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1200, "height": 1400})
+    yield page
+    page.close()
 
 
-def shot(page: Any, name: str) -> None:
+def shot(page: Page, name: str) -> None:
     if SHOTS:
         page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
 
 
 def test_the_page_lists_the_endpoints_and_sends_a_picture(
-    service: Local, page: Any, photo: Upload, tmp_path: Path
+    service: Local, page: Page, photo: Upload, tmp_path: Path
 ) -> None:
     asked: list[str] = []
     problems: list[str] = []

@@ -10,16 +10,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-if TYPE_CHECKING:
-    from playwright.sync_api import Browser
-
-CHROMIUM = "/usr/bin/chromium"  # Debian's
 CHECKOUT = Path(__file__).parents[2]
 Serve = Callable[..., str]
 
@@ -88,16 +84,6 @@ def write_rl(folder: Path) -> None:
     draw(folder)
     samples = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     sheet([list(row) for row in samples], folder / "samples" / "step-00010.png")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])  # CI runs as root
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

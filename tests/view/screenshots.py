@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.view.conftest import CHROMIUM
+from tests.conftest import CHROMIUM
 
 QUALITY = 75
 
