@@ -77,9 +77,12 @@ def draw_mixture(
     names: Sequence[str] | None = None,
     severity: tuple[float, float] = (5, 100),
 ) -> Mixture:
-    """A recipe for a batch: how many kinds (by stage), which, severity uniform within what each kind can reach."""
-    known = kinds()
-    chosen = [known[name] for name in names] if names else list(known.values())
+    """A recipe for a batch: how many kinds (by stage), which, severity uniform within what each kind can reach.
+
+    `names`: the kinds to choose from, in any order; whoever measures weights gives the kinds of their card, so that
+    a kind that is added later changes no draw.
+    """
+    chosen = [kind for kind in kinds().values() if names is None or kind.name in names]
     device = generator.device
     weights = torch.tensor(HOW_MANY[stage][: len(chosen) + 1], device=device)
     count = torch.multinomial(weights, batch, replacement=True, generator=generator)
@@ -91,9 +94,7 @@ def draw_mixture(
         mask = masks[kind.name]
         if any(earlier.name == kind.name for earlier in order[:position]):  # a second time, for a third of those hit
             mask = mask & (torch.rand(batch, generator=generator, device=device) < 0.33)
-        low, high = severity[0], min(severity[1], kind.top)
-        wanted = low + (high - low) * torch.rand(batch, generator=generator, device=device)
-        factors = kind.draw(wanted, generator)
+        factors = kind.draw_between(*severity, batch, generator)
         steps.append(Step(kind, mask, factors, draw_seed(generator)))
     return Mixture(steps, batch)
 
