@@ -6,6 +6,7 @@ of its choice. A kind is one file of this package that ends in `KIND = ...`; `ki
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 import pkgutil
@@ -174,6 +175,12 @@ class Kind(ABC):
     @abstractmethod
     def measure(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """The evidence: one number per picture (B,), in the unit of `measurement`."""
+
+    def as_of(self, physics: int) -> Kind:
+        """The kind with the factors that a Diagnosis of this physics holds; what else it does is as today."""
+        older = copy.copy(self)
+        older.factors = tuple(factor for factor in self.factors if factor.since <= physics)  # type: ignore[misc]
+        return older
 
     def factor(self, name: str) -> Factor:
         for factor in self.factors:
