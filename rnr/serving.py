@@ -22,15 +22,15 @@ from rnr import __version__
 from rnr.agents import AgentRequest, Desk, story
 from rnr.core import Models, Request, SetupError, diagnose_pixels, restore_picture
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.kind import kind_named
 from rnr.gate import Gate
 from rnr.outputs import Job, digest, write_text
 from rnr.pictures import PictureError, read_picture, write_picture
 from rnr.thoughts import reading
 
 INSTRUCTIONS = (
-    "Finds out what damaged a photograph (haze, rain, blur, noise, low light, compression; severity 0-100) and undoes "
-    "what can be undone. Paths are those of the allowed folders. `diagnose` first; `restore` is one pass; `agent` goes "
-    "step by step, checks each and takes back what did not help; `explain` tells the story of a run."
+    "Finds out what damaged a photograph ({kinds}; severity 0-100) and undoes what can be undone. Paths are those of the "
+    "allowed folders. `diagnose` first; `restore` is one pass; `agent` goes step by step, checks each and takes back what did not help; `explain` tells the story of a run."
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}(\.(png|jpg|tif|webp|bmp))?")
 _PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
@@ -141,8 +141,10 @@ def spoken(record: DiagnosisRecord) -> dict[str, Any]:
 
 def server(service: Service) -> MCPServer:
     """The tools and resources over a service."""
+    titles = ", ".join(kind_named(name).words.title for name in service.models.reasoner.kinds)
+    instructions = INSTRUCTIONS.format(kinds=titles)
     mcp: MCPServer = MCPServer(
-        "reason-and-restore", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
+        "reason-and-restore", instructions=instructions, version=__version__, log_level="WARNING"
     )
 
     @mcp.tool()
