@@ -29,8 +29,9 @@ from rnr.pictures import PictureError, read_picture, write_picture
 from rnr.thoughts import reading
 
 INSTRUCTIONS = (
-    "Finds out what damaged a photograph ({kinds}; severity 0-100) and undoes what can be undone. Paths are those of the "
-    "allowed folders. `diagnose` first; `restore` is one pass; `agent` goes step by step, checks each and takes back what did not help; `explain` tells the story of a run."
+    "Finds out what damaged a photograph ({kinds}; severity 0-100) and undoes what can be undone. Paths are those of "
+    "the allowed folders. `diagnose` first; `restore` is one pass; `agent` goes step by step, checks each and takes "
+    "back what did not help; `explain` tells the story of a run."
 )
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}(\.(png|jpg|tif|webp|bmp))?")
 _PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
