@@ -120,13 +120,16 @@ def build(recipe: Recipe, seed: int) -> Mixture:
 
 
 def _factors(kind: Kind, values: Mapping[str, Value], generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Those of a recipe, (1,) each. ValueError for one that is missing or too many; newer ones may be missing."""
+    """Those of a recipe, (1,) each. ValueError for one that is missing or too many.
+
+    Factors that are newer than physics 1 may be missing: they are at their lowest then, as the kind was without them.
+    """
     known = {factor.name for factor in kind.factors}
     wrong = ({factor.name for factor in kind.as_of(1).factors} - set(values)) | (set(values) - known)
     if wrong:
         raise ValueError(f"{kind.name}: a recipe names each factor once; check {', '.join(sorted(wrong))}")
-    named = [factor for factor in kind.factors if factor.name in values]
-    return {factor.name: _drawn(values[factor.name], factor.value, generator) for factor in named}
+    given = {factor.name: factor.written(factor.low) for factor in kind.factors} | dict(values)
+    return {factor.name: _drawn(given[factor.name], factor.value, generator) for factor in kind.factors}
 
 
 def _drawn(value: Value, check, generator: torch.Generator) -> torch.Tensor:
