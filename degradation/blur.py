@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
-from rnr.degradation.kind import Factor, Kind, Measurement, Words, choice, fft_filter, luma, uniform
+from rnr.degradation.kind import Factor, Factors, Kind, Measurement, Words, choice, fft_filter, luma, uniform
 
 if TYPE_CHECKING:
     import torch
@@ -19,12 +19,17 @@ SHARE = (1.0, 0.95, 0.6)  # strength against a gaussian of the same width: motio
 
 
 class Blur(Kind):
-    name, formation, main = "blur", 10, "width"
+    name = "blur"
+    formation = 10
     factors = (
         choice("type", TYPES, "shape of the point spread function"),
         Factor("width", "px", 0.3, 8, 0.1, "standard deviation of the point spread function along its longest axis"),
         Factor("angle", "degrees", 0, 175, 5, "direction of motion, anticlockwise from the horizontal"),
     )
+    main = "width"
+    harmless = {"width": 0.3}
+    validation_severity = 45
+    second_pass_helps = False  # what looks like blur then is the restorer's own smoothness; see graph/planning.py
     measurement = Measurement(
         "gradient decay",
         "",
@@ -33,29 +38,39 @@ class Blur(Kind):
     )
     words = Words("blur", "a lens out of focus or a camera that moved", "soft edges and lost detail", "deblur")
     curve = (
-        (0, 0), (0.06855, 2), (0.1417, 5), (0.2568, 10), (0.3775, 15), (0.5106, 20), (0.6609, 25), (0.8339, 30),
-        (1.036, 35), (1.275, 40), (1.562, 45), (1.914, 50), (2.355, 55), (2.93, 60), (3.724, 65), (4.948, 70),
-        (7.7, 75.2),
+        (0, 0), (0.1275, 2), (0.2396, 5), (0.4021, 10), (0.5624, 15), (0.7317, 20), (0.9169, 25), (1.124, 30),
+        (1.36, 35), (1.634, 40), (1.957, 45), (2.348, 50), (2.835, 55), (3.474, 60), (4.385, 65), (5.977, 70),
+        (7.7, 72.5),
     )  # fmt: skip
 
-    def sample(self, count, generator):
+    def sample(self, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         index = torch.randint(0, 3, (count,), generator=generator, device=generator.device)
         return {"type": index, "angle": uniform(count, 0, 180, generator)}
 
-    def _share(self, factors):
+    def _share(self, factors: Factors) -> torch.Tensor:
         return torch.tensor(SHARE, device=factors["type"].device)[factors["type"].long()]
 
-    def magnitude(self, factors):
+    def magnitude(self, factors: Factors) -> torch.Tensor:
         return (factors["width"] - 0.3) * self._share(factors)
 
-    def solve(self, magnitude, factors):
+    def solve(self, magnitude: torch.Tensor, factors: Factors) -> torch.Tensor:
         return magnitude / self._share(factors) + 0.3
 
-    def apply(self, image_BCHW, factors, seed):
+    def apply(self, image_BCHW: torch.Tensor, factors: Factors, seed: int) -> torch.Tensor:
+        """I = k * J: convolution with a point spread function of sum 1, mirrored at the borders (Goodman 2005, ch. 6).
+
+        Args:
+            image_BCHW: J, float in [0, 1].
+            factors: width (px) and angle (degrees) of k and the index of its type, (B,) each.
+            seed: of the aspect of a gaussian, and of the bend and thickness of a motion.
+
+        Returns:
+            I, float in [0, 1].
+        """
         generator = self.generator(seed, image_BCHW.device)
         return fft_filter(image_BCHW, kernel(factors, generator)).clamp(0, 1)
 
-    def invert(self, image_BCHW, factors):
+    def invert(self, image_BCHW: torch.Tensor, factors: Factors) -> torch.Tensor:
         """Wiener's filter for the nominal kernel; pictures too small for it stay as they are."""
         height, width = image_BCHW.shape[-2:]
         if 2 * min(height, width) < KERNEL:
@@ -69,27 +84,32 @@ class Blur(Kind):
         sharp = torch.fft.irfft2(torch.fft.rfft2(mirrored) * wiener, s=mirrored.shape[-2:])
         return sharp[..., :height, :width]
 
-    def measure(self, image_BCHW):
+    def measure(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         y = luma(image_BCHW)
         soft = torch.nn.functional.avg_pool2d(y, 3, 1)
         return gradient_energy(soft) / gradient_energy(y[..., 1:-1, 1:-1]).clamp(min=1e-9)
 
 
-def gradient_energy(y_B1HW):
+def gradient_energy(y_B1HW: torch.Tensor) -> torch.Tensor:
     dx, dy = y_B1HW.diff(dim=-1), y_B1HW.diff(dim=-2)
     return (dx**2).mean((1, 2, 3)) + (dy**2).mean((1, 2, 3))
 
 
-def kernel(factors, generator):
+def kernel(factors: Factors, generator: torch.Generator) -> torch.Tensor:
     """(B, K, K), sum 1: random aspect of the gaussian, bend and thickness of the motion's line."""
 
-    def draw(low, high):
+    def draw(low: float, high: float) -> torch.Tensor:
         return uniform(len(factors["width"]), low, high, generator).view(-1, 1, 1)
 
     return point_spread(factors, draw(0.5, 1.5).clamp(max=1), draw(-0.5, 0.5).clamp(-0.25, 0.25), draw(0.35, 0.8))
 
 
-def point_spread(factors, aspect=0.95, bend=0.0, thickness=0.5):
+def point_spread(
+    factors: Factors,
+    aspect: float | torch.Tensor = 0.95,
+    bend: float | torch.Tensor = 0.0,
+    thickness: float | torch.Tensor = 0.5,
+) -> torch.Tensor:
     """(B, K, K), sum 1."""
     width, index = factors["width"].view(-1, 1, 1), factors["type"].view(-1, 1, 1)
     device = width.device

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import reasoning_order
-from rnr.degradation.kind import Factor, Kind, kinds
+from rnr.degradation.kind import PHYSICS, Factor, Kind, kinds
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +29,8 @@ HEAD = """# Kinds of degradation
 
 Each kind is one file of `degradation/`. Severity runs from 0 to 100 and is one scale for all kinds: equal severities
 destroy, on the median photograph, equally much of a picture (1 - MS-SSIM on a logarithmic scale; see
-`python -m rnr.degradation.calibrate --images DIR`). The curves are frozen: weights are trained on them.
+`python -m rnr.degradation.calibrate --images DIR`). The curves are frozen: weights are trained on them. This is physics
+{physics}: the number rises with every change of a forward model or a curve, and cards, records and benchmarks name it.
 
 In the order of formation: {formation}.
 A diagnosis reasons, and its plan restores, in the reverse order: {reasoning}.
@@ -59,7 +60,7 @@ def document() -> str:
     known = kinds()
     formation = ", ".join(kind.words.title for kind in known.values())
     reasoning = ", ".join(known[name].words.title for name in reasoning_order(known))
-    head = HEAD.format(formation=formation, reasoning=reasoning)
+    head = HEAD.format(physics=PHYSICS, formation=formation, reasoning=reasoning)
     return head + "".join(section(kind) for kind in known.values())
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rnr.degradation.kind import Kind, canonical, kinds
+from rnr.degradation.kind import PHYSICS, Kind, canonical, kinds
 from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
 SCHEMA_VERSION: Literal["1"] = "1"
@@ -188,6 +188,7 @@ class DiagnosisRecord(_Strict):
     model_hash: str = ""
     prompt: str = ""
     prompt_version: str = ""
+    physics: int = 1  # in which its severities and factors are meant (`kind.PHYSICS`); older records do not say
     settings: dict[str, Any] = {}
     forward_passes: int = 0
     seconds: float = 0.0
@@ -208,7 +209,7 @@ def quality_words(technical: int) -> str:
     return next(words for edge, words in QUALITY_WORDS if technical >= edge)
 
 
-def diagnosis_schema(names: list[str] | None = None, closed: bool = False) -> dict[str, Any]:
+def diagnosis_schema(names: list[str] | None = None, closed: bool = False, physics: int = PHYSICS) -> dict[str, Any]:
     """JSON schema of a Diagnosis with a finding for each of these kinds, for structured outputs.
 
     Severities are integers 0-100, factors are bounded. `closed` limits evidence and scene to the built-in words.
@@ -242,7 +243,7 @@ def diagnosis_schema(names: list[str] | None = None, closed: bool = False) -> di
     }
     quality |= {"words": {"enum": [w for _, w in QUALITY_WORDS]}, "source": {"const": "model"}}
     plan = {"type": "array", "items": {"enum": asked}, "maxItems": len(asked)}
-    findings = obj({name: finding(known[name]) for name in asked})
+    findings = obj({name: finding(known[name].as_of(physics)) for name in asked})
     version = {"const": SCHEMA_VERSION}
     return obj(
         {"schema_version": version, "scene": obj(scene), "findings": findings, "quality": obj(quality), "plan": plan}

@@ -6,11 +6,12 @@ of its choice. A kind is one file of this package that ends in `KIND = ...`; `ki
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -22,13 +23,19 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
+PHYSICS = 2  # raised by whoever changes a forward model or a curve; cards, records and benchmarks name it
 Factors = Mapping[str, "torch.Tensor"]
 FactorValue = int | float | str
+Curve = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One physical quantity of a kind. `step` is the grid on which a Diagnosis writes it; `choices` makes it a word."""
+    """One physical quantity of a kind. `step` is the grid on which a Diagnosis writes it; `choices` makes it a word.
+
+    A factor that a kind got later has `since`, the physics from which on a Diagnosis holds it: older weights neither
+    write nor read it, and its lowest value means what the kind was without it.
+    """
 
     name: str
     unit: str
@@ -37,6 +44,7 @@ class Factor:
     step: float
     meaning: str
     choices: tuple[str, ...] = ()
+    since: int = 1
 
     @property
     def decimals(self) -> int:
@@ -92,12 +100,13 @@ def choice(name: str, choices: tuple[str, ...], meaning: str) -> Factor:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What can be measured on the damaged picture itself, in bins, as evidence for a finding."""
+    """What can be measured on the damaged picture itself, in bins, as evidence; most rise with severity."""
 
     name: str
     unit: str
     edges: tuple[float, ...]
     source: str
+    falls: bool = False
 
     @cached_property
     def texts(self) -> tuple[str, ...]:
@@ -127,9 +136,12 @@ class Kind(ABC):
     formation: ClassVar[int]  # place in the usual order of formation; the default plan undoes the last first
     factors: ClassVar[tuple[Factor, ...]]
     main: ClassVar[str]  # the factor that is solved for, given severity and the others
+    harmless: ClassVar[Mapping[str, float]]  # factors that leave a picture as it is, whatever the others
     measurement: ClassVar[Measurement]
     words: ClassVar[Words]
-    curve: ClassVar[tuple[tuple[float, float], ...]]  # frozen (magnitude, severity) knots: `rnr.degradation.calibrate`
+    validation_severity: ClassVar[int]  # of the kind's own row among the tasks that trainings are validated on
+    second_pass_helps: ClassVar[bool] = True  # whether the agent gains by it after a first pass
+    curve: ClassVar[tuple[tuple[float, float], ...]] = ()  # frozen (magnitude, severity) knots: `degradation.calibrate`
 
     @abstractmethod
     def sample(self, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -145,7 +157,16 @@ class Kind(ABC):
 
     @abstractmethod
     def apply(self, image_BCHW: torch.Tensor, factors: Factors, seed: int) -> torch.Tensor:
-        """Damage the pictures. The same seed and batch shape give the same random layers, whatever the pictures."""
+        """Damage the pictures: the forward model, whose equation and source each kind cites.
+
+        Args:
+            image_BCHW: float in [0, 1].
+            factors: a tensor (B,) each, those that are newer than physics 1 may be missing.
+            seed: the same seed and batch shape give the same random layers, whatever the pictures.
+
+        Returns:
+            float in [0, 1], of the same shape and type.
+        """
 
     def invert(self, image_BCHW: torch.Tensor, factors: Factors) -> torch.Tensor:
         """Approximate inverse of `apply` under these factors, whatever the random layers; here: none, the same."""
@@ -154,6 +175,12 @@ class Kind(ABC):
     @abstractmethod
     def measure(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """The evidence: one number per picture (B,), in the unit of `measurement`."""
+
+    def as_of(self, physics: int) -> Kind:
+        """The kind with the factors that a Diagnosis of this physics holds; what else it does is as today."""
+        older = copy.copy(self)
+        older.factors = tuple(factor for factor in self.factors if factor.since <= physics)  # type: ignore[misc]
+        return older
 
     def factor(self, name: str) -> Factor:
         for factor in self.factors:
@@ -170,22 +197,42 @@ class Kind(ABC):
         """Severity 0..100 (B,) of these factors, on the scale shared by all kinds (`measure.severity_of_loss`)."""
         return interpolate(self.magnitude(factors), self.curve)
 
+    def ends(self, factors: Factors) -> tuple[torch.Tensor, torch.Tensor]:
+        """Smallest and largest magnitude (B,) that the main factor can give beside these factors."""
+        main = self.factor(self.main)
+        like = next(iter(factors.values()))
+        corners = [torch.full_like(like, end, dtype=torch.float32) for end in (main.low, main.high)]
+        first, second = (self.magnitude({**factors, self.main: corner}) for corner in corners)
+        return torch.minimum(first, second), torch.maximum(first, second)
+
+    def draw_between(self, low: float, high: float, count: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Factors whose severity is uniform from `low` to `high`, as far as it is in reach of the other factors."""
+        factors = self.sample(count, generator)
+        most = interpolate(self.ends(factors)[1], self.curve).clamp(max=high)
+        wanted = low + (most - low).clamp(min=0) * uniform(count, 0, 1, generator)
+        return self.with_severity(wanted, factors)
+
     def draw(self, severity_B: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Factors of about this severity, as a Diagnosis could write them; `severity()` of them is the exact label."""
         factors = self.sample(len(severity_B), generator)
         return self.with_severity(severity_B, factors)
 
-    def with_severity(self, severity_B: torch.Tensor, factors: Factors) -> dict[str, torch.Tensor]:
-        """The same nuisance factors with the main one solved for this severity, clipped to its range."""
+    def with_severity(
+        self, severity_B: torch.Tensor, factors: Factors, curve: Curve | None = None
+    ) -> dict[str, torch.Tensor]:
+        """The same nuisance factors with the main one solved for this severity, clipped to its range.
+
+        `curve`: the knots on which the severities were read, where they are not today's (of older weights).
+        """
         main = self.factor(self.main)
-        target = interpolate(severity_B, tuple((s, m) for m, s in self.curve))
+        target = interpolate(severity_B, tuple((s, m) for m, s in curve or self.curve))
         return {**factors, self.main: self.solve(target, factors).clamp(main.low, main.high)}
 
     def generator(self, seed: int, device: torch.device) -> torch.Generator:
         return torch.Generator(device).manual_seed(seed)
 
 
-def interpolate(x: torch.Tensor, knots: tuple[tuple[float, float], ...]) -> torch.Tensor:
+def interpolate(x: torch.Tensor, knots: Curve) -> torch.Tensor:
     """Piecewise linear through increasing knots, constant outside."""
     x = x if x.is_floating_point() else x.float()
     xs, ys = (torch.tensor(column, dtype=x.dtype, device=x.device) for column in zip(*knots))
@@ -197,6 +244,15 @@ def interpolate(x: torch.Tensor, knots: tuple[tuple[float, float], ...]) -> torc
 def column(value: torch.Tensor) -> torch.Tensor:
     """(B,) to (B, 1, 1, 1)."""
     return value.view(-1, 1, 1, 1)
+
+
+def optional(factors: Factors, factor: Factor) -> torch.Tensor:
+    """(B,) of a factor that may be missing (see `Factor.since`): its lowest value then."""
+    return (
+        factors[factor.name]
+        if factor.name in factors
+        else torch.full_like(next(iter(factors.values())).float(), factor.low)
+    )
 
 
 def uniform(count: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:

@@ -17,12 +17,17 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 TRIES = 8  # photographs drawn until one is as large as a crop
 
 
-def read_folder(folder: str | Path, limit: int | None = None) -> dict[str, np.ndarray]:
-    """All pictures below a folder as {name: uint8 HWC}, sorted by name. Raises ValueError if there is none."""
+def read_folder(folder: str | Path, limit: int | None = None, spread: bool = False) -> dict[str, np.ndarray]:
+    """All pictures below a folder as {name: uint8 HWC}, sorted by name. Raises ValueError if there is none.
+
+    `limit` takes the first so many or, with `spread`, evenly from all of them: names often go by source.
+    """
     from PIL import Image
 
     root = Path(folder)
-    paths = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES][:limit]
+    paths = [path for path in sorted(root.rglob("*")) if path.suffix.lower() in SUFFIXES]
+    paths = paths[:: max(1, len(paths) // limit)] if spread and limit else paths
+    paths = paths[:limit]
     if not paths:
         raise ValueError(
             f"{folder}: no photographs here ({', '.join(sorted(SUFFIXES))}); name a folder of clean pictures"

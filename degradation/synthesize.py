@@ -77,9 +77,12 @@ def draw_mixture(
     names: Sequence[str] | None = None,
     severity: tuple[float, float] = (5, 100),
 ) -> Mixture:
-    """A recipe for a batch: how many kinds (by stage), which, severity uniform within what each kind can reach."""
-    known = kinds()
-    chosen = [known[name] for name in names] if names else list(known.values())
+    """A recipe for a batch: how many kinds (by stage), which, severity uniform within what each kind can reach.
+
+    `names`: the kinds to choose from, in any order; whoever measures weights gives the kinds of their card, so that
+    a kind that is added later changes no draw.
+    """
+    chosen = [kind for kind in kinds().values() if names is None or kind.name in names]
     device = generator.device
     weights = torch.tensor(HOW_MANY[stage][: len(chosen) + 1], device=device)
     count = torch.multinomial(weights, batch, replacement=True, generator=generator)
@@ -91,9 +94,7 @@ def draw_mixture(
         mask = masks[kind.name]
         if any(earlier.name == kind.name for earlier in order[:position]):  # a second time, for a third of those hit
             mask = mask & (torch.rand(batch, generator=generator, device=device) < 0.33)
-        low, high = severity[0], min(severity[1], kind.top)
-        wanted = low + (high - low) * torch.rand(batch, generator=generator, device=device)
-        factors = kind.draw(wanted, generator)
+        factors = kind.draw_between(*severity, batch, generator)
         steps.append(Step(kind, mask, factors, draw_seed(generator)))
     return Mixture(steps, batch)
 
@@ -127,10 +128,15 @@ def degrade(clean_BCHW: torch.Tensor, mixture: Mixture, keep: dict[str, torch.Te
     return (image.clamp(0, 1) * 255).round() / 255
 
 
-def truths(clean_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, mixture: Mixture) -> list[Diagnosis]:
-    """The true Diagnosis of each picture of a batch: findings from the recipe, evidence and scene from the pixels."""
+def truths(
+    clean_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, mixture: Mixture, names: Sequence[str] | None = None
+) -> list[Diagnosis]:
+    """The true Diagnosis of each picture of a batch: findings from the recipe, evidence and scene from the pixels.
+
+    `names`: the kinds that are asked for; all by default.
+    """
     known = kinds()
-    order = reasoning_order(known)
+    order = [name for name in reasoning_order(known) if names is None or name in names]
     severity = {name: mixture.severity(name).tolist() for name in order}
     factors = {name: {f: v.tolist() for f, v in mixture.factors(name).items()} for name in order}
     evidence = {name: known[name].measure(degraded_BCHW).tolist() for name in order}
@@ -164,10 +170,10 @@ def synthesize(
     generator = torch.Generator(clean_BCHW.device).manual_seed(seed)
     mixture = draw_mixture(len(clean_BCHW), generator, stage, names)
     degraded = degrade(clean_BCHW, mixture)
-    return degraded, truths(clean_BCHW, degraded, mixture), mixture
+    return degraded, truths(clean_BCHW, degraded, mixture, names), mixture
 
 
-def _reaching(kind: Kind, severity_B: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
+def reaching(kind: Kind, severity_B: torch.Tensor, generator: torch.Generator) -> dict[str, torch.Tensor]:
     """Factors of this severity; nuisance factors that put it out of reach (such as a strong gamma) are redrawn."""
 
     def miss(factors: Factors) -> torch.Tensor:
@@ -193,7 +199,7 @@ def prescribe(requests: dict[str, float], seed: int, device: torch.device | str 
             continue
         if not 0 < requests[name] <= kind.top:
             raise ValueError(f"{name}: severity must lie in 1..{kind.top:g}, not {requests[name]:g}")
-        factors = _reaching(kind, torch.full((batch,), float(requests[name]), device=device), generator)
+        factors = reaching(kind, torch.full((batch,), float(requests[name]), device=device), generator)
         steps.append(Step(kind, torch.ones(batch, dtype=torch.bool, device=device), factors, draw_seed(generator)))
     unknown = set(requests) - set(known)
     if unknown:

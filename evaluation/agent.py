@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,10 +43,10 @@ def journal(out: Path, settings: dict[str, Any], resume: bool) -> Journal:
     return Journal(out / "agent_pictures.csv", COLUMNS, KEY, settings, resume)
 
 
-def mixture_of(number: int, seed: int) -> dict[str, float]:
-    """2 or 3 kinds with severities, for the picture of this number."""
+def mixture_of(number: int, seed: int, names: Collection[str]) -> dict[str, float]:
+    """2 or 3 of these kinds with severities, for the picture of this number."""
     rng = random.Random(f"{seed} {number}")
-    chosen = rng.sample(list(kinds()), rng.choice((2, 3)))
+    chosen = rng.sample([name for name in kinds() if name in names], rng.choice((2, 3)))
     return {name: min(rng.randint(*SEVERITY), int(kinds()[name].top)) for name in chosen}
 
 
@@ -67,7 +67,7 @@ class AgentBench:
         for number, (name, photograph) in enumerate(photographs.items()):
             if not journal.done(picture=name):
                 clean = to_tensor(centre_crop(photograph, size) if size else photograph)
-                mixture = mixture_of(number, self.seed)
+                mixture = mixture_of(number, self.seed, self.models[0].kinds)
                 degraded = degrade(clean, prescribe(mixture, self.seed + number))
                 about: Row = {"picture": name, "kinds": "+".join(mixture)}
                 journal.write([about | row for row in self.rows(clean, degraded, number)])

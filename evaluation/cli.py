@@ -45,7 +45,7 @@ def confusion(
         photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
         with running.progress("diagnosing", regions) as report:
             batches = diagnosed(model, list(photographs.values()), regions, seed, report)
-        about = {"regions": regions, "seed": seed, "photographs": len(photographs)}
+        about = {"regions": regions, "seed": seed, "photographs": len(photographs), "kinds": model.kinds}
         rows = write_confusion(batches, out, running.identity(model) | about)
     typer.echo(f"{out}: {sum(map(len, rows.values()))} beliefs of {len(rows)} kinds")
 
@@ -92,13 +92,13 @@ def quality(
     with running.errors():
         counts = tuple(int(count) for count in steps.split(","))
         run = QualityRun(out, counts, sweep, size, seed, limit, resume)
-        if clean and degraded:
-            run.take_folders(clean, degraded)
-        elif images and not clean and not degraded:
-            run.take_photographs(images, tasks)
-        else:
+        if bool(images) == bool(clean or degraded) or bool(clean) != bool(degraded):
             raise ValueError("name --images DIR, or both --clean DIR and --degraded DIR")
         run.load(reasoner, restorer, threads)
+        if images:
+            run.take_photographs(images, tasks)
+        elif clean and degraded:
+            run.take_folders(clean, degraded)
         run.measure()
         running.publish(run.tables(), out, run.settings, started, silent=["quality_baselines"])
 
@@ -155,11 +155,12 @@ def robustness(
         photographs = list(running.photographs(images, limit).values())
         model, count = running.load_reasoner(reasoner, threads), mixtures * len(photographs)
         with running.progress("diagnosing", count) as report:
-            shown = robustness.looked_at(model, batches(photographs, count, seed), report)
+            shown = robustness.looked_at(model, batches(photographs, count, seed, names=model.kinds), report)
         tables = {}
         with running.progress("changed pictures", len(shown)) as report:
             tables["robustness_changes"] = robustness.changes_table(model, shown, report)
-        with running.progress("unknown damage", (1 + len(robustness.STRANGERS)) * len(photographs)) as report:
+        unknown = 1 + len(robustness.strangers(model.kinds))
+        with running.progress("unknown damage", unknown * len(photographs)) as report:
             tables["robustness_strangers"] = robustness.strangers_table(model, photographs, seed, report)
         if not is_server(reasoner):  # which takes no word but its own
             with running.progress("forced evidence", len(shown)) as report:
@@ -191,9 +192,8 @@ def decoding(
     with running.errors():
         way: Any = served if is_server(reasoner) else decoding
         photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
-        damaged = [p for batch in batches(list(photographs.values()), pictures, seed) for p in batch.pictures()][
-            :pictures
-        ]
+        drawn = batches(list(photographs.values()), pictures, seed, names=model.kinds)
+        damaged = [picture for batch in drawn for picture in batch.pictures()][:pictures]
         with running.progress("decoding twice", len(damaged)) as report:
             rows = way.compare(model, damaged, report)
         settings = running.identity(model) | {"images": images.name, "pictures": pictures, "seed": seed}
@@ -218,7 +218,7 @@ def steering(
     started = time.monotonic()
     with running.errors():
         photographs, model = running.photographs(images, limit), running.load_restorer(restorer, threads)
-        with running.progress("restoring", len(photographs) * len(module.pairs())) as report:
+        with running.progress("restoring", len(photographs) * len(module.pairs(model.kinds))) as report:
             rows = module.measure(model, photographs, size, seed, steps, report)
         module.draw(rows, out)
         settings = running.identity(restorer=model) | {

@@ -30,6 +30,8 @@ Batch = tuple["Mixture", list[DiagnosisRecord]]
 class Diagnoser(Protocol):
     """What is asked of a reasoner here; a server's client fits, too."""
 
+    kinds: list[str]
+
     def diagnose(self, images: list[np.ndarray], /) -> list[DiagnosisRecord]: ...
 
 
@@ -48,7 +50,7 @@ def diagnosed(
     waiting: list[tuple[Mixture, list[np.ndarray]]] = []
     total = -(-count // BATCH)
     for number in range(total):
-        _, degraded, mixture = crops_of(photographs, seed + number)
+        _, degraded, mixture = crops_of(photographs, seed + number, reasoner.kinds)
         waiting.append((mixture, [to_uint8(image) for image in degraded]))
         if len(waiting) * BATCH >= TOGETHER or number == total - 1:
             records = iter(reasoner.diagnose([image for _, images in waiting for image in images]))

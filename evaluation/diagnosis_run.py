@@ -25,7 +25,7 @@ def trained(
 ) -> dict[str, Table]:
     count = mixtures * len(photographs)
     with running.progress("diagnosing", count) as report:
-        cases = collect(reasoner, batches(photographs, count, seed), report)
+        cases = collect(reasoner, batches(photographs, count, seed, names=reasoner.kinds), report)
     if all(case.record.diagnosis is None for case in cases):
         raise ValueError(f"no picture could be diagnosed: {cases[0].record.error}")
     draw(cases, out)

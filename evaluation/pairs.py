@@ -5,7 +5,7 @@ Shapes: images are (1, 3, H, W) float in [0, 1] on 8-bit levels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,15 +52,22 @@ def task_pairs(photographs: Mapping[str, np.ndarray], tasks: Sequence[Task], siz
             yield Pair(task.name, name, clean, degrade(clean, mixture), mixture, task.baselines)
 
 
-def sweep_pairs(photographs: Mapping[str, np.ndarray], size: int, seed: int) -> Iterator[Pair]:
-    """Each kind alone at rising severities."""
+def levels_of(names: Collection[str]) -> list[tuple[str, int]]:
+    """Each of these kinds with the severities of the sweep that it can reach."""
+    chosen = [kind for kind in kinds().values() if kind.name in names]
+    return [(kind.name, level) for kind in chosen for level in SWEEP if level <= kind.top]
+
+
+def sweep_pairs(
+    photographs: Mapping[str, np.ndarray], size: int, seed: int, levels: Sequence[tuple[str, int]]
+) -> Iterator[Pair]:
+    """Each kind alone at rising severities (`levels_of`)."""
     for number, (name, photograph) in enumerate(photographs.items()):
         clean = to_tensor(centre_crop(photograph, size) if size else photograph)
-        for kind in kinds().values():
-            for severity in (level for level in SWEEP if level <= kind.top):
-                mixture = prescribe({kind.name: severity}, seed + number)
-                task = f"{kind.name} at {severity}"
-                yield Pair(task, name, clean, degrade(clean, mixture), mixture, kind=kind.name, severity=severity)
+        for kind, severity in levels:
+            mixture = prescribe({kind: severity}, seed + number)
+            task = f"{kind} at {severity}"
+            yield Pair(task, name, clean, degrade(clean, mixture), mixture, kind=kind, severity=severity)
 
 
 def folder_pairs(

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rnr.degradation.kind import kinds
 from rnr.evaluation import plots, quality_tables, running
 from rnr.evaluation.baselines import BASELINES
 from rnr.evaluation.journal import Journal
-from rnr.evaluation.pairs import SWEEP, Pair, folder_pairs, sweep_pairs, task_pairs
+from rnr.evaluation.pairs import Pair, folder_pairs, levels_of, sweep_pairs, task_pairs
 from rnr.evaluation.quality import COLUMNS, KEY, Bench, measure
-from rnr.evaluation.recipes import TASKS, task_named
+from rnr.evaluation.recipes import TASKS, task_named, tasks_of
 from rnr.evaluation.tables import Row, Table
 
 
@@ -38,19 +37,20 @@ class QualityRun:
         self.rows: list[Row] = []
 
     def take_photographs(self, images: Path, tasks: str | None) -> None:
-        """Damage clean photographs ourselves."""
+        """Damage clean photographs ourselves, by the kinds that the reasoner knows."""
         photographs = running.photographs(images, self.limit)
-        names = running.chosen(tasks, [task.name for task in TASKS])
+        known = self.bench.reasoner.kinds
+        names = running.chosen(tasks, [task.name for task in tasks_of(known)])
         picked = [task_named(name) for name in names]
         few = dict(list(photographs.items())[: self.sweep])
         self.swept = set(few)
         self.settings |= {"images": images.name, "tasks": names}
-        levels = sum(level <= kind.top for kind in kinds().values() for level in SWEEP)
-        self.count = len(photographs) * len(picked) + len(few) * levels
+        levels = levels_of(known)
+        self.count = len(photographs) * len(picked) + len(few) * len(levels)
 
         def pairs() -> Iterator[Pair]:
             yield from task_pairs(photographs, picked, self.size, self.seed)
-            yield from sweep_pairs(few, self.size, self.seed)
+            yield from sweep_pairs(few, self.size, self.seed, levels)
 
         self.pairs = pairs
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.diagnosis import DiagnosisRecord, reasoning_order
+from rnr.degradation.kind import PHYSICS
 from rnr.evaluation.diagnosis_cases import is_valid
 from rnr.evaluation.tables import Row, Table
 
@@ -26,7 +27,7 @@ def untrained(seed: int) -> Any:
 
     prompt = "diagnose_tuned"
     tokenizer = build_tokenizer(extra=[prompts.load(prompt).text])
-    card = {"kinds": reasoning_order(), "prompt": prompt, "views": VIEWS}
+    card = {"kinds": reasoning_order(), "physics": PHYSICS, "prompt": prompt, "views": VIEWS}
     return Reasoner(new_model(tiny_config(tokenizer), seed), build_processor(tokenizer), card, f"random {seed}")
 
 

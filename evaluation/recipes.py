@@ -1,19 +1,20 @@
 """The tasks of the restoration table: damage by exact factors, one picture at a time.
 
-A task is a list of kinds with their factors in order of formation; a pair (low, high) is drawn uniformly, from the
-picture's own seed. Levels are aimed at the published table that the built-in weights are held against: `aim` is its
-input PSNR in dB, measured there on 256 px crops of CBSD68.
+A task is a list of kinds with their factors in order of formation. A pair (low, high) is drawn uniformly, from the
+picture's own seed; a severity in place of the factors draws all of them. A kind without a task here gets one at its
+validation severity, so that nothing has to be written for a new kind. Levels are aimed at the published table that the
+built-in weights are compared with: `aim` is its input PSNR in dB, measured there on 256 px crops of CBSD68.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
-from rnr.degradation.kind import kind_named
-from rnr.degradation.synthesize import Mixture, Step, draw_seed
+from rnr.degradation.kind import Kind, kind_named, kinds
+from rnr.degradation.synthesize import Mixture, Step, draw_seed, reaching
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,7 @@ else:
     torch = LazyModule("torch")
 
 Value = float | str | tuple[float, float]
-Recipe = Mapping[str, Mapping[str, Value]]
+Recipe = Mapping[str, Mapping[str, Value] | float]
 
 
 @dataclass(frozen=True)
@@ -85,12 +86,23 @@ TASKS = (
 )
 
 
+def tasks_of(names: Collection[str]) -> list[Task]:
+    """The tasks of these kinds: those above that hold no other, and one for each kind that none of them shows."""
+    written = [task for task in TASKS if set(task.recipe) <= set(names)]
+    shown = {kind for task in TASKS for kind in task.recipe}
+    rest = [kind for kind in kinds().values() if kind.name in names and kind.name not in shown]
+    return written + [
+        Task(f"{kind.words.title} {kind.validation_severity}", {kind.name: kind.validation_severity}, None, [])
+        for kind in rest
+    ]
+
+
 def task_named(name: str) -> Task:
     """Raises ValueError that lists the tasks."""
-    for task in TASKS:
-        if task.name == name:
-            return task
-    raise ValueError(f"no task {name!r}; there are {', '.join(task.name for task in TASKS)}")
+    found = {task.name: task for task in tasks_of(kinds())}
+    if name not in found:
+        raise ValueError(f"no task {name!r}; there are {', '.join(found)}")
+    return found[name]
 
 
 def build(recipe: Recipe, seed: int) -> Mixture:
@@ -99,12 +111,25 @@ def build(recipe: Recipe, seed: int) -> Mixture:
     steps = []
     for name, values in recipe.items():
         kind = kind_named(name)
-        missing = {factor.name for factor in kind.factors} ^ set(values)
-        if missing:
-            raise ValueError(f"{name}: a recipe names each factor once; check {', '.join(sorted(missing))}")
-        factors = {factor.name: _drawn(values[factor.name], factor.value, generator) for factor in kind.factors}
+        if isinstance(values, Mapping):
+            factors = _factors(kind, values, generator)
+        else:
+            factors = reaching(kind, torch.tensor([float(values)]), generator)
         steps.append(Step(kind, torch.ones(1, dtype=torch.bool), factors, draw_seed(generator)))
     return Mixture(steps, 1)
+
+
+def _factors(kind: Kind, values: Mapping[str, Value], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    """Those of a recipe, (1,) each. ValueError for one that is missing or too many.
+
+    Factors that are newer than physics 1 may be missing: they are at their lowest then, as the kind was without them.
+    """
+    known = {factor.name for factor in kind.factors}
+    wrong = ({factor.name for factor in kind.as_of(1).factors} - set(values)) | (set(values) - known)
+    if wrong:
+        raise ValueError(f"{kind.name}: a recipe names each factor once; check {', '.join(sorted(wrong))}")
+    given = {factor.name: factor.written(factor.low) for factor in kind.factors} | dict(values)
+    return {factor.name: _drawn(given[factor.name], factor.value, generator) for factor in kind.factors}
 
 
 def _drawn(value: Value, check, generator: torch.Generator) -> torch.Tensor:

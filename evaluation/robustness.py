@@ -1,22 +1,25 @@
 """What must not change a diagnosis, what must, and what a reasoner says of damage that it was never taught.
 
-Changed pictures: the same damaged region as a PNG file, mirrored, without its last row and column. Strangers: snow,
-lost resolution and a colour cast on clean photographs; none of the kinds is there, so each finding is an invention, and
-a reasoner that knows its limits is at least less sure. Forced words: the word beside the one that was said is put in as
-evidence (`forced`), and the expected severity should move as the true one does with what the word measures.
+Changed pictures: the same damaged region as a PNG file, mirrored, without its last row and column. Strangers: the kinds
+that the weights do not know and a colour cast, on clean photographs; each finding is an invention, and a reasoner that
+knows its limits is at least less sure. Forced words: the word beside the one that was said is put in as evidence
+(`forced`), and the expected severity should move as the true one does with what the word measures.
 """
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
-from rnr.degradation.kind import kind_named
+from rnr.degradation.kind import Kind, kind_named, kinds
+from rnr.degradation.photographs import to_tensor, to_uint8
+from rnr.degradation.synthesize import degrade, prescribe
 from rnr.evaluation.metrics import average, median, spearman
 from rnr.evaluation.samples import Batch
 from rnr.evaluation.tables import Row, Table
@@ -28,6 +31,7 @@ else:
 
 Shown = tuple["np.ndarray", Diagnosis, DiagnosisRecord]
 Change = Callable[["np.ndarray"], "np.ndarray"]
+Stranger = Callable[["np.ndarray", "np.random.Generator"], "np.ndarray"]
 Report = Callable[[int], None]
 SURE = 0.9  # P(present) of a finding from which it is said without doubt
 
@@ -45,26 +49,6 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def snow(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Round flakes of three sizes, each a little out of focus, and a grey veil."""
-    height, width = picture_HWC.shape[:2]
-    flakes = np.zeros((height, width))
-    for radius, share in ((1.0, 0.002), (2.0, 0.0006), (3.5, 0.0002)):
-        seeds = Image.fromarray(((rng.random((height, width)) < share) * 255).astype(np.uint8))
-        grown = seeds.filter(ImageFilter.MaxFilter(2 * round(radius) + 1)).filter(ImageFilter.GaussianBlur(radius / 2))
-        flakes = np.maximum(flakes, np.asarray(grown) / 255)
-    veiled = picture_HWC / 255 * 0.9 + 0.07
-    return _bytes(veiled + (0.95 - veiled) * 0.9 * flakes[..., None])
-
-
-def low_resolution(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A quarter to half of the pixels a side, enlarged again without interpolation."""
-    height, width = picture_HWC.shape[:2]
-    scale = rng.uniform(0.25, 0.5)
-    small = Image.fromarray(picture_HWC).resize((round(width * scale), round(height * scale)), Image.Resampling.BOX)
-    return np.asarray(small.resize((width, height), Image.Resampling.NEAREST))
-
-
 def colour_cast(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A wrong white balance: one channel more, another less, by 15 to 35%."""
     gains = np.ones(3)
@@ -73,7 +57,16 @@ def colour_cast(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return _bytes(picture_HWC / 255 * gains)
 
 
-STRANGERS = {"snow": snow, "low resolution": low_resolution, "colour cast": colour_cast}
+def strangers(names: Collection[str]) -> dict[str, Stranger]:
+    """By name, damage that is none of these kinds: all others, at their validation severity, and a colour cast."""
+    others = [kind for kind in kinds().values() if kind.name not in names]
+    return {kind.words.title: functools.partial(damaged_by, kind) for kind in others} | {"colour cast": colour_cast}
+
+
+def damaged_by(kind: Kind, picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A picture with damage of this kind alone."""
+    mixture = prescribe({kind.name: kind.validation_severity}, int(rng.integers(2**31)))
+    return to_uint8(degrade(to_tensor(picture_HWC), mixture))
 
 
 def _bytes(picture_HWC: np.ndarray) -> np.ndarray:
@@ -126,11 +119,11 @@ def strangers_table(
     """Findings on clean photographs and on damage that is none of the kinds."""
     rows: list[Row] = []
     done = 0
-    for name in ("nothing", *STRANGERS):
+    makers: dict[str, Stranger] = {"nothing": lambda picture, rng: picture} | strangers(reasoner.kinds)
+    for name, make in makers.items():
         records = []
         for number, photograph in enumerate(photographs):
-            rng = np.random.default_rng([seed, number])
-            records.append(told(reasoner, STRANGERS[name](photograph, rng) if name in STRANGERS else photograph))
+            records.append(told(reasoner, make(photograph, np.random.default_rng([seed, number]))))
             done += 1
             report(done)
         rows.append({"damage": name, **_inventions(records)})

@@ -49,10 +49,13 @@ def use_threads(threads: int | None) -> None:
 
 
 def identity(reasoner: Any = None, restorer: Any = None) -> dict[str, Any]:
-    """Which weights were measured."""
-    about: dict[str, Any] = {}
+    """Which weights were measured, on which forward models."""
+    from rnr.degradation.kind import PHYSICS
+
+    about: dict[str, Any] = {"physics": PHYSICS}  # of the damage, whatever the weights were trained on
     if reasoner is not None:
         about |= {"reasoner": reasoner.name, "reasoner_hash": reasoner.model_hash}
+        about |= {"reasoner_kinds": reasoner.kinds, "reasoner_physics": reasoner.physics}
     if restorer is not None:
         about |= {"restorer": restorer.identity["model"], "restorer_hash": restorer.identity["model_hash"]}
     return about

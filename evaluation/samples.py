@@ -31,9 +31,10 @@ class Batch:
     clean_BCHW: torch.Tensor
     degraded_BCHW: torch.Tensor
     mixture: Mixture
+    names: Sequence[str] | None = None  # the kinds that were drawn from
 
     def truths(self) -> list[Diagnosis]:
-        return truths(self.clean_BCHW, self.degraded_BCHW, self.mixture)
+        return truths(self.clean_BCHW, self.degraded_BCHW, self.mixture, self.names)
 
     def pictures(self) -> list[np.ndarray]:
         """The damaged regions as uint8 HWC, as a reasoner takes them."""
@@ -46,16 +47,20 @@ def batches(
     seed: int,
     stages: dict[Stage, float] | None = None,
     batch: int = BATCH,
+    names: Sequence[str] | None = None,
 ) -> Iterator[Batch]:
-    """At least `count` damaged regions of random size and place; `stages` gives the share of each kind of mixture."""
+    """At least `count` damaged regions of random size and place; `stages` gives the share of each kind of mixture.
+
+    `names`: kinds to draw from, those of the weights that are measured: a kind that is added later changes no draw.
+    """
     shares = stages or {"several": 1.0}
     for number in range(-(-count // batch)):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**31)
         pick = torch.multinomial(torch.tensor(list(shares.values())), 1, generator=generator)
         side = region_side(photographs, generator)
         clean = random_crops(list(photographs), batch, (side, side), generator, upright=True)
-        mixture = draw_mixture(batch, generator, list(shares)[int(pick)])
-        yield Batch(clean, degrade(clean, mixture), mixture)
+        mixture = draw_mixture(batch, generator, list(shares)[int(pick)], names)
+        yield Batch(clean, degrade(clean, mixture), mixture, names)
 
 
 def region_side(photographs: Sequence[np.ndarray], generator: torch.Generator) -> int:

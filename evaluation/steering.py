@@ -30,9 +30,9 @@ STRENGTH = 45.0  # severity of both
 MEASURES = ("gone", "stays", "before", "after")
 
 
-def pairs() -> list[tuple[str, str]]:
+def pairs(names: Sequence[str]) -> list[tuple[str, str]]:
     """All ordered pairs of kinds: (named, other)."""
-    return [(named, other) for named in kinds() for other in kinds() if named != other]
+    return [(named, other) for named in names for other in names if named != other]
 
 
 def share(restored: torch.Tensor, damaged: torch.Tensor, without: Sequence[torch.Tensor]) -> list[float]:
@@ -78,7 +78,7 @@ def measure(
     rows: list[Row] = []
     for number, (name, photograph) in enumerate(photographs.items()):
         clean = to_tensor(centre_crop(photograph, size) if size else photograph)
-        for named, other in pairs():
+        for named, other in pairs(restorer.kinds):
             row: Row = {"picture": name}
             rows.append(row | steer(restorer, clean, named, other, seed + number, steps))
             report(len(rows))
@@ -96,10 +96,17 @@ def pair_table(rows: Sequence[Row]) -> Table:
     return Table.of("Steering", group_mean(rows, ("named", "other"), MEASURES), note, digits)
 
 
+def measured(rows: Sequence[Row]) -> list[str]:
+    """The kinds of these rows, in order of formation."""
+    named = {row["named"] for row in rows} | {row["other"] for row in rows}
+    return [name for name in kinds() if name in named]
+
+
 def matrix(rows: Sequence[Row], measure: str) -> list[list[float]]:
     """Rows: the named kind; columns: the other one; NaN on the diagonal."""
     means = {(row["named"], row["other"]): row[measure] for row in pair_table(rows).rows}
-    cells = [[means.get((named, other)) for other in kinds()] for named in kinds()]
+    names = measured(rows)
+    cells = [[means.get((named, other)) for other in names] for named in names]
     return [[float("nan") if cell is None else float(str(cell)) for cell in line] for line in cells]
 
 
@@ -107,9 +114,9 @@ def matrix_table(rows: Sequence[Row]) -> Table:
     """One row per named kind; a cell is "gone / stays" in %."""
     held = {(row["named"], row["other"]): row for row in pair_table(rows).rows}
     lines: list[Row] = []
-    for named in kinds():
+    for named in measured(rows):
         line: Row = {"named": named}
-        for other in kinds():
+        for other in measured(rows):
             row = held.get((named, other))
             line[f"with {other}"] = f"{_whole(row['gone'])} / {_whole(row['stays'])}" if row else None
         lines.append(line)
@@ -122,7 +129,7 @@ def _whole(cell: Cell) -> int:
 
 def draw(rows: Sequence[Row], out: Path) -> None:
     """Two heat maps: what is gone, what stays."""
-    names = list(kinds())
+    names = measured(rows)
     labels = ("named", "other damage on the picture")
     plots.matrix(np.array(matrix(rows, "gone")), names, names, "named damage that is gone, %", out / "gone.png", labels)
     plots.matrix(np.array(matrix(rows, "stays")), names, names, "other damage that stays, %", out / "stays.png", labels)

@@ -74,7 +74,8 @@ class Twins:
 def compare(networks: dict[str, RestorerNetwork], photographs: Sequence[np.ndarray], reasoner: Any = None) -> list[Row]:
     """A row per task: input and PSNR in dB of each twin, one step."""
     rows: list[Row] = []
-    for task, clean, degraded, mixture in validation_set(list(photographs)):
+    known = next(iter(networks.values())).layout.factors
+    for task, clean, degraded, mixture in validation_set(list(photographs), known):
         told: dict[str, Sequence[Source]] = {"": truths(clean, degraded, mixture)}
         if reasoner is not None:
             told[" predicted"] = reasoner.diagnose([to_uint8(image) for image in degraded])

@@ -20,8 +20,8 @@ def restore_tool(context: graph.Context) -> BaseTool:
 
     @tool
     def restore_photograph(path: str) -> str:
-        """Find out what damaged a photograph (haze, rain, blur, noise, low light, compression) and undo what can be
-        undone. Returns what was done and the path of the restored PNG."""
+        """Find out what damaged a photograph and undo what can be undone. Returns what was done and the path of the
+        restored PNG."""
         state = agent.invoke({"picture": path}, context=context)
         steps = [f"{step['proposal']['kinds']}: {step['decision']}, {step['reason']}" for step in state["steps"]]
         return "\n".join([*steps, state["reason"], str(context.pictures.path(state["best"]["picture"]))])

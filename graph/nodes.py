@@ -16,7 +16,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, interrupt
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
-from rnr.degradation.kind import kinds
+from rnr.degradation.kind import PHYSICS, kinds
 from rnr.graph import judging, planning
 from rnr.graph.context import Context, lock_of
 from rnr.graph.events import Answered, Decided, Failed, Finished, Judged, Planned, Restored, Restoring, tell
@@ -109,7 +109,7 @@ def _edited(answer: Answer, best: Look, proposal: Proposal, runtime: Runtime[Con
         raise ValueError("an edit names a diagnosis, a plan or both")
     if answer.diagnosis is not None:
         diagnosis = Diagnosis.from_json(json.dumps(answer.diagnosis), "the edited diagnosis")
-        record = DiagnosisRecord(diagnosis=diagnosis, model="given by a person")
+        record = DiagnosisRecord(diagnosis=diagnosis, model="given by a person", physics=PHYSICS)
         name = "given" + short_hash(diagnosis.to_json())
         runtime.context.pictures.keep_note(best["picture"]["sha256"], name, record.model_dump(mode="json"))
         planned = diagnosis.plan or diagnosis.present

@@ -7,13 +7,13 @@ tried twice on the same picture and not accepted more than twice, so a run ends 
 
 from __future__ import annotations
 
+from rnr.degradation.kind import kind_named
 from rnr.graph.judging import total
 from rnr.graph.state import AgentState, Look, Proposal, Step, Strategy
 
-# Measured on 64 mixtures of 2-3 kinds, a step for one kind after the first pass: haze, low light and rain gain 1.6, 2.7
-# and 0.6 dB where the judge accepts it; blur loses 0.8 dB while the judge believes in it (what looks like blur then is
-# the restorer's own smoothness); compression changes little. So auto treats these two on the picture as it came only.
-ONCE = ("blur", "compression")
+# `Kind.second_pass_helps` was measured on 64 mixtures of 2-3 kinds, a step for one kind after the first pass: haze, low
+# light and rain gain 1.6, 2.7 and 0.6 dB where the judge accepts it; blur loses 0.8 dB while the judge believes in it;
+# compression changes little. So auto treats such kinds on the picture as it came only.
 REMAINS = 25.0  # severity points in sum below which auto leaves it at one pass
 TWICE = 2
 
@@ -34,7 +34,7 @@ def propose(state: AgentState, strategy: Strategy) -> Proposal | str:
     if strategy == "auto" and best["picture"] != state["first"]["picture"]:
         if total(best, best["present"]) < REMAINS:
             return f"little damage is left: {total(best, best['present']):.0f}"
-        kinds = [kind for kind in kinds if kind not in ONCE]
+        kinds = [kind for kind in kinds if kind_named(kind).second_pass_helps]
         if not kinds:
             return "what is left is better left alone: a second pass over it was measured to do harm, or nothing"
     if not kinds:

@@ -75,15 +75,20 @@ def rows(
 
 
 def damaged_batch(
-    photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int
+    photographs: Sequence[np.ndarray],
+    seed: int,
+    number: int,
+    progress: float,
+    batch: int,
+    names: Sequence[str] | None = None,
 ) -> tuple[torch.Tensor, list[Diagnosis]]:
-    """Batch `number` of the stream: degraded regions (B, 3, H, W) and their true diagnoses."""
+    """Batch `number` of the stream: degraded regions (B, 3, H, W) and their true diagnoses of these kinds (all)."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     size = list(REGIONS)[int(torch.multinomial(torch.tensor(list(REGIONS.values())), 1, generator=generator))]
     clean = random_crops(list(photographs), batch, size, generator, upright=True)
-    mixture = draw_mixture(batch, generator, stage_at(progress, generator))
+    mixture = draw_mixture(batch, generator, stage_at(progress, generator), names)
     degraded = degrade(clean, mixture)
-    return degraded, truths(clean, degraded, mixture)
+    return degraded, truths(clean, degraded, mixture, names)
 
 
 def make_rows(image_BCHW: torch.Tensor, diagnoses: Sequence[Diagnosis], prompt: str) -> list[Row]:

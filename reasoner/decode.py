@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from rnr.degradation.diagnosis import TokenTrace
+from rnr.degradation.kind import PHYSICS
 from rnr.reasoner.grammar import Choice, Program, Skeleton, successors
 
 MOST_AHEAD = 64  # tokens that a pass may look ahead
@@ -42,18 +43,18 @@ class Node:
 class Lexicon:
     """Texts in a checkpoint's own tokens, piece by piece, and tries of choices; remembers both.
 
-    `names`: the kinds of the program that will be written (all by default).
+    `names`, `physics`: of the program that will be written (all kinds by default).
     """
 
-    def __init__(self, tokenizer, names: Sequence[str] | None = None):
-        self.tokenizer, self.names = tokenizer, names
+    def __init__(self, tokenizer, names: Sequence[str] | None = None, physics: int = PHYSICS):
+        self.tokenizer, self.names, self.physics = tokenizer, names, physics
         self._ids: dict[str, tuple[int, ...]] = {}
         self._tries: dict[tuple[tuple[str, ...], str], Node] = {}
         self._ahead: dict[Choice, list[Path]] = {}
 
     @cached_property
     def successors(self) -> dict[tuple[str, str], tuple[str, Choice]]:
-        return successors(self.names)
+        return successors(self.names, self.physics)
 
     def ids(self, text: str) -> tuple[int, ...]:
         if text not in self._ids:

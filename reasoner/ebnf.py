@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from rnr.degradation.diagnosis import OBJECTS, SUMMARY, reasoning_order
+from rnr.degradation.kind import PHYSICS
 from rnr.degradation.scene import COLOURS
 from rnr.reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run
 
@@ -30,7 +31,7 @@ FREE = {
 }
 
 
-def ebnf(names: Sequence[str] | None = None, scene_text: bool = False) -> str:
+def ebnf(names: Sequence[str] | None = None, scene_text: bool = False, physics: int = PHYSICS) -> str:
     """Rules, one a line; `root` writes a Diagnosis of these kinds, in this order (all by default).
 
     `scene_text`: summary and objects of the scene may be free text, for weights that have learned it from a teacher.
@@ -45,7 +46,7 @@ def ebnf(names: Sequence[str] | None = None, scene_text: bool = False) -> str:
     for i, name in enumerate(names):
         comma = '"," ' if i else ""
         for present in ("false", "true"):
-            rules[f"kind{i}_{present}"] = comma + _sequence(_finding(name, present))
+            rules[f"kind{i}_{present}"] = comma + _sequence(_finding(name, present, physics))
         for held in range(2**i):
             rules[f"f{i}_{held}"] = f"kind{i}_false f{i + 1}_{held} | kind{i}_true f{i + 1}_{held | 1 << i}"
     for held in range(2 ** len(names)):
@@ -61,14 +62,14 @@ def _told(scene: str) -> str:
     return scene
 
 
-def _pieces(names: Sequence[str], **answers: str) -> list[Piece]:
+def _pieces(names: Sequence[str], physics: int = PHYSICS, **answers: str) -> list[Piece]:
     """What the program writes with these answers (by the last part of the field's path), else the first option."""
 
     def choose(choice: Choice) -> str:
         wanted = answers.get(choice.path.rsplit(".", 1)[-1])
         return wanted if wanted in choice.options else choice.options[0]
 
-    return list(run(program(names), choose))
+    return list(run(program(names, physics=physics), choose))
 
 
 def _place(pieces: Sequence[Piece], text: str) -> int:
@@ -83,8 +84,8 @@ def _scene() -> list[Piece]:
     return pieces[: first + 1] + pieces[first + 3 : _place(pieces, FINDINGS) + 1]
 
 
-def _finding(name: str, present: str) -> list[Piece]:
-    pieces = _pieces([name], present=present)
+def _finding(name: str, present: str, physics: int) -> list[Piece]:
+    pieces = _pieces([name], physics, present=present)
     written = pieces[_place(pieces, FINDINGS) + 1 : _place(pieces, QUALITY)]
     return [Skeleton(present) if isinstance(p, Choice) and p.path.endswith(".present") else p for p in written]
 

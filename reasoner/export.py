@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
+from rnr.degradation.kind import PHYSICS
 from rnr.prompts import Prompt, load
 from rnr.reasoner.probe import NAME, detach
 from rnr.reasoner.views import VIEWS
@@ -40,6 +41,7 @@ def export(model, processor, folder: Path, prompt: Prompt, training: dict[str, A
     card = {
         "schema_version": SCHEMA_VERSION,
         "kinds": reasoning_order(),
+        "physics": PHYSICS,
         "prompt": prompt.name,
         "prompt_version": prompt.version,
         "views": VIEWS,

@@ -22,6 +22,7 @@ from trl import SFTConfig
 
 from rnr import prompts
 from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
+from rnr.degradation.kind import PHYSICS
 from rnr.reasoner.collate import Collator
 from rnr.reasoner.dataset import SETTINGS
 from rnr.reasoner.export import CARD
@@ -105,8 +106,9 @@ def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int,
     `told`: it has learned a scene's free text, which a server's grammar then allows.
     """
     trainer.save_model(str(folder))
-    card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "prompt": prompt.name}
-    card |= {"prompt_version": prompt.version, "views": {"side": side, "crops": CROPS}, "scene_text": told}
+    card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "physics": PHYSICS}
+    card |= {"prompt": prompt.name, "prompt_version": prompt.version}
+    card |= {"views": {"side": side, "crops": CROPS}, "scene_text": told}
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 

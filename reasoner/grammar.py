@@ -14,7 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 from rnr.degradation.diagnosis import SCHEMA_VERSION, Diagnosis, Scene, quality_words, reasoning_order
-from rnr.degradation.kind import Factor, Kind, kinds
+from rnr.degradation.kind import PHYSICS, Factor, Kind, kinds
 from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
 SEVERITIES = tuple(str(n) for n in range(1, 101))
@@ -53,8 +53,11 @@ class Segment:
     options: tuple[str, ...] = ()
 
 
-def program(names: Sequence[str] | None = None, told: Scene | None = None) -> Program:
-    """Write a Diagnosis of these kinds (all, in reasoning order, by default). `told`: a scene with free text."""
+def program(names: Sequence[str] | None = None, told: Scene | None = None, physics: int = PHYSICS) -> Program:
+    """Write a Diagnosis of these kinds (all, in reasoning order, by default), with the factors of this physics.
+
+    `told`: a scene with free text.
+    """
     known = kinds()
     order = list(names) if names is not None else reasoning_order(known)
     yield from _scene(told or Scene())
@@ -62,7 +65,7 @@ def program(names: Sequence[str] | None = None, told: Scene | None = None) -> Pr
     for position, name in enumerate(order):
         if position:
             yield Skeleton(",")
-        if (yield from _finding(known[name])):
+        if (yield from _finding(known[name].as_of(physics))):
             present.append(name)
     yield from _quality()
     for position, name in enumerate(present):
@@ -131,7 +134,11 @@ def _quality() -> Program:
 
 def segments(diagnosis: Diagnosis) -> list[Segment]:
     """The pieces of the diagnosis' canonical text. ValueError if it holds what the program cannot write."""
-    text, running, result = diagnosis.to_json(), program(list(diagnosis.findings), diagnosis.scene), []
+    text, running, result = (
+        diagnosis.to_json(),
+        program(list(diagnosis.findings), diagnosis.scene, written_physics(diagnosis)),
+        [],
+    )
     answer: str | None = None
     place = 0
     while True:
@@ -150,6 +157,18 @@ def segments(diagnosis: Diagnosis) -> list[Segment]:
     if place != len(text):
         raise ValueError(f"not canonical after character {place}: {text[place : place + 40]!r}")
     return result
+
+
+def written_physics(diagnosis: Diagnosis) -> int:
+    """The newest physics all of whose factors the findings hold."""
+    known = kinds()
+    missing = [
+        factor.since
+        for name, finding in diagnosis.findings.items()
+        for factor in known[name].factors
+        if finding.present and factor.name not in finding.factors
+    ]
+    return min(missing, default=PHYSICS + 1) - 1
 
 
 def _value(diagnosis: Diagnosis, choice: Choice) -> str:
@@ -180,7 +199,9 @@ def run(running: Program, choose: Callable[[Choice], str]) -> Iterator[Piece]:
         answer = choose(piece) if isinstance(piece, Choice) else None
 
 
-def successors(names: Sequence[str] | None = None, few: int = 6) -> dict[tuple[str, str], tuple[str, Choice]]:
+def successors(
+    names: Sequence[str] | None = None, physics: int = PHYSICS, few: int = 6
+) -> dict[tuple[str, str], tuple[str, Choice]]:
     """By path and chosen string, for choices of at most `few` strings: the text that follows and the next choice."""
     found: dict[tuple[str, str], tuple[str, Choice]] = {}
     for turn in range(few):
@@ -192,7 +213,7 @@ def successors(names: Sequence[str] | None = None, few: int = 6) -> dict[tuple[s
                 return choice.options[turn % len(choice.options) if len(choice.options) <= few else 0]
 
             last, text = None, ""
-            for piece in run(program(names), choose):
+            for piece in run(program(names, physics=physics), choose):
                 if isinstance(piece, Skeleton):
                     text += piece.text
                     continue

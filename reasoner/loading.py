@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 
 from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.diagnosis import SCHEMA_VERSION
+from rnr.degradation.kind import PHYSICS
 from rnr.reasoner.export import CARD
 from rnr.reasoner.views import CROPS
 
@@ -125,6 +127,11 @@ def check_card(card: dict[str, Any], name: str) -> None:
     if version != SCHEMA_VERSION:
         problem = f"writes diagnoses of schema version {version}, this release reads {SCHEMA_VERSION}"
         raise ValueError(f"{name}: {problem}; train it again or use the release it came with")
+
+
+def physics_of(card: Mapping[str, Any]) -> int:
+    """In which weights of this card speak: the first where it names kinds but no physics, today's where it is none."""
+    return card.get("physics", 1 if card.get("kinds") else PHYSICS)
 
 
 def read_card(folder: Path) -> dict[str, Any]:

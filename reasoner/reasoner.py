@@ -19,7 +19,7 @@ from rnr.degradation.kind import kinds
 from rnr.reasoner.collate import messages
 from rnr.reasoner.decode import Decoded, Lexicon, Session, decode, sampler
 from rnr.reasoner.grammar import program
-from rnr.reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, read_card
+from rnr.reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, physics_of, read_card
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.severity import belief
 from rnr.reasoner.spectrum import with_spectrum
@@ -47,8 +47,9 @@ class Reasoner:
         self.name, self.model_hash = name, model_hash
         self.kinds = _known(list(card.get("kinds") or reasoning_order()), name)
         self.prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
-        self.prompt_text = self.prompt.fill(kinds=[kinds()[kind] for kind in self.kinds])
-        self.lexicon = Lexicon(processor.tokenizer, self.kinds)
+        self.physics = physics_of(card)
+        self.prompt_text = self.prompt.fill(kinds=[kinds()[kind].as_of(self.physics) for kind in self.kinds])
+        self.lexicon = Lexicon(processor.tokenizer, self.kinds, self.physics)
 
     @classmethod
     def from_pretrained(
@@ -123,7 +124,8 @@ class Reasoner:
             beliefs[choice.path.split(".")[1]] = belief(choice, session, self.lexicon)
 
         pick = sampler(settings.temperature, settings.seed)
-        decoded = decode(session, program(self.kinds), self.lexicon, pick, forced, watch if settings.beliefs else None)
+        written = program(self.kinds, physics=self.physics)
+        decoded = decode(session, written, self.lexicon, pick, forced, watch if settings.beliefs else None)
         return decoded, beliefs
 
     def inputs(self, picture_HWC: np.ndarray) -> dict[str, torch.Tensor]:
@@ -140,7 +142,7 @@ class Reasoner:
 
     def _identity(self, settings: Settings, forced: Mapping[str, str] | None) -> dict[str, Any]:
         used = asdict(settings) | ({"forced": dict(forced)} if forced else {})
-        prompt = {"prompt": self.prompt.name, "prompt_version": self.prompt.version}
+        prompt = {"prompt": self.prompt.name, "prompt_version": self.prompt.version, "physics": self.physics}
         return {"model": self.name, "model_hash": self.model_hash, "settings": used, **prompt}
 
 

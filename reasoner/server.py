@@ -41,7 +41,7 @@ from rnr.reasoner.chat import Client, ServerError, is_server, served_by
 from rnr.reasoner.ebnf import ebnf
 from rnr.reasoner.engine import PREFIX, Engine
 from rnr.reasoner.grammar import SEVERITIES, segments, severity_opening
-from rnr.reasoner.loading import check_card, read_card
+from rnr.reasoner.loading import check_card, physics_of, read_card
 from rnr.reasoner.reasoner import Settings, shown
 from rnr.reasoner.severity import summarise
 from rnr.reasoner.views import SIDE, as_uint8
@@ -83,7 +83,8 @@ class ServerReasoner:
         self.closed = bool(self.card)  # trained by us: closed vocabulary; else it writes sentences
         self.kinds = list(self.card.get("kinds") or reasoning_order())
         self.prompt = prompts.load(self.card.get("prompt", "diagnose_instruct"))
-        self.prompt_text = self.prompt.fill(kinds=[kinds()[name] for name in self.kinds])
+        self.physics = physics_of(self.card)
+        self.prompt_text = self.prompt.fill(kinds=[kinds()[name].as_of(self.physics) for name in self.kinds])
 
     def diagnose(self, images: Iterable[Any], settings: Settings | None = None) -> list[DiagnosisRecord]:
         """A record per picture, in order; `workers` of them at a time. One that fails has a record with `error`."""
@@ -94,7 +95,7 @@ class ServerReasoner:
         """See `diagnose`."""
         started = time.perf_counter()
         used = asdict(settings) | {"server": self.client.url, "schema": "closed" if self.closed else "open"}
-        record = DiagnosisRecord(diagnosis=None, model=self.served, settings=used,
+        record = DiagnosisRecord(diagnosis=None, model=self.served, settings=used, physics=self.physics,
                                  prompt=self.prompt.name, prompt_version=self.prompt.version)  # fmt: skip
         try:
             picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))
@@ -121,12 +122,14 @@ class ServerReasoner:
 
     def write(self, asked: dict[str, Any], settings: Settings, free: bool = False) -> dict[str, Any]:
         """The answer to a question, as the server's choice; `free`: with nothing that keeps it to the schema."""
-        schema = {"name": "diagnosis", "schema": diagnosis_schema(self.kinds), "strict": True}
+        schema = {"name": "diagnosis", "schema": diagnosis_schema(self.kinds, physics=self.physics), "strict": True}
         shape: dict[str, Any] = {"response_format": {"type": "json_schema", "json_schema": schema}}
         if free:
             shape = {}
         elif self.closed:  # white space that a schema allows is text that these weights have never seen
-            shape = {"structured_outputs": {"grammar": ebnf(self.kinds, self.card.get("scene_text", False))}}
+            shape = {
+                "structured_outputs": {"grammar": ebnf(self.kinds, self.card.get("scene_text", False), self.physics)}
+            }
         return self.client.chat(shape | {
             "model": self.served, "messages": [asked], "temperature": settings.temperature, "seed": settings.seed,
             "max_tokens": self.most_tokens, "logprobs": True, "top_logprobs": 0, "return_token_ids": True,

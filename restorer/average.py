@@ -32,6 +32,11 @@ def average(folders: Sequence[str | Path], out: str | Path, val: str | Path | No
     networks = [RestorePipeline.from_pretrained(folder).network for folder in folders]
     network = RestorerNetwork.from_config(networks[0].config)
     states = [one.state_dict() for one in networks]
+    for folder, one in zip(folders, networks):
+        if one.layout != network.layout:
+            raise ValueError(
+                f"{folder}: it knows other kinds, or on other scales, than {folders[0]}; they have no mean"
+            )
     for folder, state in zip(folders, states):
         if {name: v.shape for name, v in state.items()} != {name: v.shape for name, v in network.state_dict().items()}:
             raise ValueError(f"{folder}: its network is another than that of {folders[0]}; they have no mean")

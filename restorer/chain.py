@@ -141,9 +141,9 @@ def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Callable[[
     diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
     written = diagnosis.findings[kind].factors if diagnosis and kind in diagnosis.findings else {}
     known = kind_named(kind)
-    if any(factor.name not in written for factor in known.factors):
+    if any(factor.name not in written for factor in known.as_of(1).factors):
         return None
-    values = {f.name: torch.tensor([f.value(written[f.name])]) for f in known.factors}
+    values = {name: torch.tensor([known.factor(name).value(value)]) for name, value in written.items()}
 
     def undo(image_BCHW: torch.Tensor) -> torch.Tensor:
         factors = {name: value.to(image_BCHW.device) for name, value in values.items()}

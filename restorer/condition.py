@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene
-from rnr.degradation.kind import Factor, Kind, kinds
+from rnr.degradation.kind import Curve, Factor, Kind, kinds
 from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
 TASKS = ("blind", "restore")  # blind: no diagnosis at all; restore: remove what the findings say
@@ -68,16 +68,23 @@ class Condition:
 
 @dataclass
 class Layout:
-    """Which kinds and factors a network knows, by name: stored in its config, so that later kinds change nothing."""
+    """Which kinds and factors a network knows, by name, and the curves of their severities: stored in its config, so
+    that kinds and curves of later physics change nothing."""
 
     factors: dict[str, list[dict]] = field(default_factory=dict)
+    curves: dict[str, list[list[float]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, known: dict[str, Kind]) -> Layout:
         def row(f: Factor) -> dict:
             return {"name": f.name, "low": f.low, "high": f.high, "choices": list(f.choices)}
 
-        return cls({name: [row(f) for f in kind.factors] for name, kind in known.items()})
+        factors = {name: [row(f) for f in kind.factors] for name, kind in known.items()}
+        return cls(factors, {name: [list(knot) for knot in kind.curve] for name, kind in known.items()})
+
+    def curve(self, kind: str) -> Curve | None:
+        """Knots that the severities of these weights lie on; None: today's."""
+        return [(magnitude, severity) for magnitude, severity in self.curves.get(kind, [])] or None
 
     def width(self, kind: str) -> int:
         return 4 + sum(len(f["choices"]) or 2 for f in self.factors[kind])

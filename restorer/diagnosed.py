@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from rnr.degradation.diagnosis import DiagnosisRecord
-from rnr.degradation.kind import kinds
+from rnr.degradation.kind import PHYSICS
 from rnr.degradation.synthesize import Mixture, degrade
 from rnr.restorer.condition import Layout, encode, stack
 from rnr.restorer.data import Pairs, draw_damage, true_severity
@@ -25,18 +25,20 @@ from rnr.restorer.data import Pairs, draw_damage, true_severity
 SIZE, BATCH = 128, 4  # px and number of crops: a stage of the training
 
 
-def crops_of(photographs: Sequence[np.ndarray], seed: int) -> tuple[torch.Tensor, torch.Tensor, Mixture]:
-    """Clean and degraded crops (BATCH, 3, SIZE, SIZE) and their recipe, on the CPU whatever the training runs on."""
+def crops_of(
+    photographs: Sequence[np.ndarray], seed: int, names: Sequence[str]
+) -> tuple[torch.Tensor, torch.Tensor, Mixture]:
+    """Clean and degraded crops (BATCH, 3, SIZE, SIZE) and their recipe of these kinds, on the CPU."""
     generator = torch.Generator().manual_seed(seed)
-    clean, mixture = draw_damage(photographs, BATCH, SIZE, seed, list(kinds()), generator)
+    clean, mixture = draw_damage(photographs, BATCH, SIZE, seed, names, generator)
     return clean, degrade(clean, mixture), mixture
 
 
 class Diagnosed:
     """Batches of records; batch number n is of the crops that `crops_of` makes from seed + n."""
 
-    def __init__(self, records: list[list[DiagnosisRecord]], seed: int, photographs: int) -> None:
-        self.records, self.seed, self.photographs = records, seed, photographs
+    def __init__(self, records: list[list[DiagnosisRecord]], seed: int, photographs: int, names: list[str]) -> None:
+        self.records, self.seed, self.photographs, self.names = records, seed, photographs, names
 
     @classmethod
     def read(cls, path: str | Path) -> Diagnosed:
@@ -45,8 +47,10 @@ class Diagnosed:
         if not data.get("diagnosed"):
             raise ValueError(f"{path}: no diagnoses in it; make the file again with rnr bench confusion")
         about: dict[str, Any] = data["about"]
+        if about.get("physics", 1) != PHYSICS:
+            raise ValueError(f"{path}: of other forward models; make the file again with rnr bench confusion")
         records = [[DiagnosisRecord(**record) for record in batch] for batch in data["diagnosed"]]
-        return cls(records, about["seed"], about["photographs"])
+        return cls(records, about["seed"], about["photographs"], about["kinds"])
 
     def pairs(
         self, number: int, photographs: Sequence[np.ndarray], layout: Layout, device: torch.device | str
@@ -55,7 +59,7 @@ class Diagnosed:
         if len(photographs) != self.photographs:
             raise ValueError(f"diagnosed were {self.photographs} photographs, these are {len(photographs)}: run rnr "
                              "bench confusion on the photographs that you train with")  # fmt: skip
-        clean, degraded, mixture = crops_of(photographs, self.seed + number)
+        clean, degraded, mixture = crops_of(photographs, self.seed + number, self.names)
         condition = stack([encode(layout, record) for record in self.records[number]])
         severity = true_severity(mixture, layout).to(device)
         return Pairs(degraded.to(device), clean.to(device), condition.to(device), severity)

@@ -78,7 +78,7 @@ def inverse_of(start_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, generator
     """The start as physics would undo it, by what a reasoner could say of the factors."""
     (step,) = mixture.of(kind.name)
     draw = torch.rand(2, len(start_BCHW), generator=generator)
-    other = kind.draw(SEVERITY + (kind.top - SEVERITY) * torch.rand(len(start_BCHW), generator=generator), generator)
+    other = kind.draw_between(SEVERITY, kind.top, len(start_BCHW), generator)
     misread, read = draw[1] < MISREAD, {}
     for factor in kind.factors:
         value, off = step.factors[factor.name], torch.randn(len(start_BCHW), generator=generator)
@@ -100,8 +100,7 @@ def draw_formation(kind: Kind, batch: int, later_B: torch.Tensor, generator: tor
     steps = []
     for k in kinds().values():
         mask = masks[k.name] & later_B if k.formation > kind.formation else masks[k.name]
-        severity = SEVERITY + (k.top - SEVERITY) * torch.rand(batch, generator=generator)
-        steps.append(Step(k, mask, k.draw(severity, generator), draw_seed(generator)))
+        steps.append(Step(k, mask, k.draw_between(SEVERITY, k.top, batch, generator), draw_seed(generator)))
     return Mixture(steps, batch)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rnr.degradation.kind import kind_named
+from rnr.degradation.kind import PHYSICS, kind_named
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
@@ -168,4 +168,5 @@ def card_of(engine: Engine, before: dict[str, Any], photographs: int, data: str)
         "data": f"{photographs} photographs of {data}",
         "command": command + " --init WEIGHTS" * bool(before),
         "precision": engine.precision,
+        "physics": PHYSICS,
     }

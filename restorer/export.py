@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rnr.degradation.kind import PHYSICS
 from rnr.restorer.bridge import BridgeScheduler
 from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.pipeline import RestorePipeline, folder_of
@@ -66,7 +67,7 @@ def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, obje
     )
     words = {"parameters": parameters, "megabytes": size, "kinds": kinds, "shown": shown}
     (part / "README.md").write_text(CARD.format(**words, **card))
-    (part / RECORD).write_text(json.dumps(dict(card), indent=1) + "\n")
+    (part / RECORD).write_text(json.dumps(dict(card) | {"physics": PHYSICS}, indent=1) + "\n")
     if folder.exists():
         shutil.rmtree(folder)
     part.rename(folder)

@@ -25,7 +25,7 @@ def invert(image_BCHW: torch.Tensor, condition: Condition, layout: Layout) -> to
         if len(rows) == 0:
             continue
         factors = {row["name"]: _factor(row, part) for row, part in _parts(layout.factors[name], features[rows])}
-        factors = kind.with_severity(100 * features[rows, 1], factors)
+        factors = kind.with_severity(100 * features[rows, 1], factors, layout.curve(name))
         before = image_BCHW[rows]
         inverse = kind.invert(before, factors).clamp(-0.5, 1.5)
         image_BCHW = image_BCHW.index_copy(0, rows, before + column(belief[rows]) * (inverse - before))

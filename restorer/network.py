@@ -142,13 +142,14 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def __init__(
         self,
         layout: dict | None = None,
+        curves: dict | None = None,
         widths: tuple[int, ...] = (32, 64, 128, 256),
         blocks: tuple[int, ...] = (2, 2, 2, 4),
         condition: int = 128,
     ) -> None:
         super().__init__()
-        self.layout = Layout(layout) if layout else Layout.of(kinds())
-        self.register_to_config(layout=self.layout.factors)
+        self.layout = Layout(layout, curves or {}) if layout else Layout.of(kinds())
+        self.register_to_config(layout=self.layout.factors, curves=self.layout.curves)
         self.condition_encoder = ConditionEncoder(self.layout, condition)
 
         def stage(width: int, count: int) -> nn.ModuleList:

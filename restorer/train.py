@@ -12,7 +12,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rnr.degradation.arithmetic import flushed_denormals
+from rnr.degradation.kind import kinds
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import centre_crop, to_tensor
 from rnr.degradation.synthesize import Mixture, degrade, prescribe, truths
@@ -212,26 +213,27 @@ def severity_error(network: RestorerNetwork, pairs: Pairs, steer: torch.Tensor) 
     return ((torch.stack(own, 1) - pairs.severity).abs() * doubtful).sum() / doubtful.sum().clamp(min=1)
 
 
-VALIDATION: dict[str, dict[str, float]] = {
-    "clean": {},
-    "noise": {"noise": 42},
-    "haze": {"haze": 55},
-    "rain": {"rain": 70},
-    "blur": {"blur": 45},
-    "low_light": {"low_light": 75},
-    "compression": {"compression": 40},
+MIXTURES: dict[str, dict[str, float]] = {
     "haze+noise": {"haze": 50, "noise": 30},
     "blur+rain+noise": {"blur": 30, "rain": 50, "noise": 30},
-}
+}  # a choice; single kinds are shown at their own `validation_severity`
+
+
+def validation_tasks(names: Collection[str]) -> dict[str, dict[str, float]]:
+    """What a network of these kinds is validated on: {task: severities}."""
+    single: dict[str, dict[str, float]] = {
+        name: {name: kind.validation_severity} for name, kind in kinds().items() if name in names
+    }
+    return {"clean": {}} | single | {name: request for name, request in MIXTURES.items() if set(request) <= set(names)}
 
 
 def validation_set(
-    photographs: Sequence[np.ndarray], size: int = 128
+    photographs: Sequence[np.ndarray], names: Collection[str], size: int = 128
 ) -> Iterator[tuple[str, torch.Tensor, torch.Tensor, Mixture]]:
-    """(name, clean, degraded, recipe): fixed damage on the centres of photographs."""
+    """(name, clean, degraded, recipe): fixed damage of these kinds on the centres of photographs."""
     crops = [centre_crop(p, size) for p in photographs]
     clean = torch.cat([to_tensor(c) for c in crops if c.shape[:2] == (size, size)])
-    for name, request in VALIDATION.items():
+    for name, request in validation_tasks(names).items():
         mixture = prescribe(request, seed=7, batch=len(clean))
         yield name, clean, degrade(clean, mixture) if request else clean, mixture
 
@@ -240,7 +242,7 @@ def validation_set(
 def validate(network: RestorerNetwork, photographs: Sequence[np.ndarray], blind: bool = False) -> dict[str, float]:
     """PSNR in dB per task, one step, told the true diagnosis (or nothing)."""
     result = {}
-    for name, clean, degraded, mixture in validation_set(photographs):
+    for name, clean, degraded, mixture in validation_set(photographs, list(network.layout.factors)):
         told = [None if blind else d for d in truths(clean, degraded, mixture)]
         conditions = [encode(network.layout, diagnosis) for diagnosis in told]
         condition = stack(conditions)

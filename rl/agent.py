@@ -162,8 +162,9 @@ def build(config: AgentConfig) -> GRPOTrainer:
     judge = Judge(frozen, config.views)
     judge.refuse_policy(policy.model.parameters())
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
-    tasks = Tasks(photographs, config.rows, config.size, config.seed, told="true", stage=config.stage)
-    held = Tasks(others, config.val_rows, config.size, config.seed + 1, told="true", stage=config.stage)
+    told: dict[str, Any] = {"told": "true", "stage": config.stage, "names": policy.kinds}
+    tasks = Tasks(photographs, config.rows, config.size, config.seed, **told)
+    held = Tasks(others, config.val_rows, config.size, config.seed + 1, **told)
     for some in (tasks, held):
         check_truth(some)  # type: ignore[arg-type]
     reward = SeverityReward(judge, config.gate)

@@ -88,8 +88,9 @@ def canaries(
         from rnr.rl.rewards import SeverityReward
         from rnr.rl.tasks import Tasks
 
-        judge = Judge(running.load_reasoner(reasoner, threads), views)
-        made = Tasks(list(running.photographs(images, None).values()), tasks, size, seed, told="true")
+        model = running.load_reasoner(reasoner, threads)
+        judge, photographs = Judge(model, views), list(running.photographs(images, None).values())
+        made = Tasks(photographs, tasks, size, seed, told="true", names=model.kinds)
         rows = score(SeverityReward(judge), [made[i] for i in range(tasks)], not no_truth)
         table(rows)
         found = failures(rows)

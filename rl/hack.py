@@ -31,7 +31,7 @@ EVERY = 5  # steps between evaluations
 
 def uphill(reasoner: Any, picture_CHW: torch.Tensor, clean_CHW: torch.Tensor) -> torch.Tensor:
     """Gradient (3, S, S), S the side of a view, of the log-probability that nothing is wrong with this picture."""
-    nothing = truths(clean_CHW[None], clean_CHW[None], Mixture([], 1))[0].to_json()
+    nothing = truths(clean_CHW[None], clean_CHW[None], Mixture([], 1), reasoner.kinds)[0].to_json()
     row = {"images": reasoner.views(to_uint8(picture_CHW)), "prompt": reasoner.prompt_text, "completion": nothing}
     batch = Collator(reasoner.processor)([row])
     labels, weights = batch.pop("labels")[0, 1:], batch.pop("loss_weights")[0, 1:]
@@ -79,7 +79,8 @@ def run(
 ) -> Row | None:
     """`climb` from what the built-in restorer makes of damaged crops when told the truth, before the built-in judge."""
     judge, restorer = Judge(running.load_reasoner("built-in", threads), 1), running.load_restorer("built-in", threads)
-    made = Tasks(list(running.photographs(images, None).values()), count, SIDE, seed, told="true")
+    photographs, names = list(running.photographs(images, None).values()), judge.reasoner.kinds
+    made = Tasks(photographs, count, SIDE, seed, told="true", names=names)
     tasks = [made[i] for i in range(count)]
     shown = [restorer.restore(task.degraded.permute(1, 2, 0).numpy(), task.truth).pixels_HWC3 for task in tasks]
     restored = [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in shown]

@@ -41,11 +41,11 @@ NAMES = {"reward": "reward", "kl": "kl", "clipped": "clip_ratio/region_mean", "g
          "spread": "reward_std", "flat": "frac_reward_zero_std", "length": "completions/mean_length"}  # fmt: skip
 
 
-def pictures(folder: Path, count: int, seed: int) -> list[tuple[torch.Tensor, Diagnosis]]:
-    """`count` damaged regions of these photographs, (3, H, W), with their true diagnoses."""
+def pictures(folder: Path, count: int, seed: int, names: Sequence[str]) -> list[tuple[torch.Tensor, Diagnosis]]:
+    """`count` damaged regions of these photographs, (3, H, W), with their true diagnoses of these kinds."""
     photographs, made = list(read_folder(folder).values()), []
     for number in range(-(-count // BATCH)):
-        images, truths = damaged_batch(photographs, seed, number, progress=1.0, batch=BATCH)
+        images, truths = damaged_batch(photographs, seed, number, progress=1.0, batch=BATCH, names=names)
         made += list(zip(images, truths))
     return made[:count]
 
@@ -53,7 +53,7 @@ def pictures(folder: Path, count: int, seed: int) -> list[tuple[torch.Tensor, Di
 def dataset(folder: Path, count: int, seed: int, reasoner: Reasoner) -> Dataset:
     """TRL's rows: the views that this reasoner takes of a region, its prompt, the true Diagnosis as JSON."""
     prompt, rows = [{"role": "user", "content": reasoner.prompt_text}], []
-    for image, truth in pictures(folder, count, seed):
+    for image, truth in pictures(folder, count, seed, reasoner.kinds):
         views = [Image.fromarray(view) for view in reasoner.views(to_uint8(image))]
         rows.append({"images": views, "prompt": prompt, "truth": truth.to_json()})
     return Dataset.from_list(rows)
@@ -186,9 +186,10 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
     if config.control and trainer.accelerator.num_processes > 1:
         raise ValueError("control = true compares trainings of one process; set it to false here")
     log = follow(trainer, config, checkpoint, report)
-    held, before = pictures(config.val, config.val_rows, config.seed + 1), None
+    held, before = [], None
     if log:
         before = Reasoner.from_pretrained(config.reasoner, device=device())
+        held = pictures(config.val, config.val_rows, config.seed + 1, before.kinds)
         if not checkpoint:
             _tell(log, report, 0, figures(before, held))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)

@@ -34,7 +34,8 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
     policy = policy_of(config)
 
     def tasks(pictures: list, count: int, seed: int) -> Tasks:
-        return Tasks(pictures, count, config.size, seed, judge.reasoner, config.told, config.stage)
+        reasoner = judge.reasoner
+        return Tasks(pictures, count, config.size, seed, reasoner, config.told, config.stage, reasoner.kinds)
 
     chosen: Sequence[Task] = tasks(photographs, config.tasks, config.seed)  # type: ignore[assignment]
     held: Sequence[Task] = tasks(others, config.val_tasks, config.seed + 1)  # type: ignore[assignment]

@@ -38,16 +38,19 @@ class Task:
 
 
 class Tasks:
-    """`count` tasks on random crops of these photographs, made when asked for and kept."""
+    """`count` tasks on random crops of these photographs, made when asked for and kept.
+
+    `names`: kinds of damage, those that the reasoner at work knows; all by default.
+    """
 
     def __init__(
         self, photographs: Sequence[np.ndarray], count: int, size: int, seed: int, reasoner: Any = None,
-        told: Told = "predicted", stage: Stage = "several",
+        told: Told = "predicted", stage: Stage = "several", names: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         if told == "predicted" and reasoner is None:
             raise ValueError("tasks that are told a prediction need a reasoner")
         self.photographs, self.count, self.size, self.seed = list(photographs), count, size, seed
-        self.reasoner, self.told, self.stage = reasoner, told, stage
+        self.reasoner, self.told, self.stage, self.names = reasoner, told, stage, names
         self._made: dict[int, Task] = {}
 
     def __len__(self) -> int:
@@ -64,7 +67,7 @@ class Tasks:
         for attempt in range(TRIES):
             seed = (self.seed * 1_000_003 + number * TRIES + attempt) % 2**31
             clean = random_crops(self.photographs, 1, (self.size, self.size), torch.Generator().manual_seed(seed))
-            degraded, truths, _ = synthesize(clean, seed, self.stage)
+            degraded, truths, _ = synthesize(clean, seed, self.stage, self.names)
             if truths[0].present:
                 return Task(number, degraded[0], clean[0], truths[0], self._source(degraded, truths[0]))
         raise ValueError(f"no damage in {TRIES} draws at stage {self.stage}")

@@ -199,9 +199,10 @@ def restore_picture(
 
 def _given(request: Request, picture: Picture) -> DiagnosisRecord:
     from rnr.degradation.diagnosis import DiagnosisRecord
+    from rnr.degradation.kind import PHYSICS
 
     model = f"given by {request.origin or 'the caller'}"
-    return DiagnosisRecord(diagnosis=request.diagnosis, picture_size=picture.size, model=model)
+    return DiagnosisRecord(diagnosis=request.diagnosis, picture_size=picture.size, model=model, physics=PHYSICS)
 
 
 def read_diagnosis(path: Path) -> Diagnosis:

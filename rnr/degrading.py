@@ -43,6 +43,8 @@ def degrade_file(
 
     The output is an 8-bit PNG whatever the source was: any lossy format would add damage that nobody asked for.
     """
+    from rnr.degradation.kind import PHYSICS
+
     picture = read_picture(source, max_megapixels)
     if min(picture.size) < LEAST:
         raise PictureError(source, f"{' x '.join(map(str, picture.size))} px are too few to damage and measure",
@@ -57,7 +59,7 @@ def degrade_file(
         raise PictureError(target, "the result would take the place of the original", "choose another output folder")
     width, height = picture.size
     about = {"file": printable(source.name), "sha256": digest(source), "width": width, "height": height}
-    made = {"set": requests, "seed": seed}
+    made = {"set": requests, "seed": seed, "physics": PHYSICS}
     data = {"diagnosis": truth.model_dump(), "source": about, "made": made, "versions": versions()}
     with record_beside(record, data):
         write_picture(_as_8_bits(picture), damaged, target, overwrite)

@@ -30,11 +30,15 @@ from rnr.degradation.kind import Factor, Kind, Measurement, Words, column, luma,
 
 
 class Stripes(Kind):
-    name, formation, main = "stripes", 55, "loss"
+    name = "stripes"
+    formation = 57
     factors = (
         Factor("loss", "%", 0, 90, 1, "light that the dark rows lose"),
         Factor("tint", "", 0, 1, 0.1, "how much more of the blue they lose"),
     )
+    main = "loss"
+    harmless = {"loss": 0}
+    validation_severity = 40
     measurement = Measurement("row contrast", "%", (2, 5, 10, 20, 40), "mean step between neighbouring rows")
     words = Words("stripes", "a sensor that reads every second row too weakly", "thin dark rows", "even out the rows")
     curve = ((0, 0), (0.1, 30), (0.9, 80))

@@ -13,20 +13,18 @@ from PIL import Image
 from rnr.degradation.blur import TYPES as BLUR_TYPES
 from rnr.degradation.blur import kernel
 from rnr.degradation.compression import SUBSAMPLING, save
-from rnr.degradation.haze import depth_map, scattering
+from rnr.degradation.depth import scene_depth
+from rnr.degradation.haze import scattering
 from rnr.degradation.kind import Factor, Kind, Measurement, choice, kind_named, kinds
 from rnr.degradation.measure import psnr
 from rnr.degradation.noise import TYPES as NOISE_TYPES
 
 KINDS = list(kinds().values())
-HARMLESS: dict[str, dict[str, float]] = {
-    "blur": {"width": 0.3},
-    "rain": {"density": 0},
-    "haze": {"transmission": 1},
-    "low_light": {"exposure": 1, "gamma": 1, "noise": 0},
-    "noise": {"sigma": 0},
-    "compression": {"quality": 100},
-}
+
+
+def invertible() -> list[Kind]:
+    return [kind for kind in kinds().values() if type(kind).invert is not Kind.invert]
+
 
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
@@ -45,8 +43,9 @@ def fixed(kind: Kind, count: int = 1, **values: float) -> dict[str, torch.Tensor
     return {name: torch.full((count,), float(value)) for name, value in {**middle, **values}.items()}
 
 
-def test_the_six_kinds_come_in_order_of_formation() -> None:
-    assert list(kinds()) == ["blur", "rain", "haze", "low_light", "noise", "compression"]
+def test_the_kinds_come_in_order_of_formation() -> None:
+    shipped = ["blur", "rain", "snow", "haze", "low_light", "noise", "low_resolution", "compression"]
+    assert [name for name in kinds() if name in shipped] == shipped
     with pytest.raises(ValueError, match="unknown kind of degradation 'fog'; known: blur, rain"):
         kind_named("fog")
 
@@ -91,7 +90,7 @@ def test_severity_grows_strictly_with_the_main_factor(kind: Kind) -> None:
 @every_kind
 def test_harmless_factors_have_severity_0_and_leave_the_picture(kind: Kind, clean: torch.Tensor) -> None:
     factors = kind.sample(len(clean), generator())
-    factors |= {name: torch.full((len(clean),), float(value)) for name, value in HARMLESS[kind.name].items()}
+    factors |= {name: torch.full((len(clean),), float(value)) for name, value in kind.harmless.items()}
     assert kind.severity(factors).tolist() == [0] * len(clean)
     assert psnr(kind.apply(clean, factors, 0), clean).min() > 35
 
@@ -150,7 +149,7 @@ def test_the_evidence_grows_with_severity(kind: Kind, clean: torch.Tensor) -> No
         return sum(bins) / len(bins)
 
     levels = [mean_bin(severity) for severity in (5, 20, 40)]
-    growing = levels if kind.name != "low_light" else levels[::-1]  # what is left of the bright tones
+    growing = levels[::-1] if kind.measurement.falls else levels
     assert all(less < more for less, more in zip(growing, growing[1:]))
 
 
@@ -198,23 +197,24 @@ def test_haze_lets_the_asked_share_of_light_through() -> None:
     transmission, airlight = torch.linspace(0.15, 0.95, 16), torch.full((16,), 0.8)
     veil = haze.apply(black, {"transmission": transmission, "airlight": airlight}, 3)
     seen = 1 - veil.mean((1, 2, 3)) / 0.8
-    assert (seen - transmission).abs().max() < 0.06  # the veil has a tint of 3% per channel
-    depth = depth_map(torch.rand(4, 3, 96, 96, generator=generator()), generator())
+    assert (seen - transmission).abs().max() < 0.06  # the veil has a tint
+    depth = scene_depth(torch.rand(4, 3, 96, 96, generator=generator()), generator())
     assert torch.allclose(depth.mean((1, 2, 3)), torch.ones(4), atol=1e-4) and depth.min() > 0
     beta = scattering(depth, torch.full((4,), 0.4))
     assert torch.allclose(torch.exp(-beta.view(-1, 1, 1, 1) * depth).mean((1, 2, 3)), torch.full((4,), 0.4), atol=0.01)
 
 
 def test_rain_covers_the_asked_share_and_falls_at_the_asked_angle() -> None:
-    rain, black = kind_named("rain"), torch.zeros(2, 3, 256, 256)
-    factors = fixed(rain, 2, density=20, length=40, width=1.6, brightness=1)
-    factors["angle"] = torch.tensor([-40.0, 40.0])
+    rain, black = kind_named("rain"), torch.zeros(16, 3, 192, 192)
+    factors = fixed(rain, 16, density=20, length=40, width=1.6, brightness=1)
+    factors["angle"] = torch.tensor([-40.0, 40.0]).repeat_interleave(8)
     streaks = rain.apply(black, factors, 5)[:, 0]
     covered = (streaks > 0.25).float().mean((1, 2))
-    assert ((covered > 0.1) & (covered < 0.3)).all()
+    assert ((covered > 0.08) & (covered < 0.35)).all() and 0.1 < covered.mean() < 0.25
     dy, dx = streaks.diff(dim=1)[:, :, :-1], streaks.diff(dim=2)[:, :-1]
     across = torch.rad2deg(0.5 * torch.atan2(2 * (dx * dy).mean((1, 2)), (dx**2 - dy**2).mean((1, 2))))
-    assert torch.allclose(across, -factors["angle"], atol=10)  # gradients stand at right angles to streaks
+    # Gradients stand at right angles to streaks; some showers have many directions, so each angle is a median of 8.
+    assert torch.allclose(across.view(2, 8).median(1).values, torch.tensor([40.0, -40.0]), atol=6)
 
 
 @pytest.mark.parametrize("shape", BLUR_TYPES)
@@ -292,7 +292,7 @@ def test_the_jpeg_grid_starts_anywhere(clean: torch.Tensor) -> None:
     assert len(phases) > 3
 
 
-@every_kind
+@pytest.mark.parametrize("kind", invertible(), ids=lambda kind: kind.name)
 def test_true_factors_undo_much_of_the_damage(kind: Kind, clean: torch.Tensor) -> None:
     factors = drawn(kind, 50, len(clean), seed=2)
     degraded = (kind.apply(clean, factors, 3) * 255).round() / 255

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, reasoning_order
+from rnr.degradation.kind import PHYSICS
 
 
 class Believer:
@@ -17,6 +18,7 @@ class Believer:
 
     name, model_hash = "believer", "0"
     kinds = reasoning_order()
+    physics = PHYSICS
 
     def __init__(self, strength: dict[str, int] | None = None) -> None:
         self.strength = strength if strength is not None else {"noise": 40}

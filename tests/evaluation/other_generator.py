@@ -1,8 +1,9 @@
 """Damage by other hands: a second generator, deliberately different from `degradation/`, for tests only.
 
-Other physics where there is a choice (polylines instead of convolved drops, layered depth planes and fractal clouds
-under a coloured airlight, laplacian noise and photons that are counted, box kernels, an S-shaped tone curve, two JPEG
-encodings by Pillow instead of one by OpenCV), other code for all of it. What works here is not overfitted to ours.
+Other physics where there is a choice (polylines and blurred noise instead of convolved drops, painted and drawn flakes,
+layered depth planes, a radial fog and fractal clouds under a coloured airlight, laplacian noise, photons that are
+counted, a mosaic that is interpolated, box kernels, an S-shaped tone curve, JPEG encodings by Pillow and WebP instead of
+OpenCV's, resizing by Pillow and scikit-image), other code for all of it. What works here is not overfitted to ours.
 
 All pictures are float32 (H, W, 3) in [0, 1]; every function draws from the generator that it is handed.
 """
@@ -37,6 +38,69 @@ def rain(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return 1 - (1 - picture_HWC) * (1 - 0.8 * veil[..., None])
 
 
+def photoshop_rain(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise that is blurred along a line, stretched between two percentiles and screened (image editors' tutorials)."""
+    height, width = picture_HWC.shape[:2]
+    dots = cv2.GaussianBlur(rng.normal(0, 1, (height, width)).astype(np.float32), (0, 0), 0.8)
+    length, angle = int(rng.integers(11, 31)), rng.uniform(-25, 25)
+    line = cv2.warpAffine(
+        np.pad(np.ones((length, 1), np.float32), ((0, 0), (length // 2, length // 2))),
+        cv2.getRotationMatrix2D((length // 2, length / 2), angle, 1),
+        (length // 2 * 2 + 1, length),
+    )
+    streaks = cv2.filter2D(dots, -1, line / line.sum(), borderType=cv2.BORDER_REFLECT)
+    low, high = np.percentile(streaks, [rng.uniform(75, 90), 99.8])
+    veil = np.clip((streaks - low) / (high - low), 0, 1)[..., None] * rng.uniform(0.5, 0.9)
+    return 1 - (1 - picture_HWC) * (1 - veil)
+
+
+def snow(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Ellipses of three distances, painted one by one, near ones out of focus, over a slightly paler picture."""
+    height, width = picture_HWC.shape[:2]
+    result = picture_HWC + rng.uniform(0, 0.08) * (0.9 - picture_HWC)
+    drift = rng.uniform(-60, 60)
+    for radius, share, focus in ((1.0, 1.0, 0.5), (1.8, 0.5, 0.7), (3.5, 0.12, 1.6)):
+        mask = np.zeros((height, width), np.float32)
+        for _ in range(int(share * height * width / 250)):
+            centre = (float(rng.uniform(0, width)), float(rng.uniform(0, height)))
+            size = (2 * radius * rng.uniform(0.8, 1.2), 2 * radius * rng.uniform(1.0, 1.8))
+            cv2.ellipse(mask, (centre, size, drift + rng.normal(0, 12)), float(rng.uniform(0.5, 1)), -1, cv2.LINE_AA)
+        mask = cv2.GaussianBlur(mask, (0, 0), focus)[..., None]
+        result = result * (1 - mask) + 0.96 * mask
+    return result
+
+
+def snowfall(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Peaks of smooth noise, lightened (the larger of two): flakes without any outline that was drawn."""
+    from scipy.ndimage import gaussian_filter
+
+    height, width = picture_HWC.shape[:2]
+    flakes = np.zeros((height, width))
+    for sd, share in ((0.7, 2.5), (1.5, 1.2)):
+        field = gaussian_filter(rng.normal(0, 1, (height, width)), (sd * rng.uniform(1, 2), sd))
+        level = np.percentile(field, 100 - share)
+        flakes = np.maximum(flakes, np.clip((field - level) / (field.max() - level) * 2.5, 0, 1))
+    return np.maximum(picture_HWC, rng.uniform(0.75, 0.95) * flakes[..., None])
+
+
+def low_resolution(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Down and up by two of Pillow's filters, each drawn apart."""
+    height, width = picture_HWC.shape[:2]
+    small = [max(1, int(side / rng.uniform(1.8, 4))) for side in (width, height)]
+    down, up = rng.choice([Image.Resampling.LANCZOS, Image.Resampling.BOX, Image.Resampling.HAMMING], 2)
+    shrunk = Image.fromarray(to_bytes(picture_HWC)).resize((small[0], small[1]), int(down))
+    return np.asarray(shrunk.resize((width, height), int(up))).astype(np.float32) / 255
+
+
+def splines(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Every n-th pixel of a blurred picture, and splines through them (scikit-image)."""
+    from skimage.transform import rescale, resize
+
+    factor = float(rng.uniform(2, 4))
+    small = rescale(picture_HWC, 1 / factor, order=0, anti_aliasing=True, channel_axis=2)
+    return resize(small, picture_HWC.shape, order=int(rng.integers(0, 4)))
+
+
 def clouds(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     """Fractal noise in 0..1: octaves of smooth random grids (Perlin 1985, value noise)."""
     total = np.zeros((height, width), np.float32)
@@ -58,6 +122,16 @@ def haze(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return picture_HWC * transmission + airlight * (1 - transmission)
 
 
+def fog(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Concentric: thicker with the distance from a point (albumentations and CARLA do likewise), one step a pixel."""
+    height, width = picture_HWC.shape[:2]
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    middle = rng.uniform(0.2, 0.8, 2) * (height, width)
+    away = np.hypot(y - middle[0], x - middle[1]) / np.hypot(height, width)
+    share = np.clip(rng.uniform(0.35, 0.55) + rng.uniform(-0.6, 0.6) * (away - away.mean()), 0, 0.9)[..., None]
+    return picture_HWC * (1 - share) + rng.uniform(0.7, 1) * share
+
+
 def laplacian_noise(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return picture_HWC + rng.laplace(0, rng.uniform(14, 26) / 255 / 2**0.5, picture_HWC.shape)
 
@@ -68,6 +142,17 @@ def photon_noise(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarra
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     counts = torch.poisson(torch.from_numpy(picture_HWC.astype(np.float32)).clamp(min=0) * photons, generator)
     return counts.numpy() / photons
+
+
+def mosaic_noise(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Noise of a sensor behind a Bayer filter, interpolated by OpenCV, then smoothed where its bilateral filter dares."""
+    noisy = picture_HWC + rng.normal(0, rng.uniform(18, 32) / 255, picture_HWC.shape)
+    mosaic = np.zeros(picture_HWC.shape[:2], np.float32)
+    for channel, (row, column) in ((0, (0, 0)), (1, (0, 1)), (1, (1, 0)), (2, (1, 1))):
+        mosaic[row::2, column::2] = noisy[row::2, column::2, channel]
+    raw = (np.clip(mosaic, 0, 1) * 65535).astype(np.uint16)
+    colour = cv2.cvtColor(raw, cv2.COLOR_BayerRGGB2RGB_EA).astype(np.float32) / 65535
+    return cv2.bilateralFilter(colour, 5, 0.06, 1.2)
 
 
 def salt_noise(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -110,13 +195,24 @@ def compression(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray
     return picture_HWC
 
 
+def webp(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A JPEG with its colours at full resolution, saved again as WebP."""
+    file = io.BytesIO()
+    Image.fromarray(to_bytes(picture_HWC)).save(file, "JPEG", quality=int(rng.integers(10, 25)), subsampling=0)
+    image, file = Image.open(file), io.BytesIO()
+    image.save(file, "WEBP", quality=int(rng.integers(40, 70)))
+    return np.asarray(Image.open(file)).astype(np.float32) / 255
+
+
 KINDS: dict[str, tuple[Damage, ...]] = {
-    "rain": (rain,),
-    "haze": (haze,),
-    "noise": (laplacian_noise, photon_noise),
+    "rain": (rain, photoshop_rain),
+    "snow": (snow, snowfall),
+    "haze": (haze, fog),
+    "noise": (laplacian_noise, photon_noise, mosaic_noise),
     "blur": (blur,),
     "low_light": (low_light,),
-    "compression": (compression,),
+    "low_resolution": (low_resolution, splines),
+    "compression": (compression, webp),
 }
 
 

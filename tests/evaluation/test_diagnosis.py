@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
-from rnr.degradation.kind import kind_named, kinds
+from rnr.degradation.kind import PHYSICS, kind_named, kinds
 from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import prescribe
 from rnr.evaluation import diagnosis_tables as tables
@@ -86,7 +86,7 @@ def test_a_truth_teller_is_perfect(photographs: dict[str, np.ndarray]):
     for row in tables.factors_table(cases).rows:
         step = kind_named(str(row["kind"])).factor(str(row["factor"])).step
         assert row.get("right %") == 100 or float(str(row["error"])) <= step
-    assert np.diag(tables.alarms_matrix(cases)).tolist() == [100] * 6
+    assert np.diag(tables.alarms_matrix(cases)).tolist() == [100] * len(kinds())
 
 
 def test_samples_depend_on_the_seed_alone(photographs: dict[str, np.ndarray]):
@@ -113,6 +113,8 @@ def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[
     class Asked:
         """Remembers the pictures it was asked about."""
 
+        kinds = believer.kinds
+
         def __init__(self) -> None:
             self.pictures: list[np.ndarray] = []
 
@@ -122,7 +124,8 @@ def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[
 
     pictures, asked, path = list(photographs.values()), Asked(), tmp_path / "confusion.json"
     batches_ = diagnosed(asked, pictures, 22, seed=5)
-    write_confusion(batches_, path, {"reasoner": "believer", "seed": 5, "photographs": len(pictures)})
+    about = {"reasoner": "believer", "seed": 5, "photographs": len(pictures), "kinds": Asked.kinds, "physics": PHYSICS}
+    write_confusion(batches_, path, about)
     read = Confusion.read(path)
     assert set(read.rows) == set(reasoning_order()) and read.rows["noise"].shape == (24, 4)
     assert json.loads(path.read_text())["about"]["reasoner"] == "believer"
@@ -130,6 +133,10 @@ def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[
     assert (true == 0).any() and (true > 20).any()
     assert read.rows["noise"][0, 1:].tolist() == pytest.approx([0.9, 40, 3])
 
+    old = tmp_path / "old.json"
+    old.write_text(path.read_text().replace(f'"physics": {PHYSICS}', '"physics": 1'))
+    with pytest.raises(ValueError, match="other forward models"):
+        Diagnosed.read(old)
     told = Diagnosed.read(path)
     pairs = told.pairs(4, pictures, Layout.of(kinds()), "cpu")
     shown = (pairs.degraded * 255).round().byte().permute(0, 2, 3, 1).numpy()

@@ -10,7 +10,7 @@ import torch
 
 from rnr.degradation.photographs import to_tensor
 from rnr.evaluation import quality_tables, running
-from rnr.evaluation.pairs import folder_pairs, sweep_pairs, task_pairs
+from rnr.evaluation.pairs import folder_pairs, levels_of, sweep_pairs, task_pairs
 from rnr.evaluation.quality import Bench, scores
 from rnr.evaluation.quality_run import QualityRun
 from rnr.evaluation.recipes import task_named
@@ -21,8 +21,8 @@ pytest.importorskip("matplotlib", reason="matplotlib belongs to the extra bench"
 
 def run(out: Path, folder: Path, models, resume: bool = False) -> QualityRun:
     quality = QualityRun(out, (1, 4), sweep=1, size=0, seed=0, limit=None, resume=resume)
-    quality.take_photographs(folder, "noise 25,haze+noise,clean")
     quality.bench = Bench(*models)
+    quality.take_photographs(folder, "noise 25,haze+noise,clean")
     quality.settings |= running.identity(*models)
     quality.measure()
     return quality
@@ -72,7 +72,8 @@ def test_a_picture_that_could_not_be_diagnosed_stays_as_it_was(small, believer, 
 def test_the_same_seed_damages_alike(small: dict[str, np.ndarray]):
     first, second = (list(task_pairs(small, [task_named("rain")], 64, seed=5)) for _ in range(2))
     assert all(torch.equal(a.degraded, b.degraded) for a, b in zip(first, second))
-    assert {pair.kind for pair in sweep_pairs(small, 64, 0)} >= {"noise", "haze"}
+    levels = levels_of(["noise", "haze"])
+    assert {pair.kind for pair in sweep_pairs(small, 64, 0, levels)} == {"noise", "haze"}
 
 
 def test_paired_folders_match_by_name(tmp_path: Path, small: dict[str, np.ndarray]):

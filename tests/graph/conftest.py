@@ -46,7 +46,7 @@ def damaged(photographs: dict[str, np.ndarray]) -> Callable[..., np.ndarray]:
 @pytest.fixture(scope="session")
 def dark(store: Store, damaged: Callable[..., np.ndarray]) -> ImageRef:
     """Dark and noisy: what the agent can help."""
-    return store.put(damaged(low_light=50, noise=30))
+    return store.put(damaged(low_light=60, noise=30))
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def test_the_example_of_embedding(context: Any, store: Store, noisy: Any, dark: 
 
 def test_the_example_of_a_tool(context: Any, store: Store, noisy: Any, tmp_path: Path) -> None:
     tool = module(ROOT / "examples/agent_tool.py").restore_tool(context(strategy="one-pass"))
-    assert tool.name == "restore_photograph" and set(tool.args) == {"path"} and "haze" in tool.description
+    assert tool.name == "restore_photograph" and set(tool.args) == {"path"} and "damaged" in tool.description
     assert Path(tool.invoke({"path": str(store.path(noisy))}).splitlines()[-1]).is_file()
 
 

@@ -90,10 +90,11 @@ class Handler(BaseHTTPRequestHandler):
         order = list(properties["findings"]["properties"]) if wanted else self.reasoner.kinds
         if not wanted and "structured_outputs" not in body:
             return self.freely(session, body["max_tokens"])
-        done = decode(session, program(order), self.reasoner.lexicon, sampler(body["temperature"], body["seed"]))
+        written = program(order, physics=self.reasoner.physics)
+        done = decode(session, written, self.reasoner.lexicon, sampler(body["temperature"], body["seed"]))
         if not self.reasoner.card:
             return self.keeping(wanted["schema"], in_sentences(json.loads(done.text)), body["max_tokens"])
-        assert body["structured_outputs"]["grammar"] == ebnf(order)
+        assert body["structured_outputs"]["grammar"] == ebnf(order, physics=self.reasoner.physics)
         ids = done.token_ids[: body["max_tokens"]]
         tokens = [self.reasoner.processor.tokenizer.decode([i]) for i in ids]
         content = [{"token": token, "logprob": -0.5, "top_logprobs": []} for token in tokens]

@@ -167,7 +167,7 @@ def test_real_diagnoses_take_the_place_of_drawn_beliefs(tmp_path):
     beliefs = {kind: Belief(probability=0.5, severity_if_present=40, spread=7) for kind in kinds()}
     record = DiagnosisRecord(diagnosis=Diagnosis(findings={}), beliefs=beliefs)
     trainer = small_trainer(tmp_path)
-    trainer.diagnosed = Diagnosed([[record] * BATCH], seed=3, photographs=len(PHOTOGRAPHS))
+    trainer.diagnosed = Diagnosed([[record] * BATCH], seed=3, photographs=len(PHOTOGRAPHS), names=list(kinds()))
     real = 0
     for seed in range(40):
         pairs = trainer.pairs(PHOTOGRAPHS, BATCH, SIZE, seed)

@@ -133,7 +133,7 @@ def test_states_are_words_and_never_0():
     told = Page(text).words
     assert "noise present, probability 97%" in told and "severity 42, 80% interval 33–49" in told
     assert "sigma 20 8-bit levels" in told and "cause too few photons" in told
-    assert "Not asked compression, low light, rain" in told
+    assert "Not asked compression, low resolution, low light, snow, rain" in told
     assert "lighting bright, layout brighter top" in told and "Plan noise" in told
 
 
