@@ -2,7 +2,7 @@
 
 Other physics where there is a choice (polylines and blurred noise instead of convolved drops, painted and drawn flakes,
 layered depth planes, a radial fog and fractal clouds under a coloured airlight, laplacian noise, photons that are
-counted, a mosaic that is interpolated, box kernels, an S-shaped tone curve, JPEG encodings by Pillow and WebP instead of
+counted, an interpolated mosaic, box kernels, an S-shaped tone curve, JPEG encodings by Pillow and WebP instead of
 OpenCV's, resizing by Pillow and scikit-image), other code for all of it. What works here is not overfitted to ours.
 
 All pictures are float32 (H, W, 3) in [0, 1]; every function draws from the generator that it is handed.
@@ -60,7 +60,7 @@ def snow(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     result = picture_HWC + rng.uniform(0, 0.08) * (0.9 - picture_HWC)
     drift = rng.uniform(-60, 60)
     for radius, share, focus in ((1.0, 1.0, 0.5), (1.8, 0.5, 0.7), (3.5, 0.12, 1.6)):
-        mask = np.zeros((height, width), np.float32)
+        mask: np.ndarray = np.zeros((height, width), np.float32)
         for _ in range(int(share * height * width / 250)):
             centre = (float(rng.uniform(0, width)), float(rng.uniform(0, height)))
             size = (2 * radius * rng.uniform(0.8, 1.2), 2 * radius * rng.uniform(1.0, 1.8))
@@ -145,7 +145,7 @@ def photon_noise(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarra
 
 
 def mosaic_noise(picture_HWC: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise of a sensor behind a Bayer filter, interpolated by OpenCV, then smoothed where its bilateral filter dares."""
+    """Noise of a sensor behind a Bayer filter, interpolated by OpenCV, then smoothed by its bilateral filter."""
     noisy = picture_HWC + rng.normal(0, rng.uniform(18, 32) / 255, picture_HWC.shape)
     mosaic = np.zeros(picture_HWC.shape[:2], np.float32)
     for channel, (row, column) in ((0, (0, 0)), (1, (0, 1)), (1, (1, 0)), (2, (1, 1))):

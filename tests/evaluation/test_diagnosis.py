@@ -73,7 +73,7 @@ def test_only_canonical_text_is_valid(believer: Believer):
 def test_a_truth_teller_is_perfect(photographs: dict[str, np.ndarray]):
     class Oracle:
         def __init__(self, batch: Batch) -> None:
-            self.batch = batch
+            self.batch, self.kinds = batch, list(kinds())
 
         def diagnose(self, images: list[np.ndarray], /) -> list[DiagnosisRecord]:
             return [DiagnosisRecord(diagnosis=d, text=d.to_json()) for d in self.batch.truths()]
