@@ -27,7 +27,7 @@ def records(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     row = as_row(gallery / "run-a" / "astronaut.diagnosis.json")
     with (root / "rows.jsonl").open("w") as file:
         for number in range(COUNT):
-            for kind in reasoning_order():
+            for kind in row["beliefs"]:
                 probability = draw.random()
                 severity = 1 + int(60 * draw.random())
                 row["beliefs"][kind] |= {"probability": probability, "severity_if_present": 60 * draw.random()}
