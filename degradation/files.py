@@ -19,7 +19,7 @@ def whole(path: str | Path) -> Iterator[Path]:
         The temporary path.
 
     Example:
-        >>> with whole("/tmp/answer.txt") as part:
+        >>> with whole("answer.txt") as part:
         ...     _ = part.write_text("42")
     """
     path = Path(path)

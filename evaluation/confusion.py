@@ -8,13 +8,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.files import whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,8 +79,7 @@ def write_confusion(batches: Sequence[Batch], path: Path, about: dict[str, Any])
         raise ValueError("the reasoner gave no beliefs: no picture could be diagnosed")
     records = [[record.model_dump(mode="json", include=KEPT) for record in batch] for _, batch in batches]
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
     text = {"about": about | {"made": time.strftime("%Y-%m-%d")}, "rows": rows, "diagnosed": records}
-    part.write_text(json.dumps(text) + "\n")
-    os.replace(part, path)
+    with whole(path) as part:
+        part.write_text(json.dumps(text) + "\n")
     return rows

@@ -13,10 +13,10 @@ from rnr.restorer.condition import Condition
 from rnr.restorer.network import RestorerNetwork, thumbnail
 
 LARGE = 2048  # px; a larger picture is averaged down before its thumbnail is taken
-Estimate = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # of x_t, x_1 and t
+TileEstimate = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]  # of x_t, x_1 and t
 
 
-def estimator(network: RestorerNetwork, condition: Condition, image_1CHW: torch.Tensor, ensemble: bool) -> Estimate:
+def estimator(network: RestorerNetwork, condition: Condition, image_1CHW: torch.Tensor, ensemble: bool) -> TileEstimate:
     """A function of tiles (x_t, x_1, t) that estimates the end of the leg.
 
     Args:

@@ -17,7 +17,7 @@ from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.kind import kind_named, kinds
 from rnr.degradation.measure import ms_ssim, severity_of_loss
 from rnr.restorer.bridge import BridgeScheduler, times
-from rnr.restorer.condition import Intent, wanted
+from rnr.restorer.condition import Intent, diagnosis_of, wanted
 
 Estimate = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]  # of x_t, x_1 and t, whole pictures
 LOOK = 512  # px; severities are measured on the picture's middle of this size: a choice, it bounds the time
@@ -60,7 +60,7 @@ def route(
         ValueError: For a record without a diagnosis.
     """
     chosen = wanted(source, intent, known)
-    diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
+    diagnosis = diagnosis_of(source)
     assert diagnosis is not None  # `wanted` has refused it
     default = [name for name in reversed(kinds()) if name in chosen and name not in diagnosis.plan]
     legs: list[tuple[str, ...]] = []
@@ -131,16 +131,17 @@ def walk(
 
 def severity_given(source: Diagnosis | DiagnosisRecord | None, kind: str) -> float | None:
     """The severity of a finding as the diagnosis writes it; None without a diagnosis or a number."""
-    diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
+    diagnosis = diagnosis_of(source)
     severity = diagnosis.findings[kind].severity if diagnosis and kind in diagnosis.findings else None
     return None if severity is None else float(severity)
 
 
 def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
     """Physics' inverse of a kind by the factors of its finding; None where the diagnosis does not give all of them."""
-    diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
+    diagnosis = diagnosis_of(source)
     written = diagnosis.findings[kind].factors if diagnosis and kind in diagnosis.findings else {}
     known = kind_named(kind)
+    # Factors that came with a later physics may be missing: a reasoner of the first does not write them.
     if any(factor.name not in written for factor in known.as_of(1).factors):
         return None
     values = {name: torch.tensor([known.factor(name).value(value)]) for name, value in written.items()}

@@ -124,11 +124,16 @@ def scene_features(scene: Scene) -> torch.Tensor:
     return torch.tensor([[float(option == word) for word, options in slots for option in options]])
 
 
+def diagnosis_of(source: DiagnosisRecord | Diagnosis | None) -> Diagnosis | None:
+    """The diagnosis itself, of a record or as it is; None where there is none."""
+    return source.diagnosis if isinstance(source, DiagnosisRecord) else source
+
+
 def wanted(
     source: DiagnosisRecord | Diagnosis, intent: Intent | None = None, known: Collection[str] | None = None
 ) -> list[str]:
     """Kinds that are present, wanted and (if `known` is given) known. ValueError for a record without a diagnosis."""
-    diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
+    diagnosis = diagnosis_of(source)
     if diagnosis is None:
         raise ValueError(f"there is no diagnosis to restore by ({getattr(source, 'error', None) or 'empty record'})")
     asked = diagnosis.present if intent is None or intent.kinds is None else intent.kinds
@@ -137,7 +142,7 @@ def wanted(
 
 def encode(layout: Layout, source: Diagnosis | DiagnosisRecord | None, intent: Intent | None = None) -> Condition:
     """The condition (B = 1) of a Diagnosis (certain), of a record (with its beliefs), or of None (blind)."""
-    diagnosis = source.diagnosis if isinstance(source, DiagnosisRecord) else source
+    diagnosis = diagnosis_of(source)
     beliefs = source.beliefs if isinstance(source, DiagnosisRecord) else {}
     findings, asked = {}, {}
     for name, rows in layout.factors.items():

@@ -11,7 +11,6 @@ of processes, and a resumed training goes on at its place in the stream.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.files import whole
 from rnr.degradation.photographs import random_crops, read_folder, to_uint8
 from rnr.degradation.synthesize import synthesize
 from rnr.restorer.edit_flow import gaussian, latents_of, look, velocity
@@ -142,8 +142,8 @@ def _save(path: Path, transformer: Any, optimizer: Any, step: int) -> None:
             state = getattr(optimizer, "optimizer", optimizer).state.get(p, {})
             tensors |= {f"{key}.{name}": state[key].contiguous() for key in ("exp_avg", "exp_avg_sq") if key in state}
             tensors[f"model.{name}"] = p.detach().contiguous()
-    save_file(tensors, f"{path}.part", metadata={"step": str(step)})
-    os.replace(f"{path}.part", path)
+    with whole(path) as part:
+        save_file(tensors, str(part), metadata={"step": str(step)})
 
 
 def _resume(path: Path, transformer: Any, optimizer: torch.optim.Optimizer) -> int:

@@ -14,7 +14,6 @@ Shapes: image_BCHW in [0, 1]; height and width are multiples of `multiple`; t is
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
+
+from rnr.degradation.files import whole
 
 TIME_WIDTH = 32  # a choice
 
@@ -201,13 +202,12 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 def save_expert(network: ExpertNetwork, path: Path, card: Mapping[str, Any]) -> None:
-    """Write one expert in half precision, under a temporary name first."""
+    """Write one expert in half precision, whole or not at all."""
     config = {name: network.config[name] for name in ("kind", "widths", "blocks", "physics")}
     about = {"config": json.dumps(config), "card": json.dumps(dict(card))}
     tensors = {name: p.detach().half().contiguous() for name, p in network.state_dict().items()}
-    part = path.with_name(path.name + ".part")
-    save_file(tensors, str(part), metadata=about)
-    os.replace(part, path)
+    with whole(path) as part:
+        save_file(tensors, str(part), metadata=about)
 
 
 def load_expert(path: Path) -> tuple[ExpertNetwork, dict[str, Any]]:

@@ -24,16 +24,14 @@ ABSENT = 0.1  # share of pictures without the leg's kind; a choice
 KEPT = 0.2  # share that holds a later-formed kind at both ends; a choice (DESIGN: 20%)
 RESIDUE = 0.35  # share that went through the experts of later-formed kinds; a choice
 OTHERS = (0.5, 0.3, 0.2)  # shares of pictures with 0, 1, 2 other kinds; a choice
-KNOWN, MISREAD = (
-    0.7,
-    0.25,
-)  # shares of pictures whose factors the diagnosis gives, and of these that it misreads; choices
-JITTER = 0.04  # standard deviation of a reading, by the range of the factor; a choice, about the reasoner's angle error
+KNOWN = 0.7  # share of pictures whose factors the diagnosis gives; a choice
+MISREAD = 0.25  # share of those that it misreads; a choice
+JITTER = 0.04  # standard deviation of a reading, by the range of the factor; a choice
 SEVERITY = 2.0  # the weakest damage that is drawn: below 2.5 it counts as absent (synthesize.VISIBLE)
 
 
 @dataclass
-class Leg:
+class LegBatch:
     """A batch of legs (B, 3, H, W) in [0, 1]."""
 
     start: torch.Tensor
@@ -49,7 +47,7 @@ def draw_legs(
     seed: int,
     experts: Experts | None = None,
     physics: bool = False,
-) -> Leg:
+) -> LegBatch:
     """A batch of legs of one kind.
 
     Args:
@@ -71,7 +69,7 @@ def draw_legs(
         start = without_later(kind, start, mixture, residue_B, experts)
     later = {k.name: ~residue_B if k.formation > kind.formation else torch.ones(batch).bool() for k in kinds().values()}
     end = degrade(clean, mixture, later | {kind.name: torch.zeros(batch).bool()})
-    return Leg(start, end, inverse_of(start, kind, mixture, generator) if physics else None)
+    return LegBatch(start, end, inverse_of(start, kind, mixture, generator) if physics else None)
 
 
 def inverse_of(start_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, generator: torch.Generator) -> torch.Tensor:

@@ -22,7 +22,7 @@ from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.restorer.bridge import corrupt
 from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert
-from rnr.restorer.expert_data import Leg, draw_legs
+from rnr.restorer.expert_data import LegBatch, draw_legs
 from rnr.training.config import Run
 from rnr.training.engine import Engine
 from rnr.training.journal import Report
@@ -57,7 +57,7 @@ class ExpertObjective:
         crops = [centre_crop(p, 256) for p in held_out]
         self.clean = torch.cat([to_tensor(c) for c in crops if c.shape[:2] == (256, 256)]) if crops else None
 
-    def batch(self, progress: float, seed: int) -> tuple[Leg, int]:
+    def batch(self, progress: float, seed: int) -> tuple[LegBatch, int]:
         """A batch and its number of crops in units of 64x64 px."""
         physics = bool(self.model.config["physics"])
         stages = STAGES[-1:] if physics else STAGES
@@ -65,7 +65,7 @@ class ExpertObjective:
         leg = draw_legs(self.kind, self.photographs, batch, size, seed, self.experts, physics)
         return leg, batch * (size // 64) ** 2
 
-    def loss(self, batch: Leg, progress: float, seed: int) -> torch.Tensor:
+    def loss(self, batch: LegBatch, progress: float, seed: int) -> torch.Tensor:
         """Error of the estimate of the leg's end."""
         device = next(self.model.parameters()).device
         start, end = (x.to(device, memory_format=torch.channels_last) for x in (batch.start, batch.end))

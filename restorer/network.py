@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from rnr.degradation.kind import kinds
 from rnr.restorer.condition import QUALITY_WIDTH, SCENE_WIDTH, TASKS, Condition, Layout
+from rnr.restorer.expert import zero
 from rnr.restorer.inversion import invert
 
 THUMBNAIL = 64
@@ -59,12 +60,6 @@ class Pointwise(nn.Conv2d):
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
         pixels = functional.linear(x_BCHW.permute(0, 2, 3, 1), self.weight.flatten(1), self.bias)
         return pixels.permute(0, 3, 1, 2)
-
-
-def zero(layer: nn.Module) -> None:
-    """Start as the identity: a block adds nothing until it has learned to."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
 
 
 class Block(nn.Module):

@@ -23,7 +23,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.kind import kinds
-from rnr.restorer.all_in_one import estimator
+from rnr.restorer.all_in_one import TileEstimate, estimator
 from rnr.restorer.bridge import BridgeScheduler
 from rnr.restorer.chain import (
     Estimate,
@@ -259,20 +259,14 @@ class RestorePipeline(DiffusionPipeline):
         return sample, Leg(names, dose, severity, removed_severity(start, sample), change, seconds)
 
     def _expert(self, kind: str, call: Call) -> Estimate:
-        """Whole pictures through the expert of a kind, tile by tile."""
+        """Whole pictures through the expert of a kind."""
         network: ExpertNetwork = self.experts[kind]
         undo = inverse(call.source, kind) if network.config["physics"] else None
 
-        def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
-            time_B = torch.tensor([t], device=network.device)
+        def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return x + t * network(x, start, t, undo(start) if undo else None)
 
-            def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-                x, y = x.to(network.device), y.to(network.device)
-                return x + t * network(x, y, time_B, undo(y) if undo else None)
-
-            return tiled(run, [sample, start], call.tile, network.multiple, network.reach)
-
-        return estimate
+        return by_tiles(function, network, network.reach, call.tile)
 
     def _shown(self, names: tuple[str, ...], call: Call) -> Intent | None:
         """What the network without experts removes in a leg: its kinds, and what is only suspected, if this is its only
@@ -291,17 +285,21 @@ class RestorePipeline(DiffusionPipeline):
         """Whole pictures through the network without experts, conditioned on the kinds of the leg."""
         condition = encode(self.network.layout, call.source, self._shown(names, call))
         function = estimator(self.network, condition, start, ensemble=call.steps == 1)
-        device = self.network.device
+        return by_tiles(function, self.network, MARGIN, call.tile)
 
-        def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
-            time_B = torch.tensor([t], device=device)
 
-            def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-                return function(x.to(device), y.to(device), time_B)
+def by_tiles(function: TileEstimate, network: ExpertNetwork | RestorerNetwork, margin: int, tile: int) -> Estimate:
+    """An estimate of whole pictures from one of tiles, on the device of its network."""
 
-            return tiled(run, [sample, start], call.tile, self.network.multiple, MARGIN)
+    def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
+        time_B = torch.tensor([t], device=network.device)
 
-        return estimate
+        def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return function(x.to(network.device), y.to(network.device), time_B)
+
+        return tiled(run, [sample, start], tile, network.multiple, margin)
+
+    return estimate
 
 
 def folder_of(name: str | Path) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -22,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rnr.degradation.arithmetic import flushed_denormals
+from rnr.degradation.files import whole
 from rnr.degradation.kind import kinds
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import centre_crop, to_tensor
@@ -176,8 +176,8 @@ class Trainer:
             tensors |= {f"{key}.{names[index]}": value.contiguous() for key, value in state.items() if key != "step"}
         about = {"samples": self.samples, "step": self.step, "seconds": self.seconds, "settings": asdict(self.settings)}
         path = self.out / "checkpoint.safetensors"
-        save_file(tensors, str(path) + ".part", metadata={"about": json.dumps(about)})
-        os.replace(str(path) + ".part", path)
+        with whole(path) as part:
+            save_file(tensors, str(part), metadata={"about": json.dumps(about)})
 
     def resume(self) -> None:
         """Continue from the checkpoint in `out`. Raises ValueError if there is none."""

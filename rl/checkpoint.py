@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+
+from rnr.degradation.files import whole
 
 NAME = "checkpoint.safetensors"
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -45,8 +46,8 @@ def save(folder: Path, average: Average, optimizer: torch.optim.Optimizer, about
         tensors |= {f"{key}.{name}": state[key].contiguous() for key in MOMENTS if key in state}
         tensors |= {f"step.{name}": state["step"].float()} if "step" in state else {}
     path = folder / NAME
-    save_file(tensors, str(path) + ".part", metadata={"about": json.dumps(about)})
-    os.replace(str(path) + ".part", path)
+    with whole(path) as part:
+        save_file(tensors, str(part), metadata={"about": json.dumps(about)})
 
 
 def load(folder: Path, average: Average, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

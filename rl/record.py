@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.degradation._lazy import LazyModule
 from rnr.evaluation.plots import canvas
 from rnr.rl.metrics import METRICS, measure
+from rnr.training.journal import rounded
 
 if TYPE_CHECKING:
     import torch
@@ -53,14 +54,6 @@ class Log:
 
     def rows(self) -> list[Row]:
         return rows_of(self.path.parent)
-
-
-def rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return (round(value, 8) if math.isfinite(value) else None) if isinstance(value, float) else value
 
 
 def mean(values: Sequence[float | None]) -> float | None:

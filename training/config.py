@@ -21,7 +21,7 @@ class Run(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    out: Path = Field(description="folder for checkpoint, metrics, curves and weights")
+    out: Path = Field(description="folder for checkpoint, metrics and weights")
     samples: int = Field(150_000, ge=1, description="length of the schedule, in the objective's own unit")
     rate: float = Field(1e-3, gt=0, description="learning rate at its highest")
     warm_up: int = Field(2_000, ge=1, description="samples until the highest rate")

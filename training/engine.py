@@ -88,10 +88,9 @@ class Engine:
         """Train to the end or until the time is up; True at the end."""
         journal = Journal(self.run.out, self.samples, self.report)
         self.precision = self.chosen_precision(journal)
-        began, before, losses = time.monotonic(), self.samples, [0.0]
+        began, before, earlier = time.monotonic(), self.samples, self.seconds
         saved = validated = began
-        earlier = self.seconds
-        losses.clear()
+        losses: list[float] = []
         while self.samples < self.run.samples:
             losses += self.update()
             now = time.monotonic()

@@ -48,28 +48,6 @@ class Journal:
             return []
         return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
 
-    def draw(self) -> None:
-        """Loss and validation over the samples, as curves.png beside the file. Needs matplotlib (extra `train`)."""
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-
-        rows = self.rows()
-        figure, axes = pyplot.subplots(1, 2, figsize=(11, 4))
-        losses = [(row["samples"], row["loss"]) for row in rows if row.get("loss") is not None]
-        axes[0].plot(*zip(*losses)) if losses else None
-        axes[0].set(title="loss", xlabel="samples")
-        for name in sorted({name for row in rows for name in row.get("validation", {})}):
-            points = [(row["samples"], row["validation"][name]) for row in rows if name in row.get("validation", {})]
-            axes[1].plot(*zip(*points), label=name)
-        axes[1].set(title="validation", xlabel="samples")
-        if axes[1].lines:
-            axes[1].legend(fontsize=7)
-        figure.tight_layout()
-        figure.savefig(self.path.with_name("curves.png"), dpi=110)
-        pyplot.close(figure)
-
 
 def rounded(value: Any) -> Any:
     """Numbers as the journal writes them."""

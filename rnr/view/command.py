@@ -46,7 +46,7 @@ def view(
             _export(library, export, not no_views)
         else:
             _serve(library, Models(reasoner, restorer, device), host, port)
-    except (SetupError, Error) as error:
+    except Error as error:
         stop(str(error))
 
 
