@@ -7,8 +7,9 @@ JSON is compact and canonical: `Diagnosis.to_json()`; `Diagnosis.from_json()` re
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -105,6 +106,40 @@ class Diagnosis(_Strict):
         """Kinds held present, in the order of the findings."""
         return [name for name, finding in self.findings.items() if finding.present]
 
+    def edit(self, kind: str, *, severity: int) -> Diagnosis:
+        """A copy in which one kind has this severity; presence, factors and plan follow.
+
+        The main factor is solved for the severity beside the other factors, and left out where they do not give it.
+        Evidence stays, as it was measured on the image.
+
+        Args:
+            kind: Name of a kind, also of one that was not asked.
+            severity: 0 for absent, else up to the kind's top.
+
+        Raises:
+            DiagnosisError: For an unknown kind, and for a severity above the top, which it names.
+
+        Example:
+            >>> foggy = Diagnosis(findings={"haze": Finding(present=True, severity=60)}, plan=["haze"])
+            >>> foggy.edit("haze", severity=0).present
+            []
+        """
+        from rnr.degradation.editing import edited
+
+        return edited(self, {kind: severity})
+
+    def without(self, *names: str) -> Diagnosis:
+        """A copy in which these kinds are absent. Raises DiagnosisError for an unknown one."""
+        from rnr.degradation.editing import edited
+
+        return edited(self, dict.fromkeys(names, 0))
+
+    def only(self, *names: str) -> Diagnosis:
+        """A copy in which every finding but these is absent. Raises DiagnosisError for an unknown one."""
+        from rnr.degradation.editing import edited, others
+
+        return edited(self, others(self, names))
+
     def to_json(self) -> str:
         return json.dumps(self.model_dump(), separators=(",", ":"), ensure_ascii=False)
 
@@ -158,6 +193,12 @@ class Belief(_Strict):
         """P(present) x E[severity | present]: what rewards and the agent read."""
         return self.probability * self.severity_if_present
 
+    @classmethod
+    def certain(cls, severity: int) -> Belief:
+        """Of a severity that is known, such as one that a person set; 0: surely absent."""
+        here = float(severity)
+        return cls(probability=float(severity > 0), severity_if_present=here, spread=0, interval=(here, here))
+
 
 class TokenTrace(_Strict):
     """The chosen tokens: id, log-probability among the legal ones, and where in the text the field stands."""
@@ -196,8 +237,48 @@ class DiagnosisRecord(_Strict):
 
     def expected_severity(self, kind: str) -> float | None:
         """None where the kind was not asked or could not be scored: never 0 for that."""
-        belief = self.beliefs.get(kind)
+        belief = self.belief(kind)
         return belief.expected_severity if belief else None
+
+    def belief(self, kind: str) -> Belief | None:
+        """What is believed of a kind; certainty where the diagnosis is not what the model wrote: an edit overrules.
+
+        Returns:
+            None where the kind was not asked or could not be scored.
+        """
+        finding = self.diagnosis.findings.get(kind) if self.diagnosis else None
+        written = _written(self.text)
+        if finding is None or kind not in written or written[kind] == finding.severity:
+            return self.beliefs.get(kind)
+        return None if finding.severity is None else Belief.certain(finding.severity)
+
+    def edit(self, kind: str, *, severity: int) -> Self:
+        """As `Diagnosis.edit`; the belief in this kind becomes certain, and `settings["edited"]` says so."""
+        from rnr.degradation.editing import edited_record
+
+        return edited_record(self, {kind: severity})  # type: ignore[return-value]
+
+    def without(self, *names: str) -> Self:
+        """As `Diagnosis.without`, with certain beliefs."""
+        from rnr.degradation.editing import edited_record
+
+        return edited_record(self, dict.fromkeys(names, 0))  # type: ignore[return-value]
+
+    def only(self, *names: str) -> Self:
+        """As `Diagnosis.only`, with certain beliefs: what was only suspected is absent, too."""
+        from rnr.degradation.editing import edited_record, others
+
+        return edited_record(self, others(self.diagnosis, names))  # type: ignore[return-value]
+
+
+@lru_cache(256)
+def _written(text: str) -> dict[str, int | None]:
+    """The severity of each finding in a model's text; empty where that is no diagnosis."""
+    try:
+        findings = json.loads(text)["findings"] if text else {}
+        return {name: finding["severity"] for name, finding in findings.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
 
 
 def reasoning_order(known: dict[str, Kind] | None = None) -> list[str]:

@@ -7,3 +7,7 @@ class Error(Exception):
 
 class MissingExtra(Error, RuntimeError):
     """A package of an extra is not installed; the message says how to get it."""
+
+
+class DiagnosisError(Error, ValueError):
+    """A diagnosis, or an edit of one, that cannot be."""

@@ -193,6 +193,11 @@ class Kind(ABC):
         """The highest severity within the factors' ranges."""
         return self.curve[-1][1]
 
+    @property
+    def highest(self) -> int:
+        """The highest severity as a Diagnosis writes it."""
+        return round(self.top)
+
     def severity(self, factors: Factors) -> torch.Tensor:
         """Severity 0..100 (B,) of these factors, on the scale shared by all kinds (`measure.severity_of_loss`)."""
         return interpolate(self.magnitude(factors), self.curve)

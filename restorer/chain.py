@@ -73,7 +73,7 @@ def route(
 def certain_severity(source: Diagnosis | DiagnosisRecord, kind: str) -> float | None:
     """The severity that must be obeyed: a person's. None for what a reasoner only estimates."""
     if isinstance(source, DiagnosisRecord) and source.text:  # a model wrote it; a given diagnosis has no text
-        belief = source.beliefs.get(kind)
+        belief = source.belief(kind)
         return belief.severity_if_present if belief is not None and belief.spread == 0 else None
     return severity_given(source, kind)
 

@@ -143,10 +143,9 @@ def wanted(
 def encode(layout: Layout, source: Diagnosis | DiagnosisRecord | None, intent: Intent | None = None) -> Condition:
     """The condition (B = 1) of a Diagnosis (certain), of a record (with its beliefs), or of None (blind)."""
     diagnosis = diagnosis_of(source)
-    beliefs = source.beliefs if isinstance(source, DiagnosisRecord) else {}
     findings, asked = {}, {}
     for name, rows in layout.factors.items():
-        belief = _belief(name, diagnosis, beliefs)
+        belief = _belief(name, source)
         if belief is not None and intent is not None and intent.kinds is not None and name not in intent.kinds:
             belief = Belief(probability=0, severity_if_present=0, spread=0)
         findings[name] = _features(name, rows, belief, diagnosis)
@@ -157,10 +156,11 @@ def encode(layout: Layout, source: Diagnosis | DiagnosisRecord | None, intent: I
     return Condition(findings, asked, scene, quality, torch.tensor([0 if diagnosis is None else 1]))
 
 
-def _belief(name: str, diagnosis: Diagnosis | None, beliefs: dict[str, Belief]) -> Belief | None:
+def _belief(name: str, source: Diagnosis | DiagnosisRecord | None) -> Belief | None:
     """None where the kind was not asked or could not be said."""
-    if name in beliefs:
-        return beliefs[name]
+    if isinstance(source, DiagnosisRecord) and (belief := source.belief(name)) is not None:
+        return belief
+    diagnosis = diagnosis_of(source)
     finding = diagnosis.findings.get(name) if diagnosis else None
     if finding is None or finding.present is None:
         return None

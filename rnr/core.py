@@ -199,8 +199,10 @@ def restore_picture(
 
 def _given(request: Request, picture: Picture) -> DiagnosisRecord:
     from rnr.degradation.diagnosis import DiagnosisRecord
+    from rnr.degradation.editing import beyond_top
     from rnr.degradation.kind import PHYSICS
 
+    picture.note += beyond_top(request.diagnosis) if request.diagnosis else []
     model = f"given by {request.origin or 'the caller'}"
     return DiagnosisRecord(diagnosis=request.diagnosis, picture_size=picture.size, model=model, physics=PHYSICS)
 

@@ -104,7 +104,7 @@ def thoughts(record: DiagnosisRecord) -> list[Thought]:
     if diagnosis is None:
         return []
     names = [*diagnosis.findings, *(name for name in reasoning_order() if name not in diagnosis.findings)]
-    return [_thought(kinds()[name], diagnosis, record.beliefs.get(name)) for name in names]
+    return [_thought(kinds()[name], diagnosis, record.belief(name)) for name in names]
 
 
 def _thought(kind: Kind, diagnosis: Diagnosis, belief: Belief | None) -> Thought:

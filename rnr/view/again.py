@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.core import Models, Outcome, Request, restore_picture, versions
-from rnr.degradation.diagnosis import Diagnosis, Finding, reasoning_order
+from rnr.degradation.diagnosis import Diagnosis, reasoning_order
+from rnr.degradation.editing import edited
 from rnr.degradation.errors import Error
-from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
 from rnr.outputs import RECORD, record_beside
 from rnr.pictures import Picture, write_picture
@@ -30,33 +30,6 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.(png|jpg|tif|webp|bmp)")
 WAITING = 8  # jobs that may wait at the same time; a choice
-
-
-def edited(diagnosis: Diagnosis, severities: Mapping[str, int]) -> Diagnosis:
-    """The diagnosis with these severities and all else consistent: present, factors, plan.
-
-    Args:
-        diagnosis: Stays as it is.
-        severities: By kind, 0 for absent, else up to the kind's top.
-
-    Raises:
-        Error: For an unknown kind, and for a severity that its kind cannot have.
-    """
-    changed = diagnosis.model_copy(deep=True)
-    for name, value in severities.items():
-        if name not in kinds():
-            raise Error(f"unknown kind {name!r}; there are {', '.join(kinds())}")
-        top = int(kinds()[name].top)
-        if type(value) is not int or not 0 <= value <= top:
-            raise Error(f"the severity of {name} is a whole number in 0..{top}, not {value!r}")
-        old = changed.findings.get(name, Finding(present=None, severity=None))
-        factors = old.factors if value else {}
-        changed.findings[name] = Finding(evidence=old.evidence, present=value > 0, severity=value, factors=factors)
-    changed.plan = [name for name in changed.plan if changed.findings[name].present]
-    missing = [name for name in severities if severities[name] and name not in changed.plan]
-    order = reasoning_order()
-    changed.plan += sorted(missing, key=order.index)
-    return Diagnosis.from_json(changed.to_json())
 
 
 @dataclass(frozen=True)

@@ -122,14 +122,14 @@ class RecordPage:
 
     def _severity(self, kind: str) -> Severity:
         assert self.record
-        belief, known = self.record.beliefs.get(kind), self.record.diagnosis
+        belief, known = self.record.belief(kind), self.record.diagnosis
         finding = known.findings.get(kind) if known else None
         before = reading(self.record, kind)
         edited = before.severity if finding and finding.present else 0 if finding else None
         return Severity(
             kind, kinds()[kind].words.title, before, reading(self.after, kind) if self.after else None,
             self._true(kind), belief.interval if belief else None, belief.probability if belief else None,
-            int(kinds()[kind].top), None if edited is None else min(round(edited), int(kinds()[kind].top)),
+            kinds()[kind].highest, None if edited is None else min(round(edited), kinds()[kind].highest),
         )  # fmt: skip
 
     def _true(self, kind: str) -> float | None:

@@ -168,3 +168,20 @@ def test_the_residue_of_other_experts_is_part_of_the_picture():
     shown = draw_legs(kind, photographs, 256, 16, seed=1, experts=Experts({"compression": grey}))
     brighter = (shown.start - shown.end).mean((1, 2, 3)) > (plain.start - plain.end).mean((1, 2, 3)) + 0.05
     assert 3 < int(brighter.sum()) < 64
+
+
+@pytest.mark.parametrize("kind", ["noise", "haze"])  # with an expert, and without one
+def test_an_edited_record_overrules_its_beliefs(pipe: RestorePipeline, kind: str) -> None:
+    pixels, truth, _ = damaged({kind: 50})
+    belief = Belief(probability=0.99, severity_if_present=50, spread=6)
+    record = DiagnosisRecord(diagnosis=truth, beliefs={kind: belief}, text=truth.to_json())
+    weak = truth.edit(kind, severity=10)
+    by_hand = record.model_copy(deep=True, update={"diagnosis": weak})
+    whole, edited, hand, alone = (
+        pipe.restore(pixels, source).pixels_HWC3 for source in (record, record.edit(kind, severity=10), by_hand, weak)
+    )
+    change, less = (np.abs(result - pixels).mean() for result in (whole, edited))
+    assert less < 0.7 * change
+    np.testing.assert_array_equal(edited, alone)
+    np.testing.assert_array_equal(hand, alone)
+    assert pipe.restore(pixels, record.without(kind)).untouched

@@ -8,41 +8,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from rnr.core import Models
-from rnr.degradation.diagnosis import Diagnosis, Finding
-from rnr.degradation.errors import Error
-from rnr.view.again import Job, Runner, agains, edited
+from rnr.view.again import Job, Runner, agains
 from rnr.view.library import Library
 from rnr.view.pictures import Pictures
-
-DIAGNOSIS = Diagnosis(
-    findings={
-        "noise": Finding(evidence="fine residual 8-12 levels", present=True, severity=30, factors={"sigma": 13}),
-        "haze": Finding(present=False, severity=0),
-        "blur": Finding(present=None, severity=None),
-    },
-    plan=["noise"],
-)
-
-
-def test_zero_is_absent_and_more_is_present() -> None:
-    changed = edited(DIAGNOSIS, {"noise": 0, "haze": 40, "blur": 20, "rain": 10})
-    assert changed.present == ["haze", "blur", "rain"] and set(changed.plan) == set(changed.present)
-    assert changed.findings["noise"].factors == {} and changed.findings["noise"].evidence
-    assert DIAGNOSIS.present == ["noise"]  # stays as it was
-    assert edited(DIAGNOSIS, {"noise": 50}).findings["noise"].factors == {"sigma": 13}
-    assert edited(DIAGNOSIS, {}) == DIAGNOSIS
-
-
-@pytest.mark.parametrize(
-    "severities", [{"fog": 10}, {"noise": 101}, {"noise": -1}, {"noise": 3.5}, {"noise": True}, {"compression": 90}]
-)
-def test_what_cannot_be_is_refused(severities: dict) -> None:
-    with pytest.raises(Error, match="unknown kind|is a whole number in 0"):
-        edited(DIAGNOSIS, severities)
 
 
 def wait(job: Job) -> Job:
