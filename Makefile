@@ -1,6 +1,7 @@
 # make demo    set up .venv, damage a photograph, restore it, say where the report is
 # make test    style, types and tests
 # make test-browser  the pages of rnr view and rnr serve in chromium (Debian's: apt-get install chromium)
+# make test-wheel    the wheel in a bare environment, beside files that are called as our rooms; a minute
 # make format  lay out the code as `make test` wants it
 # make test-deploy  the commands of the Dockerfile in a fresh environment; minutes, several GB
 # make test-vllm  a real vLLM (CPU build, 3.5 GB in .venv-vllm) serves the built-in reasoner to the client; minutes
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-browser test-deploy test-vllm format docs
+.PHONY: demo test test-browser test-wheel test-deploy test-vllm format docs
 
 demo: .venv/.demo
 	$(BIN)/python examples/photograph.py demo/photograph.png --name chelsea
@@ -28,6 +29,9 @@ test-browser: .venv/.dev
 
 test-vllm: .venv/.dev .venv-vllm/.done
 	RNR_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest -m vllm tests/vllm
+
+test-wheel: .venv/.dev
+	$(BIN)/pytest -m deploy tests/test_wheel.py
 
 test-deploy: .venv/.dev
 	$(BIN)/pytest -m deploy tests/serve

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from rnr.degradation.display import Displayed
 from rnr.degradation.kind import PHYSICS, Kind, canonical, kinds
 from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
@@ -68,7 +69,7 @@ class Quality(_Strict):
     source: str = "model"
 
 
-class Diagnosis(_Strict):
+class Diagnosis(Displayed, _Strict):
     """See the module. `findings` are in the order of reasoning, `plan` in the order of restoration."""
 
     schema_version: Literal["1"] = SCHEMA_VERSION
@@ -217,7 +218,7 @@ class TokenTrace(_Strict):
         return exp(sum(self.logprobs))
 
 
-class DiagnosisRecord(_Strict):
+class DiagnosisRecord(Displayed, _Strict):
     """Everything about one diagnosis. `diagnosis` is None and `error` says why where none could be made."""
 
     diagnosis: Diagnosis | None

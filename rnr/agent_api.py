@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rnr.graph import Answer, Question, Run
 
 
-@dataclass
+@dataclass(repr=False)
 class AgentResult(Result):
     """A Result with its run: `.run.steps` is what was tried, `.story` says it in sentences."""
 

@@ -49,7 +49,7 @@ class Diagnosed(DiagnosisRecord):
         return self.diagnosis.state(kind)
 
 
-@dataclass
+@dataclass(repr=False)
 class Result:
     """A restored picture and how it came about."""
 
@@ -59,6 +59,12 @@ class Result:
     untouched: bool  # nothing was found: the same pixels
     settings: dict[str, Any]  # of the restorer
     seconds: float  # of the restoration alone
+
+    def __repr__(self) -> str:
+        width, height = self.picture.size
+        head = f"{type(self).__name__} {width} x {height}, {self.picture.bit_depth} bits, {self.seconds:.2f} s"
+        parts = [f"before: {self.records[0]!r}", "untouched" if self.untouched else f"after: {self.records[1]!r}"]
+        return "\n".join([head, *parts])
 
     @property
     def before(self) -> Diagnosis | None:

@@ -6,14 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene, State, reasoning_order
+from rnr.degradation.display import STATE_WORDS, percent
 from rnr.degradation.kind import Kind, kinds
-
-STATE_WORDS: dict[State, str] = {
-    "present": "present",
-    "absent": "absent",
-    "unknown": "could not say",
-    "not_asked": "not asked",
-}
 
 
 @dataclass(frozen=True)
@@ -72,10 +66,6 @@ class SeverityRow:
 def spoken(name: str) -> str:
     """An identifier as words."""
     return name.replace("_", " ")
-
-
-def percent(probability: float) -> str:
-    return ">99%" if probability > 0.995 else "<1%" if probability < 0.005 else f"{probability:.0%}"
 
 
 def reading(record: DiagnosisRecord, kind: str) -> Reading:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -73,6 +74,20 @@ def test_an_older_schema_is_refused_with_the_remedy(agent: Any, context: Any, no
 
         config = {"configurable": {"thread_id": "t"}}
         agent.invoke(Command(resume={"action": "approve"}), config, context=context(ask=True))
+
+
+def test_threads_of_the_release_before_one_import_name_are_gone_on_with(context: Any, tmp_path: Path) -> None:
+    """`tests/files/agent1` was written by revision 854c236, whose rooms were imported as `graph` and `degradation`."""
+    shutil.copytree(ROOT / "tests" / "files" / "agent1", tmp_path / "old")
+    store = Store(tmp_path / "old" / "store")
+    with open_checkpoints(tmp_path / "old" / "threads.sqlite") as saver:
+        agent, given = build_graph(saver), context(strategy="one-pass", ask=True, store=store)
+        done, waiting = run_of(agent, "done"), run_of(agent, "waiting")
+        assert done.status == "done" and store.holds(done.picture) and done.picture != done.state["picture"]
+        assert waiting.question and waiting.question["proposal"]["kinds"] == ["noise", "rain", "blur"]
+        approve = Answer(action="approve")
+        run = run_agent(agent, given, "waiting", waiting.picture, answer=lambda question: approve)
+        assert run.status == "done" and len(run.steps) == 1 and store.holds(run.steps[0]["candidates"][0]["picture"])
 
 
 def test_the_state_is_plain_data(agent: Any, context: Any, noisy: Any) -> None:
