@@ -7,6 +7,8 @@
 # make test-vllm  a real vLLM (CPU build, 3.5 GB in .venv-vllm) serves the built-in reasoner to the client; minutes
 # make docs    rewrite what is made from the code and the weights: docs/degradations.md, the README's picture
 PYTHON ?= python3
+# Processes of the tests: each loads the built-in models for itself, 2 GB.
+JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
@@ -22,7 +24,7 @@ test: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 test-browser: .venv/.dev
 	$(BIN)/pytest -m browser tests/view tests/serve

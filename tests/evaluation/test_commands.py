@@ -71,7 +71,7 @@ def test_a_reasoner_behind_a_server_is_measured_like_one_here(folder: Path, tmp_
             asked = ["diagnosis", "--images", str(folder), "--limit", "1", "--mixtures", "1", "--reasoner", name]
             done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / name[:5])])
             assert done.exit_code == 0, done.output
-        asked = ["decoding", "--images", str(folder), "--limit", "1", "--pictures", "2", "--reasoner", url]
+        asked = ["decoding", "--images", str(folder), "--limit", "1", "--pictures", "1", "--reasoner", url]
         done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "decoding")])
         assert done.exit_code == 0, done.output
     figures = {row["figure"]: row for row in csv.DictReader((tmp_path / "decoding" / "decoding.csv").open())}

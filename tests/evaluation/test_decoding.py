@@ -11,10 +11,8 @@ pytest.importorskip("xgrammar", reason="xgrammar belongs to the extra bench")
 def test_skeleton_and_constrained_generate_agree(small: dict[str, np.ndarray]):
     """Trained weights: untrained ones may spell a word letter by letter where the grammar lets them."""
     from rnr.evaluation.decoding import compare, summary
-    from rnr.reasoner.reasoner import BUILT_IN, Reasoner
+    from rnr.reasoner.reasoner import Reasoner
 
-    if not (BUILT_IN / "config.json").exists():
-        pytest.skip("the built-in reasoner's weights are not here yet")
     rows = compare(Reasoner.from_pretrained(), list(small.values())[:1])
     figures = {row["figure"]: row for row in summary(rows).rows}
     assert float(str(figures["identical tokens, %"]["skeleton"])) > 95

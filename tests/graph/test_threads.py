@@ -188,41 +188,47 @@ def test_killed_at_25_random_moments_it_comes_to_the_same_end(tmp_path: Path, da
     drill(tmp_path, damaged, 25)
 
 
-WORKER = """
-import sys, json, numpy as np, torch
+WORKERS = """
+import sys, json, multiprocessing, numpy as np, torch
 torch.set_num_threads(1)
 from rnr.graph import *
-from concurrent.futures import ThreadPoolExecutor
-root, store, who, threads = sys.argv[1:]
+from rnr.reasoner import Reasoner
+from rnr.restorer import RestorePipeline
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+(root,) = sys.argv[1:]
 pictures = np.load(root + "/pictures.npy")
-store = Store(root + "/" + store)
-with open_checkpoints(root + "/threads.sqlite") as saver:
-    agent, context = build_graph(saver), Context(store=store, strategy="one-pass")
-    with ThreadPoolExecutor(int(threads)) as pool:
-        runs = list(pool.map(lambda n: run_agent(agent, context, f"{who}-{n}", store.put(pictures[n])), range(4)))
-print(json.dumps([run.picture["sha256"] for run in runs]))
+models = Reasoner.from_pretrained("built-in"), RestorePipeline.from_pretrained("built-in")
+def work(where, who, threads):
+    store = Store(root + "/" + where)
+    with open_checkpoints(root + "/threads.sqlite") as saver:
+        agent, context = build_graph(saver), Context(*models, store=store, strategy="one-pass")
+        call = lambda n: run_agent(agent, context, f"{who}-{n}", store.put(pictures[n // 2])).picture["sha256"]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(call, range(4)))
+def processes(count):
+    return ProcessPoolExecutor(count, multiprocessing.get_context("fork"))
+with processes(2) as pool:
+    a, b = pool.map(work, ["store"] * 2, "ab", [4] * 2)
+with processes(1) as pool:
+    (c,) = pool.map(work, ["alone"], "c", [1])
+print(json.dumps([a, b, c]))
 """
 
 
 def test_four_threads_in_each_of_two_processes_share_a_store_and_a_database(tmp_path: Path, damaged: Any) -> None:
-    """And come to what one thread alone comes to, each in a fresh process: rounding depends on what ran before."""
-    pictures = [damaged(noise=60, seed=1)[:64, :64], damaged(haze=50)[:64, :64], damaged(rain=50)[:64, :64]]
-    pictures.append(damaged(low_light=50)[:64, :64])
+    """And come to what one thread alone comes to, each in a process fresh from a fork: rounding depends on what ran
+    before. Two threads of each process have the same picture."""
+    pictures = [damaged(noise=60, seed=1)[:64, :64], damaged(low_light=50)[:64, :64]]
     np.save(tmp_path / "pictures.npy", np.stack(pictures))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-    def results(store: str, who: str, threads: str) -> list[str]:
-        command = [sys.executable, "-P", "-c", WORKER, str(tmp_path), store, who, threads]
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr[-2000:]
-        return json.loads(done.stdout.splitlines()[-1])
-
-    with ThreadPoolExecutor(2) as pool:
-        a, b = pool.map(lambda who: results("store", who, "4"), ("a", "b"))
-    assert a == b == results("alone", "c", "1")
+    command = [sys.executable, "-P", "-c", WORKERS, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    a, b, alone = json.loads(done.stdout.splitlines()[-1])
+    assert a == b == alone and a[::2] == a[1::2] and len(set(a)) == 2
     with open_checkpoints(tmp_path / "threads.sqlite") as saver:
         agent = build_graph(saver)
-        for number in range(len(pictures)):
+        for number in range(4):
             states = [run_of(agent, f"{who}-{number}").state for who in ("a", "b", "c")]
             assert len({state["picture"]["sha256"] for state in states}) == 1
     whole_files_only(tmp_path / "store")

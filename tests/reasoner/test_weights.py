@@ -11,8 +11,6 @@ from rnr.degradation.kind import kinds
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.reasoner.reasoner import BUILT_IN, Reasoner
 
-pytestmark = pytest.mark.skipif(not (BUILT_IN / "config.json").is_file(), reason="no built-in weights in this checkout")
-
 
 @pytest.fixture(scope="module")
 def built_in() -> Reasoner:
