@@ -209,6 +209,7 @@ class TokenTrace(_Strict):
     end: int
     token_ids: list[int]
     logprobs: list[float]
+    alternatives: list[list[tuple[str, float]]] = []  # for each token the likeliest others: text, log-probability
 
     @property
     def confidence(self) -> float:

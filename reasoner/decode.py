@@ -9,6 +9,7 @@ One picture at a time, so a result never depends on what else is in a batch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +22,7 @@ from rnr.degradation.kind import PHYSICS
 from rnr.reasoner.grammar import Choice, Program, Skeleton, successors
 
 MOST_AHEAD = 64  # tokens that a pass may look ahead
+ALTERNATIVES, LEAST = 3, 0.01  # of a token, at most so many, each at least so likely; a choice: what a tooltip shows
 
 Path = tuple[int, ...]
 
@@ -200,7 +202,8 @@ class Decoded:
 
 
 Picker = Callable[[list[int], torch.Tensor], int]
-_Chosen = tuple[str, list[int], list[float]]
+_Others = list[tuple[str, float]]
+_Chosen = tuple[str, list[int], list[float], list[_Others]]
 Watcher = Callable[[Choice, Session], None]
 
 
@@ -252,8 +255,8 @@ def decode(
             if watch and piece.path.endswith(".present"):
                 session.logits(ahead=lexicon.ahead(piece))
                 watch(piece, session)
-            value, ids, logprobs = _choose(piece, session, lexicon, pick, forced.pop(piece.path, None))
-            span = {"start": len(text), "end": len(text) + len(value)}
+            value, ids, logprobs, others = _choose(piece, session, lexicon, pick, forced.pop(piece.path, None))
+            span = {"start": len(text), "end": len(text) + len(value), "alternatives": others}
             trace.append(TokenTrace(field=piece.path, token_ids=ids, logprobs=logprobs, **span))
             answer = value
         token_ids += lexicon.ids(value)
@@ -271,30 +274,39 @@ def _next_piece(running: Program, answer: str | None):
 
 
 def _choose(choice: Choice, session: Session, lexicon: Lexicon, pick: Picker, force: str | None) -> _Chosen:
-    """Make one choice and feed its tokens: (string, token ids, log-probabilities)."""
+    """Make one choice and feed its tokens: (string, token ids, log-probabilities, alternatives)."""
     if force is not None and force not in choice.options:
         raise ValueError(f"{choice.path}: {force!r} is not legal; legal: {', '.join(choice.options[:12])} ...")
     wanted = lexicon.path(force, choice) if force is not None else None
-    ids, logprobs = _walk(lexicon.trie(choice), session, pick, wanted, lexicon.ahead(choice))
+    steps = _walk(lexicon.trie(choice), session, pick, wanted, lexicon.ahead(choice))
+    ids = [token for token, _, _ in steps]
     value = next(option for option in choice.options if lexicon.path(option, choice) == tuple(ids))
-    return value, ids, logprobs
+    others = [[(lexicon.tokenizer.decode([other]), each) for other, each in also] for _, _, also in steps]
+    return value, ids, [logprob for _, logprob, _ in steps], others
 
 
 def _walk(
     node: Node, session: Session, pick: Picker, wanted: Sequence[int] | None, ahead: Sequence[Path]
-) -> tuple[list[int], list[float]]:
-    """From the root of a trie to a leaf, along `wanted` if given. Where one token is legal nothing is asked."""
-    ids: list[int] = []
-    logprobs: list[float] = []
+) -> list[tuple[int, float, list[tuple[int, float]]]]:
+    """From the root of a trie to a leaf, along `wanted` if given: token, log-probability, the likeliest others.
+    Where one token is legal nothing is asked."""
+    steps: list[tuple[int, float, list[tuple[int, float]]]] = []
     while node.children:
-        token, logprob = next(iter(node.children)), 0.0
+        token, logprob, others = next(iter(node.children)), 0.0, []
         if len(node.children) > 1:
             tokens, among = legal(node, session.logits(ahead=ahead))
-            token = wanted[len(ids)] if wanted else pick(tokens, among)
+            token = wanted[len(steps)] if wanted else pick(tokens, among)
             logprob = float(among[tokens.index(token)])
+            others = _others(token, tokens, among)
         node, ahead = node.children[token], ()
-        ids.append(token)
-        logprobs.append(logprob)
+        steps.append((token, logprob, others))
         if not node.closing:
             session.feed([token])
-    return ids, logprobs
+    return steps
+
+
+def _others(chosen: int, tokens: Sequence[int], logprobs: torch.Tensor) -> list[tuple[int, float]]:
+    """The likeliest of the legal tokens that were not chosen, with their log-probabilities."""
+    likely = logprobs.topk(min(ALTERNATIVES + 1, len(tokens)))
+    pairs = [(tokens[place], value) for place, value in zip(likely.indices.tolist(), likely.values.tolist())]
+    return [(token, value) for token, value in pairs if token != chosen and value >= math.log(LEAST)][:ALTERNATIVES]

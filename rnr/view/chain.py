@@ -42,6 +42,7 @@ class Value:
     text: str
     confidence: float | None
     tokens: tuple[Token, ...]
+    recorded: bool = False  # whether the record says which other tokens were likely
 
     @property
     def percent(self) -> str:
@@ -49,7 +50,7 @@ class Value:
 
     @property
     def alternatives(self) -> bool:
-        """Whether any are recorded."""
+        """Whether there are any."""
         return any(token.alternatives for token in self.tokens)
 
     @property
@@ -124,7 +125,7 @@ def _value(name: str, value: Any, trace: Mapping[str, Any] | None, record: Mappi
         Token(word, number, percent(math.exp(logprob)), _alternatives(others))
         for word, number, logprob, others in zip(texts, trace["token_ids"], logprobs, held)
     ]
-    return Value(name, text, math.exp(sum(logprobs)), tuple(tokens))
+    return Value(name, text, math.exp(sum(logprobs)), tuple(tokens), bool(trace.get("alternatives")))
 
 
 def _alternatives(held: Any) -> tuple[Alternative, ...]:

@@ -81,21 +81,37 @@ def _rl(folder: Path) -> Source:
 
 
 def _tasks(folder: Path) -> Rows:
-    """The held-out pictures of an rl run, each with all of its evaluations."""
+    """The held-out pictures of an rl run, each with all of its evaluations (or what else a run evaluates)."""
     for place, task in enumerate(_evaluations(folder)):
-        item = Item(f"task {task}", str(task), folder, partial(_task, folder, task))
+        name = task if isinstance(task, str) else f"task {task}"
+        item = Item(name, str(task), folder, partial(_task, folder, task))
         item.pictures = pictures_of(folder, place)
         yield item, item.read()
 
 
 def _evaluations(folder: Path) -> dict[Any, list[dict[str, Any]]]:
+    """By held-out picture; of a run that records none (the reasoner's, the agent's) by what was evaluated, and the
+    training itself."""
     from rnr.rl.record import rows_of
 
+    rows = rows_of(folder)
     tasks: dict[Any, list[dict[str, Any]]] = {}
-    for row in rows_of(folder):
+    for row in rows:
         for picture in row.get("pictures", ()):
             tasks.setdefault(picture["task"], []).append({"step": row["step"], **picture})
+    if not tasks:
+        for row in rows:
+            name, numbers = _numbers(row)
+            tasks.setdefault(name, []).append(numbers)
     return tasks
+
+
+def _numbers(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """(what they are about, a row of metrics.jsonl in the form of a picture's evaluation)."""
+    shown = {"step": row["step"], "reward": row.get("reward"), "predicted": None, "scores": row.get("scores") or {}}
+    if "evaluation" in row:
+        return row["evaluation"].get("who", "evaluation"), shown | {"metrics": row["evaluation"]["metrics"]}
+    return "training", shown | {"metrics": {name: value for name, value in row.items() if name not in shown}}
 
 
 def _task(folder: Path, task: Any) -> dict[str, Any]:

@@ -51,6 +51,20 @@ def test_fewer_passes_than_chosen_tokens(reasoner) -> None:
     assert with_beliefs.text == record.text
 
 
+def test_alternatives_are_the_likeliest_legal_tokens_that_were_not_chosen(reasoner) -> None:
+    record = reasoner.diagnose([picture()], Settings(temperature=3.0, seed=1, beliefs=False))[0]
+    tokenizer = reasoner.processor.tokenizer
+    for entry in record.trace:
+        assert len(entry.alternatives) == len(entry.token_ids)
+        for token, logprob, others in zip(entry.token_ids, entry.logprobs, entry.alternatives):
+            shares = [np.exp(value) for _, value in others]
+            assert shares == sorted(shares, reverse=True) and len(others) <= 3
+            assert np.exp(logprob) + sum(shares) <= 1 + 1e-5 and tokenizer.decode([token]) not in dict(others)
+            if entry.field.endswith(".present") and logprob:  # two are legal
+                assert sum(shares) == pytest.approx(1 - np.exp(logprob), abs=0.011)
+    assert sum(bool(others) for entry in record.trace for others in entry.alternatives) > 10
+
+
 def test_looking_ahead_changes_nothing(reasoner, monkeypatch) -> None:
     record = reasoner.diagnose([picture()])[0]
     monkeypatch.setattr("rnr.reasoner.decode.MOST_AHEAD", 0)

@@ -108,6 +108,40 @@ def test_an_rl_run(gallery: Path) -> None:
     assert Pictures(library).shown(f"0-{list(library.runs[0].items)[1]}", "clean")[1] == "image/png"
 
 
+def test_an_rl_run_that_records_no_pictures(tmp_path: Path) -> None:
+    """Rows of `rnr rl reasoner`: the policy and its control before and after, a row for each step of training."""
+    from rnr.rl.record import Log
+
+    log = Log(tmp_path)
+    for step, who, error in ((0, "policy", 20.0), (2, "policy", 15.5), (2, "supervised, same time", 17.0)):
+        log.write({"step": step, "evaluation": {"who": who, "metrics": {"severity_mae": error, "f1": 0.5}}})
+    for step in (1, 2):
+        log.write({"step": step, "reward": step / 10, "kl": 0.01 * step, "scores": {"rewards/severity/mean": 0.1}})
+    library = Library([tmp_path])
+    facts = {item.name: item.facts for item in library.runs[0].items.values()}
+    assert list(facts) == ["policy", "supervised, same time", "training"]
+    assert facts["policy"].measures == {"severity_mae": 15.5, "f1": 0.5}, "the last evaluation"
+    assert facts["training"].measures == {"reward": 0.2, "kl": 0.02, "reward gained": pytest.approx(0.1)}
+    assert b"severity_mae" in library.rows()
+
+
+def test_alternatives_that_no_record_holds_are_no_alternatives_that_there_are_not() -> None:
+    from rnr.view.chain import chain
+
+    trace = {"field": "findings.noise.severity", "start": 0, "end": 2, "token_ids": [1, 2], "logprobs": [-0.7, 0.0]}
+    record = {"text": "45", "diagnosis": {"findings": {"noise": {"severity": 45}}}, "trace": [trace]}
+
+    def value():
+        ((part,),) = [chain(record, {"noise": "noise"})]
+        return part.values[0]
+
+    assert not value().recorded and not value().alternatives
+    trace["alternatives"] = [[], []]
+    assert value().recorded and not value().alternatives
+    trace["alternatives"] = [[["3", -0.693147]], []]
+    assert [(other.text, other.percent) for other in value().tokens[0].alternatives] == [("3", "50.0 %")]
+
+
 def test_what_is_broken_is_listed_with_its_problem(gallery: Path, tmp_path: Path) -> None:
     shutil.copytree(gallery / "run-a", tmp_path / "run")
     (tmp_path / "run" / "coffee.diagnosis.json").write_text('{"before": {"diagnosis": ')
