@@ -32,7 +32,7 @@ def opponent_sigma(sigma_B: torch.Tensor, grey_B: torch.Tensor) -> torch.Tensor:
 def shrink(image_BCHW: torch.Tensor, sigma_B3: torch.Tensor, shot_B: torch.Tensor | None = None) -> torch.Tensor:
     """Pictures without noise of this standard deviation in their opponent channels (levels in [0, 1]).
 
-    Of the variance a share `shot_B` is proportional to the light, and is as large as told at middle grey.
+    Of the variance a share `shot_B` is proportional to the light, and is as large as given at middle grey.
     """
     transform = torch.tensor(OPPONENT, device=image_BCHW.device)
     dct = dct_matrix(SIDE).to(image_BCHW.device)

@@ -1,6 +1,6 @@
 """Classical restoration without learning, to be beaten: what people do when nobody has diagnosed the picture.
 
-Each is a function of image_HWC (float32 in [0, 1]) alone; none is told what was done to the picture. Parameters are the
+Each is a function of image_HWC (float32 in [0, 1]) alone; none knows what was done to the picture. Parameters are the
 literature's or the library's, noise levels are estimated. `apply(("nlm", "dark_channel"), image)` runs a chain.
 """
 

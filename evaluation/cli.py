@@ -145,7 +145,7 @@ def robustness(
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """The reasoner on changes that mean nothing, on damage it was never taught, and on forced evidence."""
+    """The reasoner on changes that mean nothing, on degradation types outside its training, and on forced evidence."""
     from rnr.evaluation import robustness
     from rnr.evaluation.samples import batches
     from rnr.reasoner import is_server
@@ -272,8 +272,10 @@ def twin(
     samples: Annotated[
         int, typer.Option("--samples", min=16, help="training samples of each twin, in 64 px crops")
     ] = 100_000,
-    twins: Annotated[str | None, typer.Option("--twins", help="of: told, no scene, blind")] = None,
-    reasoner: Annotated[str | None, typer.Option("--reasoner", help="also told what this reasoner predicts")] = None,
+    twins: Annotated[str | None, typer.Option("--twins", help="of: told (with the diagnosis), no scene, blind")] = None,
+    reasoner: Annotated[
+        str | None, typer.Option("--reasoner", help="also conditioned on the predictions of this reasoner")
+    ] = None,
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = 1,
@@ -288,10 +290,10 @@ def twin(
         names = running.chosen(twins, module.TWINS)
         photographs, held = list(running.photographs(images, limit).values()), running.photographs(val, None)
         running.use_threads(threads)
-        school, networks = module.Twins(out, samples, seed, threads or 1), {}
+        training, networks = module.Twins(out, samples, seed, threads or 1), {}
         for name in names:
             with running.progress(f"training: {name}", samples) as report:
-                networks[name] = school.train(name, photographs, resume, report)
+                networks[name] = training.train(name, photographs, resume, report)
         model = running.load_reasoner(reasoner) if reasoner else None
         rows = module.compare(networks, list(held.values()), model)
         table = module.table(rows, samples)
@@ -302,7 +304,7 @@ def twin(
         }
         if curves:
             groups = [str(row["task"]) for row in table.rows]
-            plots.bars(groups, curves, "what being told gains", "dB PSNR", out / "twin.png")
+            plots.bars(groups, curves, "what the diagnosis gains", "dB PSNR", out / "twin.png")
         settings = {
             "images": images.name,
             "val": val.name,

@@ -1,6 +1,6 @@
 """Scores of beliefs and of textures, in numpy: presence, calibration, rank correlation, intervals, power spectra.
 
-Legend: N observations; a probability is P(present), `present` the truth.
+Legend: N observations; a probability is P(present), `present` the ground truth.
 """
 
 from __future__ import annotations

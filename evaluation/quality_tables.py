@@ -11,7 +11,7 @@ CAP = 60.0  # dB; a picture returned bit for bit has infinite PSNR
 
 
 def main_table(rows: Sequence[Row], aims: dict[str, float | None], steps: int = 4) -> Table:
-    """PSNR per task: input, best baseline, ours as told; share of the gain; SSIM; damage left."""
+    """PSNR per task: input, best baseline, ours by each diagnosis; share of the gain; SSIM; damage left."""
     note = (
         "PSNR in dB, mean over pictures. best classical: the best of the task's baselines, chosen after the fact. "
         f"predicted, true, blind: by the reasoner's diagnosis, by the true one, by none; 1 or {steps} steps. "

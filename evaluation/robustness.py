@@ -1,4 +1,4 @@
-"""What must not change a diagnosis, what must, and what a reasoner says of damage that it was never taught.
+"""What must not change a diagnosis, what must, and what a reasoner says of degradation types outside its training.
 
 Changed pictures: the same damaged region as a PNG file, mirrored, without its last row and column. Strangers: the kinds
 that the weights do not know and a colour cast, on clean photographs; each finding is an invention, and a reasoner that
@@ -73,7 +73,7 @@ def _bytes(picture_HWC: np.ndarray) -> np.ndarray:
     return (picture_HWC.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def told(reasoner: Any, picture_HWC: np.ndarray, forced: dict[str, str] | None = None) -> DiagnosisRecord:
+def diagnosed(reasoner: Any, picture_HWC: np.ndarray, forced: dict[str, str] | None = None) -> DiagnosisRecord:
     """One record. ValueError where there is no diagnosis in it."""
     record = reasoner.diagnose([picture_HWC], **({"forced": forced} if forced else {}))[0]
     if record.diagnosis is None:
@@ -86,7 +86,7 @@ def looked_at(reasoner: Any, batches: Iterable[Batch], report: Report = lambda d
     shown: list[Shown] = []
     for batch in batches:
         for picture, truth in zip(batch.pictures(), batch.truths()):
-            shown.append((picture, truth, told(reasoner, picture)))
+            shown.append((picture, truth, diagnosed(reasoner, picture)))
             report(len(shown))
     return shown
 
@@ -97,7 +97,7 @@ def changes_table(reasoner: Any, shown: Sequence[Shown], report: Report = lambda
     same: dict[str, list[bool]] = {name: [] for name in CHANGES}
     for done, (picture, truth, first) in enumerate(shown, 1):
         for name, change in CHANGES.items():
-            again = told(reasoner, change(picture))
+            again = diagnosed(reasoner, change(picture))
             same[name].append(again.text == first.text and again.beliefs == first.beliefs)
             both = [(first.expected_severity(kind), again.expected_severity(kind)) for kind in truth.present]
             moved[name] += [abs(a - b) for a, b in both if a is not None and b is not None]
@@ -123,7 +123,7 @@ def strangers_table(
     for name, make in makers.items():
         records = []
         for number, photograph in enumerate(photographs):
-            records.append(told(reasoner, make(photograph, np.random.default_rng([seed, number]))))
+            records.append(diagnosed(reasoner, make(photograph, np.random.default_rng([seed, number]))))
             done += 1
             report(done)
         rows.append({"damage": name, **_inventions(records)})
@@ -194,6 +194,6 @@ def _shifts(reasoner: Any, picture: np.ndarray, first: DiagnosisRecord, kind: st
     for way in (-1, 1) if said >= 0 and base is not None else ():
         if 0 <= said + way < len(texts):
             forced = {f"findings.{kind}.evidence": texts[said + way]}
-            other = told(reasoner, picture, forced).expected_severity(kind)
+            other = diagnosed(reasoner, picture, forced).expected_severity(kind)
             shifts += [] if other is None or base is None else [(way, other - base)]
     return shifts

@@ -64,10 +64,10 @@ def measure_here(reasoner: Any, restorer: Any, photograph: np.ndarray, megapixel
     """One size in this process. Damage is held present by a true diagnosis, so that nothing is skipped."""
     from rnr.degradation.diagnosis import Diagnosis, Finding
 
-    told = Diagnosis(findings={kind: Finding(present=True, severity=40) for kind in ("haze", "noise")})
+    given = Diagnosis(findings={kind: Finding(present=True, severity=40) for kind in ("haze", "noise")})
     small = picture(photograph, 0.02)
     reasoner.diagnose([small])
-    restorer.restore(small.astype(np.float32) / 255, told)
+    restorer.restore(small.astype(np.float32) / 255, given)
     shown = picture(photograph, megapixels)
     pixels = shown.astype(np.float32)
     pixels /= 255
@@ -80,7 +80,7 @@ def measure_here(reasoner: Any, restorer: Any, photograph: np.ndarray, megapixel
     }
     row["diagnosis MB"] = highest() - before
     for count in steps if megapixels < HUGE else steps[:1]:
-        seconds = restorer.restore(pixels, told, num_inference_steps=count).seconds
+        seconds = restorer.restore(pixels, given, num_inference_steps=count).seconds
         row |= {f"{count} step s/MP": seconds / size}
     peak = highest() - before
     return row | {"peak MB": peak, "beyond MB": peak - pixels.nbytes / MEGA}

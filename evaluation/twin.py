@@ -1,8 +1,8 @@
-"""Does the diagnosis matter? Small twins, trained alike for the same number of samples, that are told more or less.
+"""Does the diagnosis matter? Small twins, trained alike on as many samples, that see more or less of it.
 
 told: diagnosis and scene, as the built-in restorer is trained; no scene: the same without the scene's labels; blind: no
-diagnosis at all. They are compared on the same damaged photographs, told the true (and, with a reasoner, the predicted)
-diagnosis.
+diagnosis at all. They are compared on the same damaged photographs, conditioned on the true diagnosis (and, with a
+reasoner, on the predicted one).
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def table(rows: Sequence[Row], samples: int) -> Table:
     means: Row = {"task": "mean of damaged", "n": None}
     note = (
         f"PSNR in dB, one step; small twins ({WIDTHS}, {BLOCKS}) after {samples} samples each, the same seed. "
-        "diagnosis: told minus blind, by the true diagnosis (predicted: by the reasoner's); scene: told minus no scene."
+        "diagnosis: told (with the diagnosis) minus blind, by the true diagnosis (predicted: by the reasoner's); "
+        "scene: told minus no scene."
     )
     lines = [*rows, means | {name: mean(row[name] for row in damaged) for name in names}]
     return Table.of("The diagnosis matters", lines, note)

@@ -15,7 +15,7 @@ from rnr import graph
 
 
 def restore_tool(context: graph.Context) -> BaseTool:
-    """A tool over this context. Give a model only paths that it may read: the tool opens what it is told."""
+    """A tool over this context. Give a model only paths that it may read: the tool opens any path that it is given."""
     agent = graph.build_graph()
 
     @tool

@@ -74,7 +74,7 @@ class Collator:
     """Rows of `rnr.reasoner.data` to a batch: input_ids, labels (completion only), loss_weights, pixel_values, grids.
 
     `doubt`: share of evidence words that are shown misread to what follows them, while the label stays true. A model
-    that was only shown the truth believes its own misreadings.
+    that was only shown true evidence believes its own misreadings.
     `spread`: numbers are learned as a gaussian about the true one, its deviation this share of the scale (HL-Gauss,
     Farebrother et al. 2024): 57 is a better answer than 27 where 58 is true. The batch then has soft_places
     (N, 3: row, position, token) and soft_shares (N,).

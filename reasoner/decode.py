@@ -256,8 +256,8 @@ def decode(
                 session.logits(ahead=lexicon.ahead(piece))
                 watch(piece, session)
             value, ids, logprobs, others = _choose(piece, session, lexicon, pick, forced.pop(piece.path, None))
-            span = {"start": len(text), "end": len(text) + len(value), "alternatives": others}
-            trace.append(TokenTrace(field=piece.path, token_ids=ids, logprobs=logprobs, **span))
+            span = {"start": len(text), "end": len(text) + len(value)}
+            trace.append(TokenTrace(field=piece.path, token_ids=ids, logprobs=logprobs, alternatives=others, **span))
             answer = value
         token_ids += lexicon.ids(value)
         text += value

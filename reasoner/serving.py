@@ -4,7 +4,7 @@
     vllm serve SERVED --served-model-name reasoner --limit-mm-per-prompt '{"image": 4}'
 
 vLLM asks for `Qwen3VLProcessor` with a video processor, which our folders leave out because it needs torchvision. The
-card goes along: a client on the same machine finds it there, another one is told (`card = "SERVED"` in its recipe).
+card goes along: a client on the same machine finds it there, another one needs `card = "SERVED"` in its recipe.
 """
 
 from __future__ import annotations

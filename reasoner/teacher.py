@@ -39,7 +39,7 @@ class Teacher:
         return f"{self.served}, prompt {self.prompt.name} {self.prompt.version}"
 
     def tell(self, regions: Sequence[np.ndarray], diagnoses: Sequence[Diagnosis], seed: int) -> list[Diagnosis]:
-        """The diagnoses with the scenes of these regions (uint8 HWC) told, in their order. Raises ServerError."""
+        """The diagnoses with the scenes of these regions (uint8 HWC) described, in their order. Raises ServerError."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             told = list(pool.map(self.describe, regions, range(seed, seed + len(regions))))
         if not any(told):

@@ -1,4 +1,4 @@
-"""What the restorer is told: a set of tokens, one per finding (belief, severity, factors), scene, quality, task.
+"""What the restorer is conditioned on: tokens, one per finding (belief, severity, factors), scene, quality, task.
 
 The tokens are plain feature rows here (`Condition`); `ConditionEncoder` in network.py embeds them. A kind that is not
 asked has no token. A Diagnosis alone is certain: what it holds present is there, what it holds absent is not to be

@@ -1,4 +1,4 @@
-"""Training pairs for the restorer: degraded picture, target, and the condition it is told, right or wrong.
+"""Training pairs for the restorer: degraded picture, target, and the condition, right or wrong.
 
 Of all pictures 30% come with the true diagnosis (nearly half of those ask for a part of the damage only: the target
 keeps the rest; most suspect absent kinds a little, as a reasoner does), 55% with a reasoner's beliefs, 5% with beliefs
@@ -142,7 +142,7 @@ def _told_factors(
 ) -> dict[str, torch.Tensor]:
     """True factors, or factors as a reasoner reads them: off by some of their range, sometimes unknown.
 
-    The main one says what the believed severity says: a second, independent reading would betray the truth.
+    The main one says what the believed severity says: a second, independent reading would give the true value away.
     """
     told, unknown, kind = {}, {}, kinds()[name]
     for factor, value in mixture.factors(name).items():

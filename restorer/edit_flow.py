@@ -29,7 +29,7 @@ Random = torch.Generator | list[torch.Generator] | None
 
 @dataclass
 class EditInput:
-    """All that the transformer is told of one picture. `negative` is empty where there is no guidance."""
+    """All that the transformer is conditioned on for one picture. `negative` is empty where there is no guidance."""
 
     size: tuple[int, int]  # width, height at which the pipeline works
     source_1LC: torch.Tensor  # latents of the degraded picture

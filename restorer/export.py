@@ -21,7 +21,7 @@ A diffusion bridge from the degraded picture to the clean one, steered by a Diag
 - **Data**: {data}
 - **Training**: {training}
 - **Command**: `{command}`
-- **Figures** (PSNR in dB, one step, told the true diagnosis, centres of validation photographs; after each run by
+- **Figures** (PSNR in dB, one step, by the true diagnosis, centres of validation photographs; after each run by
   `rnr train restorer`): {shown}
 - **Limits**: small network, trained on synthetic damage of small photographs; strong blur is only softened, dense haze
   and deep darkness come back with little texture; kinds it does not know are left alone.

@@ -1,8 +1,8 @@
 """The degraded picture with what was diagnosed undone by physics: a second opinion among the network's inputs.
 
-Each kind that is told (`Condition`) is inverted by its own `Kind.invert`, the last formed first, as far as it is
+Each kind in the `Condition` is inverted by its own `Kind.invert`, the last formed first, as far as it is
 believed. The main factor follows from the severity, because severity is what a reasoner reads best and what people
-edit; the other factors are taken as told, or at the middle of their range. Rain is not undone, depth is not known, what
+edit; the other factors are as given, or at the middle of their range. Rain is not undone, depth is not known, what
 is left of the noise comes out amplified: the network decides, pixel by pixel, how much of it to take.
 """
 
@@ -15,7 +15,7 @@ from rnr.restorer.condition import Condition, Layout
 
 
 def invert(image_BCHW: torch.Tensor, condition: Condition, layout: Layout) -> torch.Tensor:
-    """(B, 3, H, W), within [-0.5, 1.5]; where nothing invertible is told, the picture itself."""
+    """(B, 3, H, W), within [-0.5, 1.5]; where nothing invertible is named, the picture itself."""
     known = kinds()
     told = [name for name in layout.factors if name in known]
     for name in sorted(told, key=lambda name: known[name].formation, reverse=True):
@@ -42,7 +42,7 @@ def _parts(rows: list[dict], features: torch.Tensor):
 
 
 def _factor(row: dict, part: torch.Tensor) -> torch.Tensor:
-    """The told value (B,); the middle of the range, or the first choice, where it is unknown."""
+    """The given value (B,); the middle of the range, or the first choice, where it is unknown."""
     if row["choices"]:
         return part.argmax(1)
     weighted, weight = part.unbind(1)

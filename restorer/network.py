@@ -6,7 +6,7 @@ gives; what is global comes from one set of tokens (findings, scene, quality, ta
 picture and its quantiles), shared by all tiles. A third input is the picture as physics would undo it (`inversion`).
 The output is (x + m (inverted - x) + r) exp(g) + o with m, r, g, o from the head: relighting or dehazing is a gain and
 an offset, as in the physics. A new network gives `inverted` (m = 1, the rest 0) and learns where that is wrong.
-Before the inversion it takes a second look (`reconsidered`): severities that are told with doubt are corrected by what
+Before the inversion it takes a second look (`reconsidered`): severities that are given with doubt are corrected by what
 the whole picture shows, in proportion to the doubt; a certain diagnosis is obeyed.
 
 Shapes: image_BCHW in [0, 1]; t is (B,); tokens_BTD.
@@ -180,7 +180,7 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return self(degraded_BCHW, degraded_BCHW, self.inverted(degraded_BCHW, condition, steer), steer)
 
     def reconsidered(self, condition: Condition, *steers_BD: torch.Tensor) -> Condition:
-        """The condition with the network's own severities, within `REACH` spreads of those that were told; their mean
+        """The condition with the network's own severities, within `REACH` spreads of those that were given; their mean
         where the network looked at several views of the picture."""
         findings = {}
         moves = torch.stack([torch.tanh(self.second_look(steer)) for steer in steers_BD]).mean(0).unbind(1)

@@ -1,4 +1,4 @@
-"""Any diffusers image-to-image pipeline as a restorer, told by the same edit prompt, and the choice among them all.
+"""Any diffusers image-to-image pipeline as a restorer, with the same edit prompt, and the choice among them all.
 
     DiffusersRestorer.from_pretrained("black-forest-labs/FLUX.1-Kontext-dev", call={"_auto_resize": False})
 

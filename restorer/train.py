@@ -51,7 +51,7 @@ class Settings:
     log_loss_from: float = 0.66  # share of the samples
     first_crop: int = 64  # px: stages with smaller crops are skipped
     batch_factor: int = 1  # multiplies the batch (for a GPU)
-    blind: bool = False  # a twin that is never told a diagnosis
+    blind: bool = False  # a twin without a diagnosis
     checkpoint_seconds: float = 120
     validate_every: int = 20_000  # samples
     threads: int = 1
@@ -240,7 +240,7 @@ def validation_set(
 
 @torch.no_grad()
 def validate(network: RestorerNetwork, photographs: Sequence[np.ndarray], blind: bool = False) -> dict[str, float]:
-    """PSNR in dB per task, one step, told the true diagnosis (or nothing)."""
+    """PSNR in dB per task, one step, conditioned on the true diagnosis (or nothing)."""
     result = {}
     for name, clean, degraded, mixture in validation_set(photographs, list(network.layout.factors)):
         told = [None if blind else d for d in truths(clean, degraded, mixture)]

@@ -1,4 +1,4 @@
-"""Learning from predicted severity, and the proof that the truth follows. Loads no torch by itself."""
+"""Learning from predicted severity, and the proof that measured quality follows. Loads no torch by itself."""
 
 from __future__ import annotations
 

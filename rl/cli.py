@@ -47,7 +47,7 @@ def reasoner(
     config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, steps: Steps = None,
     resume: Resume = False,
 ) -> None:  # fmt: skip
-    """Loop A: GRPO on the reasoner's answers, held against supervised training for the same time."""
+    """Loop A: GRPO on the reasoner's answers, compared with supervised training for the same time."""
     with errors():
         from rnr.rl.config import ReasonerConfig, read
         from rnr.rl.reasoning import run

@@ -17,7 +17,7 @@ class _Strict(BaseModel):
 
 
 class Common(_Strict):
-    """What every loop is told."""
+    """Settings of every loop."""
 
     images: Path = Field(description="folder of clean photographs; they are damaged as training goes")
     val: Path = Field(description="folder of other photographs, held out")
@@ -55,7 +55,7 @@ class RestorerConfig(Common):
         default=0.0, ge=0, le=1, description="share of the condition that is lost first: a deliberately weak start"
     )
     told: Literal["predicted", "true", "blind"] = Field(
-        default="predicted", description="the diagnosis the restorer is told"
+        default="predicted", description="the diagnosis that the restorer is conditioned on"
     )
     rewards: list[str] = Field(default=["severity"], description="names of rewards; metrics are none")
     weights: dict[str, float] = Field(
@@ -90,11 +90,13 @@ class RestorerConfig(Common):
     val_tasks: int = Field(default=8, ge=2, description="held-out damaged pictures")
     eval_every: int = Field(default=10, ge=1, description="steps between evaluations")
     save_every: int = Field(default=10, ge=1, description="steps between checkpoints")
-    on_alarm: Literal["warn", "stop"] = Field(default="warn", description="when the reward rises and the truth falls")
+    on_alarm: Literal["warn", "stop"] = Field(
+        default="warn", description="when the reward rises and measured quality falls"
+    )
 
 
 class ReasonerConfig(Common):
-    """Loop A: GRPO on the reasoner, and supervised training for the same time to hold it against."""
+    """Loop A: GRPO on the reasoner, and supervised training for the same time as its control."""
 
     group: int = Field(default=4, ge=2, description="answers to one picture that are compared")
     prompts: int = Field(default=2, ge=1, description="pictures in an update, on each process")

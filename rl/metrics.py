@@ -1,4 +1,4 @@
-"""What is measured and never trains: the truth that a run holds its reward against.
+"""What is measured and never trains: the ground truth that a run compares its reward with.
 
 Kept apart from `rewards.py` in name and in place: no reward may call these, no configuration can name
 one as a reward.

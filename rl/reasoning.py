@@ -1,4 +1,4 @@
-"""Loop A as a run: TRL's GRPOTrainer on the reasoner's answers, held against supervised training for the same time.
+"""Loop A as a run: TRL's GRPOTrainer on the reasoner's answers, compared with supervised training for the same time.
 
 A reward scores the severity that an answer names. The expected severity is the policy's, one for a whole group: it is
 measured, before and after, and never trains.

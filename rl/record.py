@@ -1,4 +1,4 @@
-"""What a run leaves: metrics.jsonl, curves, the Goodhart plot (reward against truth), sheets of samples, an alarm."""
+"""What a run leaves: metrics.jsonl, curves, the Goodhart plot (reward against quality), sheets of samples, an alarm."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ else:
 FILE = "metrics.jsonl"
 Row = dict[str, Any]
 RISE = 0.03  # of the mean reward, from which it counts as risen
-HARM = {"damage": 0.03, "psnr": -0.1}  # change of a mean, from which the truth counts as fallen
+HARM = {"damage": 0.03, "psnr": -0.1}  # change of a mean, from which measured quality counts as fallen
 
 
 def begin(folder: Path, resume: bool) -> None:
@@ -94,7 +94,7 @@ def assessed(earlier: Sequence[Row], step: int, pictures: Sequence[Row]) -> Row:
 
 
 def alarm(first: Row, now: Row) -> Row | None:
-    """Has the reward risen since another evaluation while the truth has fallen (Goodhart)?
+    """Has the reward risen since another evaluation while measured quality has fallen (Goodhart)?
 
     Both are paired means over the held-out pictures, each beyond its threshold and its standard error. The answer holds
     the step, the changes, and the pictures that say so most.
@@ -114,7 +114,7 @@ def alarm(first: Row, now: Row) -> Row | None:
 
 
 def alarm_since(earlier: Sequence[Row], now: Row) -> Row | None:
-    """`alarm` against the first evaluation, then against the one with the least damage: the truth may rise at first."""
+    """`alarm` against the first evaluation, then against the one with the least damage: quality may rise at first."""
     if not earlier:
         return None
     best = min(earlier, key=lambda row: mean([p["metrics"]["damage"] for p in row["pictures"]]) or 0.0)
@@ -143,7 +143,7 @@ CURVES = {"reward": "reward", "spread": "spread in groups", "kl": "KL to the ref
 
 
 def draw(folder: Path) -> None:
-    """curves.png and, where the truth was measured, goodhart.png from metrics.jsonl."""
+    """curves.png and, where quality was measured, goodhart.png from metrics.jsonl."""
     rows = [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
     steps = [row for row in rows if "evaluation" not in row]
     checks = [row for row in rows if "pictures" in row]

@@ -24,7 +24,7 @@ from rnr.restorer.data import CERTAIN, tell
 from rnr.restorer.network import RestorerNetwork
 
 SHARE = 0.25  # of the pictures are restored
-MODES = torch.tensor([0.4, 0.5, 0.1, 0.0])  # told the truth (half of those: a part of it), beliefs, wrong beliefs
+MODES = torch.tensor([0.4, 0.5, 0.1, 0.0])  # the true diagnosis (half of those: a part of it), beliefs, wrong beliefs
 PART = 0.5
 RIDGE = 1e-2  # of a kind's own energy: haze and darkness are nearly the same picture
 

@@ -23,7 +23,7 @@ TRIES = 20  # draws until something is damaged
 
 @dataclass(frozen=True)
 class Task:
-    """Pictures are (3, H, W) in [0, 1]; `source` is what the restorer is told."""
+    """Pictures are (3, H, W) in [0, 1]; `source` is what the restorer is conditioned on."""
 
     number: int
     degraded: torch.Tensor
@@ -48,7 +48,7 @@ class Tasks:
         told: Told = "predicted", stage: Stage = "several", names: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         if told == "predicted" and reasoner is None:
-            raise ValueError("tasks that are told a prediction need a reasoner")
+            raise ValueError("tasks with predicted diagnoses need a reasoner")
         self.photographs, self.count, self.size, self.seed = list(photographs), count, size, seed
         self.reasoner, self.told, self.stage, self.names = reasoner, told, stage, names
         self._made: dict[int, Task] = {}
@@ -79,7 +79,7 @@ class Tasks:
 
 
 def check_truth(tasks: Sequence[Any]) -> None:
-    """ValueError if the first task does not know its clean picture: no run could show then that the truth follows."""
+    """ValueError if the first task does not know its clean picture: no run could show then that quality follows."""
     if len(tasks) == 0:
         raise ValueError("there are no tasks")
     if getattr(tasks[0], "clean", None) is None or not hasattr(tasks[0], "present"):

@@ -3,7 +3,7 @@
     import rnr
     diagnosis = rnr.diagnose("photo.jpg")      # .present, .findings["haze"].severity, .expected_severity("haze")
     result = rnr.restore("photo.jpg")          # .image (PIL), .before, .after, .save("restored.jpg")
-    result = rnr.agent("photo.jpg")            # the same, step by step, checked and taken back; .story says how
+    result = rnr.agent("photo.jpg")            # the same step by step, checked and rolled back; .story says how
 
 `import rnr` loads no torch; the models load on first use.
 """

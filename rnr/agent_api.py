@@ -45,7 +45,7 @@ def agent(
     device: str = "auto",
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> AgentResult:
-    """Diagnose, plan, restore, check and take back, until nothing is left or a budget is used up.
+    """Diagnose, plan, restore, check and roll back, until nothing is left or a budget is used up.
 
     `folder` keeps pictures, threads and trace: called again with the same picture and settings, a run that was cut off
     goes on. Without it nothing is kept. `answer` is asked before each step. Errors as in `restore`; a run that failed

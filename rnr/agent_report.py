@@ -1,6 +1,6 @@
 """The report of the agent: each run as a tree, one HTML file that opens from disk without a network.
 
-The trunk is what was accepted; a step that was taken back hangs beside it with the reason.
+The trunk is what was accepted; a step that was rolled back hangs beside it with the reason.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class StepView:
 
 @dataclass(frozen=True)
 class Line:
-    """One kind over the steps: points of the trunk, and (from, to) of what was taken back. Pixels of the plot."""
+    """One kind over the steps: points of the trunk, and (from, to) of what was rolled back. Pixels of the plot."""
 
     title: str
     colour: int
@@ -112,12 +112,12 @@ class AgentEntry(Pictured):
 
     @property
     def headline(self) -> str:
-        """haze 62 → 8, noise 40 → 3; 3 steps, 1 taken back"""
+        """haze 62 → 8, noise 40 → 3; 3 steps, 1 rolled back"""
         if self.run is None or self.run.first is None or self.run.best is None:
             return self.run.reason if self.run else self.problem
         changes = [f"{title} {a:.0f} → {b:.0f}" for title, a, b in _changes(self.run.first, self.run.best)]
         taken_back = sum(not step.accepted for step in self.steps)
-        many = f"{len(self.steps)} step{'' if len(self.steps) == 1 else 's'}, {taken_back} taken back"
+        many = f"{len(self.steps)} step{'' if len(self.steps) == 1 else 's'}, {taken_back} rolled back"
         return f"{', '.join(changes) or 'no damage found'}; {many}" if self.steps else self.run.reason
 
     @property

@@ -121,8 +121,8 @@ def restore(
     """Diagnose a picture (see `diagnose`), restore it, diagnose it again.
 
     `diagnosis` (an object or a file) replaces the reasoner's own: edit it to steer. `only` limits the removal to these
-    kinds. `steps`: the built-in restorer takes 1 by itself, nearest to the truth on average; more (up to 8 or so) give
-    more texture. Same seed, same result.
+    kinds. `steps`: the built-in restorer takes 1 by itself, nearest to the clean image on average; more (up to 8 or
+    so) give more texture. Same seed, same result.
     """
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)

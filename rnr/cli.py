@@ -49,7 +49,9 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results th
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", "--resume", help="Go on with a batch that was cut off.")]
 Steps = Annotated[
     int | None,
-    typer.Option(min=1, max=100, help="Built-in: 1 is nearest to the truth, 2-8 give more texture.", show_default="1"),
+    typer.Option(
+        min=1, max=100, help="Built-in: 1 is nearest to the clean image, 2-8 give more texture.", show_default="1"
+    ),
 ]
 Sets = Annotated[list[str], typer.Option("--set", metavar="KIND=SEVERITY", help="Such as haze=40; may be repeated.")]
 
@@ -166,7 +168,7 @@ def _run(pictures: Sequence[str], recursive: bool, out: Path, make: Callable[[li
 
 
 def _jobs(pictures: Sequence[str], recursive: bool, out: Path) -> Planned:
-    """What there is to do, and what was asked for in vain (told already)."""
+    """What there is to do, and what was asked for in vain (already reported)."""
     from rnr.console import complain, remark
     from rnr.outputs import leave_out, plan, prepare_folder, printable
     from rnr.pictures import find_pictures

@@ -90,7 +90,7 @@ def _chunks(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _counted(found: Sequence[dict], names: Sequence[str]) -> dict[str, int]:
-    """The sums over all chunks; what failed is told here, since nobody sees what an actor prints."""
+    """The sums over all chunks; what failed is reported here, since nobody sees what an actor prints."""
     for row in found:
         for problem in row["problems"]:
             complain_of(*problem)
@@ -152,12 +152,12 @@ def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, Any]:
 
     with _as_files(chunk) as files:
         rows = list(diagnose_all(files, False, chunk["max_megapixels"], models, False, False))
-    told = [row.as_json() for row in rows]
+    found = [row.as_json() for row in rows]
     if "table" in chunk:
-        told = [row | {"file": name} for row, name in zip(told, chunk["files"], strict=True)]
-    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in told]
+        found = [row | {"file": name} for row, name in zip(found, chunk["files"], strict=True)]
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found]
     write_text(Path(chunk["shard"]), "".join(lines))
-    problems = [(row["file"], row["error"]) for row in told if row["diagnosis"] is None]
+    problems = [(row["file"], row["error"]) for row in found if row["diagnosis"] is None]
     return {"done": len(rows) - len(problems), "failed": len(problems), "problems": problems}
 
 

@@ -132,7 +132,7 @@ def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
     from rnr.degradation.kind import kinds
     from rnr.thoughts import reading
 
-    caption = "expected severity 0-100; bold: held present; one picture alone is told in detail"
+    caption = "expected severity 0-100; bold: present; a single picture is listed in detail"
     table = Table(caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("Picture", overflow="fold", min_width=12)
     table.add_column("Quality", justify="right")

@@ -105,7 +105,7 @@ class Models:
 
     @property
     def at_once(self) -> int:
-        """Pictures that the reasoner takes at the same time: one, or what a server's client was told."""
+        """Pictures that the reasoner takes at the same time: one, or the `workers` of a server's client."""
         return getattr(self.reasoner, "workers", 1)
 
     @cached_property

@@ -35,7 +35,7 @@ class Row:
 def diagnose_all(
     pictures: Sequence[str], recursive: bool, max_megapixels: float, models: Models, with_traceback: bool, stream: bool
 ) -> Iterator[Row]:
-    """Every picture once, errors told on stderr; `stream` prints each row as a line of JSON. Raises SetupError."""
+    """Every picture once, errors go to stderr; `stream` prints each row as a line of JSON. Raises SetupError."""
     found, problems = find_pictures(pictures, recursive)
 
     def row_of(path: Path) -> Row:

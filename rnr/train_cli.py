@@ -61,7 +61,7 @@ def train_restorer(
     init: Init = None, rate: Rate = None, confusion: Confusion = None, threads: Threads = None, device: Device = "auto",
     recipe: Recipe = None, model: Model = None,
 ) -> None:  # fmt: skip
-    """Picture + Diagnosis -> picture: a diffusion bridge, told diagnoses that are right, wrong and missing."""
+    """Picture + Diagnosis -> picture: a diffusion bridge, conditioned on right, wrong and missing diagnoses."""
     own = {"--val": val, "--samples": samples, "--seed": seed or None, "--init": init, "--rate": rate,
            "--confusion": confusion, "--threads": threads}  # fmt: skip
     if recipe or model:

@@ -160,8 +160,8 @@ def build_data(
         from rnr.reasoner.dataset import Build, build
         from rnr.reasoner.teacher import Teacher
 
-        def told(row: dict[str, Any]) -> None:
+        def report(row: dict[str, Any]) -> None:
             err.print(f"{row['done']} of {row['of']} shards: {row['shard']}")
 
         wanted = Build(str(images), samples, size, seed, shard)
-        build(wanted, out, workers, told, Teacher(teacher, teacher_model) if teacher else None)
+        build(wanted, out, workers, report, Teacher(teacher, teacher_model) if teacher else None)
