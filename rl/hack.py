@@ -77,7 +77,7 @@ def climb(
 def run(
     images: Path, out: Path, count: int, steps: int, rate: float, seed: int, threads: int | None, report: Report
 ) -> Row | None:
-    """`climb` from damaged crops that the built-in restorer restored by the true diagnosis; the judge is built in, too."""
+    """`climb` from damaged crops that the built-in restorer restored by the true diagnosis, and the built-in judge."""
     judge, restorer = Judge(running.load_reasoner("built-in", threads), 1), running.load_restorer("built-in", threads)
     photographs, names = list(running.photographs(images, None).values()), judge.reasoner.kinds
     made = Tasks(photographs, count, SIDE, seed, told="true", names=names)
