@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rnr.degradation._lazy import LazyModule
+from rnr.degradation._lazy import LazyModule, need
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,14 +64,7 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     """Spearman's rank correlation, ties at their mean rank; NaN for fewer than 3 values or a constant one."""
     if len(a) < 3 or len(set(a)) == 1 or len(set(b)) == 1:
         return float("nan")
-    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
-
-
-def ranks(values: Sequence[float]) -> np.ndarray:
-    """Ranks from 0; equal values share the mean of their ranks."""
-    _, group, counts = np.unique(np.asarray(values, float), return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return (ends - (counts + 1) / 2)[group]
+    return float(need("scipy.stats", "bench").spearmanr(a, b).statistic)
 
 
 def coverage(intervals: Sequence[tuple[float, float]], truth: Sequence[float]) -> float:
