@@ -54,18 +54,21 @@ def route(
         source: The diagnosis.
         intent: What is wanted of it; None = everything.
         known: Kinds that can be removed at all.
-        alone: Kinds with an expert; each has a leg of its own. Neighbours among the others share one.
+        alone: Kinds with an expert; each has a leg of its own. Neighbours among the others share one, if they are to
+            go equally far. A kind of strength 0 has none.
 
     Raises:
         ValueError: For a record without a diagnosis.
     """
-    chosen = wanted(source, intent, known)
+    strength = intent.strength_of if intent else lambda name: 100.0
+    chosen = [name for name in wanted(source, intent, known) if strength(name) > 0]
     diagnosis = diagnosis_of(source)
     assert diagnosis is not None  # `wanted` has refused it
     default = [name for name in reversed(kinds()) if name in chosen and name not in diagnosis.plan]
     legs: list[tuple[str, ...]] = []
     for name in [name for name in diagnosis.plan if name in chosen] + default:
-        shares = legs and name not in alone and legs[-1][0] not in alone
+        last = legs[-1][0] if legs else None
+        shares = last and name not in alone and last not in alone and strength(name) == strength(last)
         legs = [*legs[:-1], (*legs[-1], name)] if shares else [*legs, (name,)]
     return legs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -113,6 +113,7 @@ def restore(
     only: Iterable[str] = (),
     steps: int | None = None,
     seed: int = 0,
+    strength: float | Mapping[str, float] = 100.0,
     reasoner: str = BUILT_IN,
     restorer: str = BUILT_IN,
     device: str = "auto",
@@ -122,11 +123,12 @@ def restore(
 
     `diagnosis` (an object or a file) replaces the reasoner's own: edit it to steer. `only` limits the removal to these
     kinds. `steps`: the built-in restorer takes 1 by itself, nearest to the clean image on average; more (up to 8 or
-    so) give more texture. Same seed, same result.
+    so) give more texture. Same seed, same result. `strength` (0..100, or by kind): how far to go; 0 gives
+    the same pixels back.
     """
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
-    request = Request(steps, seed, only, _diagnosis(diagnosis), _origin(diagnosis)).check()
+    request = Request(steps, seed, only, _diagnosis(diagnosis), _origin(diagnosis), strength).check()
     outcome = restore_picture(models, source, request, _name(picture))
     pixels = source.pixels_HWC3 if outcome.untouched else _quantised(outcome.pixels_HWC3, source)
     records = (outcome.before, outcome.after)

@@ -16,9 +16,9 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.console import Meter, complain, err
+from rnr.console import Meter, complain, err, remark_frames
 from rnr.core import Models, Outcome, Request, SetupError, restore_picture, versions
-from rnr.outputs import Job, Mode, Shelf, digest, printable, record_beside, write_text
+from rnr.outputs import Job, Mode, Shelf, digest, place_of, printable, record_beside, write_text
 from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, copy_picture, os_problem, read_picture, write_picture
 from rnr.report import Entry, render, report_path
 
@@ -78,7 +78,7 @@ class Batch:
 
     def _restore(self, job: Job, tell: Callable[[str], None]) -> Entry:
         tell("reading")
-        picture = read_picture(job.source, self.options.max_megapixels)
+        picture = self._read(job)
         tell("loading the models")
         self.models.load()
         outcome = restore_picture(self.models, picture, self.request, str(job.source), tell)
@@ -86,6 +86,12 @@ class Batch:
         with uninterrupted(self._later):
             data = self._write(job, picture, outcome)
             return self._with_previews(job, data, picture, None if outcome.untouched else outcome.pixels_HWC3)
+
+    def _read(self, job: Job) -> Picture:
+        """The picture, without positions if it is to have none; what is not used of it is said."""
+        picture = read_picture(job.source, self.options.max_megapixels)
+        remark_frames(job.source.name, picture.note)
+        return picture.without_gps() if self.request.strip_gps else picture
 
     def _later(self) -> None:
         self.interrupted = True
@@ -96,8 +102,10 @@ class Batch:
         data = self._data(job, picture, outcome, target)
         with record_beside(job.record(self.out), data):
             if outcome.untouched:
-                copy_picture(job.source, target, replace)
+                copy_picture(job.source, target, replace, self.request.strip_gps)
             else:
+                if self.request.stamp:
+                    picture.extras = picture.extras.stamped(stamp_of(data))
                 write_picture(picture, outcome.pixels_HWC3, target, replace)
         if data["notes"] != picture.note:  # what the format could not hold is known only now
             data["notes"] = [printable(note) for note in picture.note]
@@ -110,7 +118,11 @@ class Batch:
         return asked(self.models, self.request)
 
     def _data(self, job: Job, picture: Picture, outcome: Outcome, target: Path) -> dict[str, Any]:
-        source = {"file": printable(job.source.name), "sha256": digest(job.source)}
+        source = {
+            "file": printable(job.source.name),
+            "sha256": digest(job.source),
+            "place": place_of(job.source),
+        }
         return record_of(self.models, self.request, picture, outcome, source, printable(target.name))
 
     def _again(self, job: Job, data: dict[str, Any]) -> Entry:
@@ -140,8 +152,7 @@ def asked(models: Models, request: Request) -> dict[str, Any]:
     """The settings of a restoration. A given diagnosis counts by its content."""
     given = request.diagnosis
     names = dict(zip(("reasoner", "restorer"), models.names))
-    settings = {"steps": request.steps, "seed": request.seed, "only": list(request.only), **names}
-    return settings | {"diagnosis": given.model_dump() if given else None}
+    return {**request.asked, **names, "diagnosis": given.model_dump() if given else None}
 
 
 def record_of(
@@ -164,7 +175,17 @@ def record_of(
     }
 
 
+def stamp_of(data: dict[str, Any]) -> dict[str, Any]:
+    """What of a record goes into a picture's XMP: both diagnoses, the settings and the versions."""
+    diagnoses = {side: data[side]["diagnosis"] for side in ("before", "after")}
+    kept = ("source", "restoration", "request", "versions")
+    source = {key: value for key, value in data["source"].items() if key != "place"}
+    return {**{key: data[key] for key in kept}, "source": source, **diagnoses}
+
+
 def _explanation(request: Request) -> str:
+    if request.strength == 0:
+        return "strength 0, left as it is"
     if request.only:
         return "nothing of what was to be removed was found, left as it is"
     who = "nothing in the given diagnosis" if request.diagnosis else "nothing found"

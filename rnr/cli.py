@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,8 +15,8 @@ from rnr import __version__
 from rnr.console import hush, stop
 from rnr.core import BUILT_IN, SetupError
 from rnr.evaluation.cli import app as bench_app
-from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName
-from rnr.pictures import MAX_MEGAPIXELS, PictureError
+from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName, Strengths, Unreadable, strength_of
+from rnr.pictures import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.rl.cli import app as rl_app
 from rnr.serve import commands as serve_commands
 from rnr.train_cli import data_app, train_app
@@ -78,8 +79,12 @@ def restore(
     seed: Seed = 0,
     diagnosis: Annotated[Path | None, typer.Option(help="Restore by this diagnosis, possibly edited.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
+    strength: Strengths = None,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
+    skip_unreadable: Unreadable = False,
+    stamp: Annotated[bool, typer.Option("--stamp", help="Write the record into the picture's XMP, too.")] = False,
+    strip_gps: Annotated[bool, typer.Option("--strip-gps", help="Leave positions out of EXIF and XMP.")] = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
@@ -93,7 +98,9 @@ def restore(
 ) -> None:
     """Diagnose and restore pictures: the picture, its diagnosis before and after, and one report for all.
 
-    OUT gets NAME.ext (same format, depth, profile, transparency and EXIF), NAME.diagnosis.json and report.html.
+    OUT gets NAME.ext (same format, depth, profile, transparency, EXIF and other metadata), NAME.diagnosis.json and
+    report.html. Pictures in subfolders keep their path below the folder that was named. Where two pictures would share
+    a name the record keeps the suffix (NAME.png.diagnosis.json), or both go below the name of their folder.
     """
     from rnr import cluster
     from rnr.batch import Batch, Options
@@ -104,14 +111,14 @@ def restore(
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
         request = _request(steps, seed, only or [], diagnosis)
+        request = replace(request, strength=strength_of(strength or []), stamp=stamp, strip_gps=strip_gps).check()
         models = _models(_at(server) or reasoner, restorer, device)
         if engine:
             chosen, (pictures, tables) = _cluster(engine, workers, models), cluster.tables(pictures)
-            jobs, problems = _jobs(pictures, recursive, out)
-            sources = [job.source for job in jobs]
-            _told(cluster.restore(chosen, sources, tables, out, request, mode, max_megapixels), len(problems))
+            jobs, problems = _jobs(pictures, recursive, out, skip_unreadable)
+            _told(cluster.restore(chosen, jobs, tables, out, request, mode, max_megapixels), len(problems))
         else:
-            _run(pictures, recursive, out, lambda jobs: Batch(jobs, out, models, request, options))
+            _run(pictures, recursive, out, skip_unreadable, lambda jobs: Batch(jobs, out, models, request, options))
     except SetupError as error:
         stop(str(error))
 
@@ -159,30 +166,39 @@ def _told(counts: dict[str, int], problems: int) -> None:
         raise typer.Exit(1)
 
 
-def _run(pictures: Sequence[str], recursive: bool, out: Path, make: Callable[[list[Job]], Batch | AgentBatch]) -> None:
+def _run(
+    pictures: Sequence[str],
+    recursive: bool,
+    out: Path,
+    skip_unreadable: bool,
+    make: Callable[[list[Job]], Batch | AgentBatch],
+) -> None:
     started = time.monotonic()
-    jobs, problems = _jobs(pictures, recursive, out)
+    jobs, problems = _jobs(pictures, recursive, out, skip_unreadable)
     batch = make(jobs)
     batch.run()
     _finish(batch, problems, time.monotonic() - started)
 
 
-def _jobs(pictures: Sequence[str], recursive: bool, out: Path) -> Planned:
+def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: bool) -> Planned:
     """What there is to do, and what was asked for in vain (already reported)."""
-    from rnr.console import complain, remark
-    from rnr.outputs import leave_out, plan, prepare_folder, printable
+    from rnr.console import complain, remark, tell_skipped
+    from rnr.naming import plan
+    from rnr.outputs import leave_out, prepare_folder, printable
     from rnr.pictures import find_pictures
 
-    found, problems = find_pictures(pictures, recursive)
+    skipped: list[Path] = []
+    found, problems = find_pictures(pictures, recursive, skipped)
     for problem in problems:
         complain(problem)
+    problems += tell_skipped(leave_out(skipped, pictures, out), skip_unreadable)
     sources = leave_out(found, pictures, out)
     prepare_folder(out, sources)
     if len(sources) < len(found):
         remark(f"{len(found) - len(sources)} pictures in the output folder itself are left out")
     if found and not sources:
         raise SetupError(f"{printable(out)}: all pictures lie in the output folder; choose another one")
-    return plan(sources), problems
+    return plan(sources, pictures, out), problems
 
 
 def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds: float) -> None:
@@ -191,7 +207,8 @@ def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds
     from rnr.outputs import printable
 
     where = ""
-    failed = batch.count("failed") + len(problems)
+    skipped = sum(isinstance(problem, SkippedFile) for problem in problems)
+    failed = batch.count("failed") + len(problems) - skipped
     if batch.options.with_report and (batch.entries or problems):
         try:
             where = f" Report: {printable(batch.write_report(problems))}"
@@ -199,14 +216,14 @@ def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds
             complain(error)
             failed += 1
     parts = [(batch.count("restored"), "restored"), (batch.count("untouched"), "left as found")]
-    parts += [(batch.count("waiting"), "waiting for an answer (--ask)"), (failed, "failed")]
+    parts += [(batch.count("waiting"), "waiting for an answer (--ask)"), (failed, "failed"), (skipped, "skipped")]
     done = ", ".join(f"{count} {words}" for count, words in parts if count) or "no pictures"
     done += f" ({batch.skipped} of them before)" if batch.skipped else ""
     stopped = "Interrupted: " if batch.interrupted else ""
     out.print(f"{stopped}{done} in {seconds:.1f} s.{where}", markup=False)
     if batch.interrupted:
         raise typer.Exit(130)
-    if failed:
+    if failed or skipped:
         raise typer.Exit(1)
 
 
@@ -222,6 +239,7 @@ def agent(
     workers: Annotated[int, typer.Option(min=1, max=32, help="Pictures at the same time.")] = 1,
     seed: Seed = 0,
     overwrite: Overwrite = False,
+    skip_unreadable: Unreadable = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
@@ -255,7 +273,7 @@ def agent(
             return AgentBatch(jobs, out, models, request, options, workers, asked)
 
         with ExitStack() as held:
-            _run(pictures, recursive, out, make)
+            _run(pictures, recursive, out, skip_unreadable, make)
     except SetupError as error:
         stop(str(error))
 
@@ -265,6 +283,7 @@ def diagnose(
     pictures: Pictures,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, as they come.")] = False,
+    skip_unreadable: Unreadable = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
@@ -286,7 +305,13 @@ def diagnose(
         _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, _at(server) or reasoner, device)
         return
     rows = diagnose_all(
-        pictures, recursive, max_megapixels, _models(_at(server) or reasoner, BUILT_IN, device), traceback, as_jsonl
+        pictures,
+        recursive,
+        max_megapixels,
+        _models(_at(server) or reasoner, BUILT_IN, device),
+        traceback,
+        as_jsonl,
+        skip_unreadable,
     )
     try:
         results = list(rows)

@@ -19,7 +19,8 @@ from typing import Any
 
 from rnr.console import complain_of
 from rnr.core import Models, Request, SetupError
-from rnr.outputs import Job, plan, write_text
+from rnr.naming import plan
+from rnr.outputs import Job, write_text
 
 CHUNK = 64  # pictures
 
@@ -162,20 +163,20 @@ def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, Any]:
 
 
 def restore(
-    cluster: Cluster, sources: Sequence[Path], tables: Sequence[Path], out: Path, request: Request, mode: str,
+    cluster: Cluster, sources: Sequence[Job], tables: Sequence[Path], out: Path, request: Request, mode: str,
     max_megapixels: float,
 ) -> dict[str, int]:  # fmt: skip
     """As `rnr restore`, without a report. Returns how many were restored, left as they were, failed, done before.
 
     `tables`: parquet files; the picture in row 12 of `data.parquet` becomes OUT/data-000012.png (its own format).
     """
-    asked = {"steps": request.steps, "seed": request.seed, "only": list(request.only), "origin": request.origin}
+    asked = {**request.asked, "origin": request.origin}
     asked["diagnosis"] = request.diagnosis.to_json() if request.diagnosis else None
     common = {"out": str(out.absolute()), "request": asked, "mode": mode, "max_megapixels": max_megapixels}
-    chunks, rows = _chunks(sources), [chunk for table in tables for chunk in _row_groups(table)]
-    jobs = iter(plan([*sources, *(_row_name(file) for chunk in rows for file in chunk["files"])]))
+    chunks, rows = _chunks([job.source for job in sources]), [chunk for table in tables for chunk in _row_groups(table)]
+    jobs = iter([*sources, *plan([_row_name(file) for chunk in rows for file in chunk["files"]])])
     for chunk in (chunks := chunks + rows):
-        chunk |= common | {"names": [job.name for job in islice(jobs, len(chunk["files"]))]}
+        chunk |= common | {"names": [(job.name, job.whole) for job in islice(jobs, len(chunk["files"]))]}
     return _counted(cluster.run(_restore_chunk, chunks), ("restored", "untouched", "failed", "before"))
 
 
@@ -191,10 +192,10 @@ def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:
 
     asked = chunk["request"]
     given = Diagnosis.from_json(asked["diagnosis"]) if asked["diagnosis"] else None
-    request = Request(asked["steps"], asked["seed"], tuple(asked["only"]), given, asked["origin"])
+    request = Request(**asked | {"only": tuple(asked["only"]), "diagnosis": given})
     options = Options(chunk["mode"], chunk["max_megapixels"], with_report=False)
     with _as_files(chunk) as files:
-        jobs = [Job(Path(file), name) for file, name in zip(files, chunk["names"], strict=True)]
+        jobs = [Job(Path(file), *name) for file, name in zip(files, chunk["names"], strict=True)]
         batch = Batch(jobs, Path(chunk["out"]), models, request, options)
         batch.run()
     named = zip(chunk["files"], batch.entries)

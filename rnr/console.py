@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
 from rnr.outputs import printable
-from rnr.pictures import PictureError
+from rnr.pictures import PictureError, SkippedFile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,6 +42,22 @@ def complain_of(file: str, text: str) -> None:
 
 def remark(text: str) -> None:
     err.print(Text(text, "yellow"))
+
+
+def tell_skipped(skipped: Sequence[Path], allowed: bool) -> list[SkippedFile]:
+    """Say which files are skipped; those that may be pictures, unless that is allowed."""
+    from rnr.skipped import problems, summary
+
+    if skipped:
+        remark(summary(skipped))
+    return [] if allowed else problems(skipped)
+
+
+def remark_frames(name: str, notes: Sequence[str]) -> None:
+    """Say it where a file holds more pictures than are used."""
+    for note in notes:
+        if note.endswith("is used"):
+            remark(f"{printable(name)}: {note}")
 
 
 class Meter:

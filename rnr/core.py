@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
     from rnr.reasoner import Reasoner
     from rnr.reasoner.server import ServerReasoner
+    from rnr.restorer import Intent
 
 BUILT_IN = "built-in"
 EXTRAS = {"ray": "ray", "torchvision": "qwen", "qwen_vl_utils": "qwen"}
@@ -44,6 +45,9 @@ class Request:
     only: tuple[str, ...] = ()
     diagnosis: Diagnosis | None = None
     origin: str = ""  # where that diagnosis came from, for the record
+    strength: float | Mapping[str, float] = 100.0  # how far each leg goes, 0..100, or by kind
+    stamp: bool = False  # write the record into the picture's XMP
+    strip_gps: bool = False  # leave positions out of EXIF and XMP
 
     def check(self) -> Request:
         """Itself. Raises SetupError for a setting that cannot be."""
@@ -53,10 +57,33 @@ class Request:
             raise SetupError(f"steps must lie in {STEPS[0]}..{STEPS[-1]}, not {self.steps}")
         if not 0 <= self.seed < 2**63:
             raise SetupError(f"the seed must be 0 or more, not {self.seed}")
+        for value in self.strength.values() if isinstance(self.strength, Mapping) else (self.strength,):
+            if not 0 <= value <= 100:  # also NaN
+                raise SetupError(f"a strength lies in 0..100, not {value:g}")
         try:
+            if isinstance(self.strength, Mapping):
+                list(map(kind_named, self.strength))
             return replace(self, only=tuple(dict.fromkeys(kind_named(name).name for name in self.only)))
         except ValueError as error:
             raise SetupError(str(error)) from None
+
+    @property
+    def intent(self) -> Intent | None:
+        """What is wanted of the restorer; None: all that was found, all the way."""
+        from rnr.restorer import Intent
+
+        if not self.only and self.strength == 100:
+            return None
+        return Intent(kinds=list(self.only) or None, strength=self.strength)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The settings by which a result is known again. Those that came later stand there where they are set."""
+        settings = {"steps": self.steps, "seed": self.seed, "only": list(self.only)}
+        strength = dict(self.strength) if isinstance(self.strength, Mapping) else self.strength
+        later = {"strength": strength, "stamp": self.stamp, "strip_gps": self.strip_gps}
+        usual = {"strength": 100.0, "stamp": False, "strip_gps": False}
+        return settings | {name: value for name, value in later.items() if value != usual[name]}
 
 
 @dataclass
@@ -176,8 +203,6 @@ def restore_picture(
     models: Models, picture: Picture, request: Request, name: str, tell: Callable[[str], None] = lambda stage: None
 ) -> Outcome:
     """Diagnose, restore and diagnose again. `tell` hears of each stage."""
-    from rnr.restorer import Intent
-
     tell("diagnosing")
     given = request.diagnosis is not None
     before = _given(request, picture) if given else diagnose_pixels(models, picture.pixels_HWC3, name)
@@ -185,7 +210,7 @@ def restore_picture(
     result = models.pipeline.restore(
         picture.as_float(),
         before,
-        intent=Intent(kinds=list(request.only)) if request.only else None,
+        intent=request.intent,
         num_inference_steps=request.steps,
         seed=request.seed,
         callback_on_step_end=lambda pipe, step, time, tensors: tell(

@@ -12,11 +12,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnr.console import Meter, complain, detail_table, err, out, overview_table, plain_stdout
+from rnr.console import (
+    Meter,
+    complain,
+    detail_table,
+    err,
+    out,
+    overview_table,
+    plain_stdout,
+    remark_frames,
+    tell_skipped,
+)
 from rnr.core import Models, SetupError, diagnose_pixels
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.outputs import printable
-from rnr.pictures import PictureError, find_pictures, read_picture
+from rnr.pictures import PictureError, SkippedFile, find_pictures, read_picture
 
 IN_DETAIL = 3  # pictures up to which each gets a table of its own
 
@@ -33,14 +43,26 @@ class Row:
 
 
 def diagnose_all(
-    pictures: Sequence[str], recursive: bool, max_megapixels: float, models: Models, with_traceback: bool, stream: bool
+    pictures: Sequence[str],
+    recursive: bool,
+    max_megapixels: float,
+    models: Models,
+    with_traceback: bool,
+    stream: bool,
+    skip_unreadable: bool = False,
 ) -> Iterator[Row]:
-    """Every picture once, errors go to stderr; `stream` prints each row as a line of JSON. Raises SetupError."""
-    found, problems = find_pictures(pictures, recursive)
+    """Every picture once, errors go to stderr; `stream` prints each row as a line of JSON. Raises SetupError.
+
+    Files in folders that are not read have a row with an error, unless `skip_unreadable`.
+    """
+    skipped: list[Path] = []
+    found, problems = find_pictures(pictures, recursive, skipped)
+    problems += tell_skipped(skipped, skip_unreadable)
 
     def row_of(path: Path) -> Row:
-        pixels = read_picture(path, max_megapixels).pixels_HWC3
-        return Row(printable(path), diagnose_pixels(models, pixels, str(path)))
+        picture = read_picture(path, max_megapixels)
+        remark_frames(path.name, picture.note)
+        return Row(printable(path), diagnose_pixels(models, picture.pixels_HWC3, str(path)))
 
     with Meter(len(found), "loading the model") as meter, ThreadPoolExecutor(models.at_once if found else 1) as pool:
         for path, waiting in ahead(pool, row_of, found, models.at_once if found else 1):
@@ -87,7 +109,8 @@ def _problem(file: str, error: Exception) -> PictureError:
 
 
 def _failed(problem: PictureError) -> Row:
-    complain(problem)
+    if not isinstance(problem, SkippedFile):  # these are told in one line
+        complain(problem)
     record = DiagnosisRecord(diagnosis=None, error=f"{problem.problem}; {problem.remedy}")
     return Row(printable(problem.file), record)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rnr.core import SetupError
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
@@ -17,3 +20,28 @@ RestorerName = Annotated[
     str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a recipe (.toml).")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Unreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Files in folders that cannot be read are no failure (exit code 0).")
+]
+Strengths = Annotated[
+    list[str] | None,
+    typer.Option("--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the picture as it is. Repeat."),
+]
+
+
+def strength_of(texts: Sequence[str]) -> float | dict[str, float]:
+    """`60`, or `haze=50` for one kind; both may be given."""
+    from rnr.degradation.kind import kinds
+
+    rest, chosen = 100.0, dict[str, float]()
+    for text in texts:
+        kind, _, number = text.rpartition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            raise SetupError(f"--strength {text}: give a number in 0..100, or KIND=NUMBER") from None
+        if kind:
+            chosen[kind] = value
+        else:
+            rest = value
+    return {**dict.fromkeys(kinds(), rest), **chosen} if chosen else rest

@@ -1,7 +1,7 @@
-"""Where results go: a name for every picture, what already stands there, and writing without leaving halves.
+"""Where results go: what already stands there, and writing without leaving halves (`rnr.naming` finds the names).
 
-For a picture `photo.jpg` the folder gets `photo.jpg` and `photo.diagnosis.json`. Two sources of one name get `photo`
-and `photo-2`. The JSON names its source by content, so that a batch that was cut off can go on where it stopped.
+For a picture `photo.jpg` the folder gets `photo.jpg` and `photo.diagnosis.json`. The JSON names its source by content
+and by a hash of its place, so that a batch that was cut off can go on where it stopped.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rnr.core import SetupError
-from rnr.pictures import SUFFIXES, Picture, PictureError
+from rnr.pictures import SUFFIXES, WRITTEN, Picture, PictureError
 
 RECORD = ".diagnosis.json"
 REPORT = "report.html"
 ROOM = 1 << 20  # bytes that must be free at the very least
+LONGEST = 255  # bytes of a file name, on all file systems in use
 Mode = Literal["refuse", "overwrite", "skip"]
 _ELSEWHERE = "choose another output folder, or allow --overwrite"
 
@@ -34,40 +35,61 @@ def printable(path: str | os.PathLike[str]) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
 
 
+def fitted(name: str, suffix: str) -> str:
+    """The path with the suffix; a last part that is longer than a file name may be is cut and ends in its own hash."""
+    folder, last = os.path.split(name)
+    room = LONGEST - len(os.fsencode(suffix))
+    if len(os.fsencode(last)) > room:
+        cut = os.fsencode(last)[: room - 9].decode("utf-8", "ignore")
+        last = f"{cut}-{hashlib.sha256(os.fsencode(last)).hexdigest()[:8]}"
+    return os.path.join(folder, last + suffix)
+
+
+def place_of(path: Path) -> str:
+    """A hash of where a file lies, by which its results are known again without naming anybody's folders."""
+    return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:16]
+
+
 @dataclass(frozen=True)
 class Job:
-    """One picture of a batch and the name of its results, without suffix, that no other picture of the batch has."""
+    """One picture of a batch and the name of its results, that no other picture of the batch has.
+
+    Attributes:
+        source: The picture.
+        name: Below the output folder, without suffix, or with that of the picture (`whole`).
+        whole: Whether the name holds the suffix.
+    """
 
     source: Path
     name: str
+    whole: bool = False
 
     def record(self, out: Path) -> Path:
-        return out / (self.name + RECORD)
+        return out / fitted(self.name, RECORD)
+
+    @property
+    def file(self) -> str:
+        """The output of a picture that keeps its format."""
+        return fitted(self.name.removesuffix(self.source.suffix) if self.whole else self.name, self.source.suffix)
+
+    @property
+    def claims(self) -> set[str]:
+        """The files that it may write, as a file system sees them that does not tell capitals."""
+        files = {fitted(self.name, RECORD), self.file}
+        if SUFFIXES.get(self.source.suffix.lower()) not in WRITTEN:
+            files.add(fitted(self.name, ".png"))
+        return {file.casefold() for file in files}
 
     def picture(self, out: Path, picture: Picture, copied: bool) -> Path:
         """The output: the source's own suffix wherever that fits its format."""
-        own = self.source.suffix
-        fits = SUFFIXES.get(own.lower()) == picture.format and (copied or picture.format != "GIF")
-        return out / (self.name + (own if fits else ".gif" if copied and picture.format == "GIF" else picture.suffix))
+        fits = SUFFIXES.get(self.source.suffix.lower()) == picture.format and (copied or picture.writable)
+        return out / (self.file if fits else fitted(self.name, picture.copied_suffix if copied else picture.suffix))
 
     def written(self, out: Path, data: dict[str, Any]) -> Path:
         """The output that a record speaks of."""
-        return out / (self.name + Path(str(data.get("output", ""))).suffix)
-
-
-def plan(sources: Sequence[Path]) -> list[Job]:
-    """Names that differ even where capitals do not count; the first of several keeps its own."""
-    taken = {source.stem.casefold() for source in sources}
-    seen: set[str] = set()
-    jobs = []
-    for source in sources:
-        name, count = source.stem, 1
-        while name.casefold() in seen or (count > 1 and name.casefold() in taken):
-            count += 1
-            name = f"{source.stem}-{count}"
-        seen.add(name.casefold())
-        jobs.append(Job(source, name))
-    return jobs
+        output = str(data.get("output", ""))
+        own = Path(self.file)
+        return out / (self.file if output == printable(own.name) else fitted(self.name, Path(output).suffix))
 
 
 def leave_out(sources: list[Path], arguments: Sequence[str], out: Path) -> list[Path]:
@@ -105,20 +127,17 @@ def _size(path: Path) -> int:
 
 
 class Shelf:
-    """What the output folder held when the batch began."""
+    """The output folder, and the pictures of the batch, which nothing may replace."""
 
     def __init__(self, out: Path, jobs: Sequence[Job]) -> None:
         self.out = out
-        self.files: dict[str, list[Path]] = {}
-        for path in sorted(out.iterdir()):
-            if path.suffix.lower() in SUFFIXES or path.name.endswith(RECORD):
-                stem = path.name[: -len(RECORD)] if path.name.endswith(RECORD) else path.stem
-                self.files.setdefault(stem.casefold(), []).append(path)
         self.originals = {identity for job in jobs if (identity := _identity(job.source))}
 
     def finished(self, job: Job, mode: Mode, request: dict[str, Any]) -> dict[str, Any] | None:
         """The record of a picture that is done already, None if there is work to do. Raises PictureError if refused."""
-        there = self.files.get(job.name.casefold(), [])
+        data = read_record(job.record(self.out))
+        places = {self.out / job.file, job.written(self.out, data), job.record(self.out)}
+        there = sorted(path for path in places if os.path.lexists(path))
         for path in there:
             if _identity(path) in self.originals:
                 problem = "the result would take the place of an original"
@@ -128,7 +147,6 @@ class Shelf:
         if mode == "refuse":
             remedy = "choose another output folder, allow --overwrite, or go on with --skip-existing"
             raise PictureError(there[0], "already exists", remedy)
-        data = _read_record(job.record(self.out))
         if data.get("source", {}).get("sha256") != digest(job.source):
             raise PictureError(there[0], "already exists and is not a result of this picture", _ELSEWHERE)
         if data.get("request") != request:
@@ -143,7 +161,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _read_record(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
+    """What a record holds; empty if there is none that can be read."""
     with contextlib.suppress(OSError, ValueError):
         data = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(data, dict):
@@ -164,6 +183,7 @@ def write_text(path: Path, text: str) -> None:
     """All or nothing. Raises PictureError."""
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, path)
     except OSError as error:

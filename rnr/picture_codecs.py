@@ -11,6 +11,7 @@ Shapes: H rows, W columns, C samples per pixel (1 grey, 2 grey + alpha, 3 RGB, 4
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import struct
 import threading
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnr.degradation.errors import Error
+from rnr.metadata import Extras, extras_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
-PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")
+PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
+HEIF = "pi_heif"  # the package that reads HEIC, of the extra `heif`
 GREY_MODES = {"1", "L", "LA", "La", "I;16", "LA;16"}
 EIGHT_BIT_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
 DEEP_MODES = {"I;16", "LA;16", "RGB;16", "RGBA;16", "RGBX;16"}
 _KNOWN = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"WEBP": "WebP"}
 _KNOWN |= {b"GIF8": "GIF"}
-_FOREIGN = {b"<svg": "SVG", b"%PDF": "PDF", b"8BPS": "PSD", b"ftyp": "HEIC or AVIF", b"JXL ": "JPEG XL"}
+_FOREIGN = {b"<svg": "SVG", b"%PDF": "PDF", b"8BPS": "PSD", b"ftyp": "HEIC", b"JXL ": "JPEG XL"}
+_FOREIGN |= {b"\xff\x0a": "JPEG XL"}
 _ORIENTATION, _EXIF_TABLE, _GPS_TABLE = 0x0112, 0x8769, 0x8825
 # TIFF keeps its layout (strips, bits, ...) in the same table as its EXIF; only these describe the picture itself:
 # description, make, model, resolution, software, date, artist, host, copyright and the two tables.
@@ -49,6 +53,7 @@ _REMARKS = {
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"lossless": True, "exact": True},  # lossy WebP always halves the colour resolution
+    "AVIF": {"quality": 95, "subsampling": "4:4:4"},
 }
 _lock = threading.Lock()
 
@@ -95,8 +100,26 @@ def _unidentified(head: bytes) -> Refused:
             return Refused(f"damaged, or a rare kind of {kind}", "open it in an editor and save it as PNG")
     for magic, kind in _FOREIGN.items():
         if magic in head:
+            if kind == "HEIC" and not reads_heif():
+                return Refused("HEIC needs a package more", "pip install 'reason-and-restore[heif]'")
             return Refused(f"{kind} is not supported", "convert it to PNG, TIFF or JPEG first")
     return Refused("not a picture of a known format", "leave it out, or convert it to PNG, TIFF or JPEG first")
+
+
+def reads_heif() -> bool:
+    """Whether the extra `heif` is installed."""
+    return importlib.util.find_spec(HEIF) is not None
+
+
+def formats_for(suffix: str) -> tuple[str, ...]:
+    """What Pillow may try; TGA, which has no magic number, only for files that are named so."""
+    more: tuple[str, ...] = ("TGA",) if suffix == ".tga" else ()
+    if reads_heif():
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+        more += ("HEIF",)
+    return PILLOW_FORMATS + more
 
 
 def decode(image: Image.Image, file: BinaryIO | None, max_megapixels: float) -> dict[str, Any]:
@@ -104,6 +127,8 @@ def decode(image: Image.Image, file: BinaryIO | None, max_megapixels: float) -> 
     _check_size(image.width, image.height, max_megapixels)
     deep = _deep_mode(image)  # known only before loading
     note = _frames_remark(image)
+    if deep is None and bits_of(image, file) > 8:
+        note.append(f"{bits_of(image, file)}-bit {image.format} is read with 8 bits")
     image.load()  # raises if the file is cut short, which OpenCV would not
     mode = deep or image.mode
     if mode not in EIGHT_BIT_MODES | DEEP_MODES:
@@ -128,6 +153,7 @@ def decode(image: Image.Image, file: BinaryIO | None, max_megapixels: float) -> 
         "format": "JPEG" if image.format == "MPO" else image.format or "PNG",
         "mode": mode,
         "note": note,
+        "extras": extras_of(image).turned(orientation),
     }
 
 
@@ -163,14 +189,38 @@ def _deep_mode(image: Image.Image) -> str | None:
     if 16 in bits and image.mode != "I":  # I: signed
         return f"{image.mode};16"
     tiles = getattr(image, "tile", ())
+    if image.format == "PPM":
+        return "I;16" if image.mode == "I" else "RGB;16" if tiles and tiles[0].args == ("RGB", 65535) else None
     rawmode = tiles[0].args if image.format == "PNG" and tiles else ""
     return str(rawmode)[:-1] if str(rawmode).endswith(";16B") else None
+
+
+def bits_of(image: Image.Image, file: BinaryIO | None) -> int:
+    """Bits per sample of the formats that Pillow cuts to 8 without a word; 8 where it does not, or cannot be known."""
+    if image.format == "HEIF":
+        return int(image.info.get("bit_depth", 8))
+    tiles = getattr(image, "tile", ())
+    if image.format == "PPM" and tiles and isinstance(tiles[0].args, tuple) and len(tiles[0].args) > 1:
+        most = tiles[0].args[1]
+        return most.bit_length() if isinstance(most, int) else 8
+    if image.format not in ("AVIF", "JPEG2000") or file is None:
+        return 8
+    at = file.tell()
+    file.seek(0)
+    head = file.read(1 << 16)
+    file.seek(at)
+    if image.format == "AVIF":  # AV1 ISO media format 2.3.3: the flags high_bitdepth and twelve_bit
+        flags = head[head.find(b"av1C") + 6] if b"av1C" in head[:-6] else 0
+        return 8 + 2 * bool(flags & 0x40) + 2 * bool(flags & 0x20)
+    start = head.find(b"\xff\x4f\xff\x51")  # ISO 15444-1 A.5.1: the marker SIZ, whose byte 40 is the depth
+    return (head[start + 42] & 0x7F) + 1 if 0 <= start < len(head) - 42 else 8
 
 
 def _frames_remark(image: Image.Image) -> list[str]:
     if not getattr(image, "is_animated", False):
         return []
     several = {"TIFF": "several pages: only the first", "MPO": "several pictures in one file: only the first"}
+    several["HEIF"] = several["MPO"]
     return [several.get(image.format or "", "animated: only the first frame") + " is used"]
 
 
@@ -274,21 +324,24 @@ def _descriptive_tags(exif: Image.Exif) -> list[tuple[int, Any]]:
     return [(tag, exif.get_ifd(tag) if tag in tables else exif[tag]) for tag in sorted(_DESCRIPTIVE & set(exif))]
 
 
-def encode(samples_HWC: Samples, format: str, metadata: dict[str, bytes]) -> bytes:
+def encode(samples_HWC: Samples, format: str, metadata: dict[str, bytes], extras: Extras | None = None) -> bytes:
     """Samples to a file's bytes; `metadata` may hold icc_profile and exif."""
     from PIL import Image
 
+    extras = extras or Extras()
     if format == "TIFF":
-        return _tiff(samples_HWC, **metadata)
+        return _tiff(samples_HWC, extras.tags(), **metadata)
     if samples_HWC.dtype.itemsize == 2:
-        return _png_16(samples_HWC, **metadata)
+        return _png_16(samples_HWC, extras.chunks(), **metadata)
     buffer = io.BytesIO()
     image = Image.fromarray(samples_HWC[..., 0] if samples_HWC.shape[2] == 1 else samples_HWC)
-    image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata)
+    image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata, **extras.options(format))
     return buffer.getvalue()
 
 
-def _png_16(samples_HWC: Samples, icc_profile: bytes = b"", exif: bytes = b"") -> bytes:
+def _png_16(
+    samples_HWC: Samples, more: list[tuple[bytes, bytes]], icc_profile: bytes = b"", exif: bytes = b""
+) -> bytes:
     """W3C PNG, third edition; every row with filter 2 ("up")."""
     import numpy as np
 
@@ -302,12 +355,12 @@ def _png_16(samples_HWC: Samples, icc_profile: bytes = b"", exif: bytes = b"") -
         chunks.append((b"iCCP", b"ICC profile\0\0" + zlib.compress(icc_profile)))
     if exif:
         chunks.append((b"eXIf", exif.removeprefix(b"Exif\0\0")))
-    chunks += [(b"IDAT", zlib.compress(scanlines.tobytes(), 4)), (b"IEND", b"")]
+    chunks += [*more, (b"IDAT", zlib.compress(scanlines.tobytes(), 4)), (b"IEND", b"")]
     packed = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
-def _tiff(samples_HWC: Samples, icc_profile: bytes = b"", exif: bytes = b"") -> bytes:
+def _tiff(samples_HWC: Samples, more: dict[int, Any], icc_profile: bytes = b"", exif: bytes = b"") -> bytes:
     """TIFF 6.0: one strip, deflate, differencing. 16-bit grey + alpha goes as RGBA: Pillow cannot read the former."""
     import numpy as np
     from PIL import Image, TiffImagePlugin
@@ -321,6 +374,9 @@ def _tiff(samples_HWC: Samples, icc_profile: bytes = b"", exif: bytes = b"") -> 
     described.load(exif)
     table = TiffImagePlugin.ImageFileDirectory_v2()
     table.update(_descriptive_tags(described))
+    table.update(more)
+    for tag in {700, 33723} & set(more):
+        table.tagtype[tag] = 7 if tag == 33723 else 1  # undefined, byte
     # width, height, bits, deflate, RGB or black-is-zero, strip offset (Pillow adds the table's end), samples per pixel,
     # rows per strip, strip length, interleaved, differencing
     table.update({256: width, 257: height, 258: (bits,) * channels, 259: 8, 262: 2 if channels > 2 else 1, 273: 0})

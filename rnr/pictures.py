@@ -10,15 +10,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import io
+import math
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnr import picture_codecs as codecs
 from rnr.degradation.errors import Error
+from rnr.metadata import Extras, exif_without_gps, jpeg_without_gps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +30,15 @@ if TYPE_CHECKING:
     FilePath = str | os.PathLike[str]
 
 SUFFIXES = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG"}
-SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF"}
+SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF"}
+SUFFIXES |= {".avif": "AVIF", ".jp2": "JPEG2000", ".j2k": "JPEG2000", ".jpf": "JPEG2000", ".jpx": "JPEG2000"}
+SUFFIXES |= {".tga": "TGA", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM"}
+SUFFIXES |= {".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF"}  # read with the extra `heif`
+_OWN_SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "AVIF": ".avif", "JPEG2000": ".jp2"}
+_OWN_SUFFIX |= {"TGA": ".tga", "PPM": ".ppm", "PNG": ".png"}
+WRITTEN = set(_OWN_SUFFIX)  # formats that can hold a result
+_OPAQUE = {"JPEG", "BMP", "PPM"}
+_NO_PROFILE, _NO_EXIF = {"BMP", "JPEG2000", "TGA", "PPM"}, {"BMP", "JPEG2000", "TGA", "PPM"}
 MAX_MEGAPIXELS = 200.0
 
 _RAW = {".dng", ".nef", ".cr2", ".arw", ".orf", ".rw2", ".pef", ".srw"}  # TIFF inside: Pillow would take the thumbnail
@@ -56,6 +67,10 @@ class PictureError(Error):
         return f"{self.file}: {self.problem}; {self.remedy}"
 
 
+class SkippedFile(PictureError):
+    """A file in a folder that was not read, by its kind."""
+
+
 @dataclass(eq=False)
 class Picture:
     """Pixels in RGB, upright, at the depth of the file, with all that must survive the way back to a file."""
@@ -64,9 +79,10 @@ class Picture:
     alpha_HW: NDArray[Any] | None = None  # same dtype
     icc_profile: bytes | None = None
     exif: bytes | None = None  # begins with b"Exif\0\0"; its orientation, if any, is 1
-    format: str = "PNG"  # by content: PNG, JPEG, TIFF, WEBP, BMP, GIF
+    format: str = "PNG"  # by content: PNG, JPEG, TIFF, WEBP, BMP, GIF, AVIF, JPEG2000, TGA, PPM, HEIF
     mode: str = "RGB"  # as stored: 1, L, LA, P, RGB, RGBA, CMYK, I;16, LA;16, RGB;16, RGBA;16
     note: list[str] = field(default_factory=list)  # remarks for a person
+    extras: Extras = field(default_factory=Extras)
 
     @property
     def bit_depth(self) -> int:
@@ -83,8 +99,22 @@ class Picture:
 
     @property
     def suffix(self) -> str:
-        """The suffix to write it with so that nothing is lost: its own format's, or .png for a GIF."""
-        return {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp"}.get(self.format, ".png")
+        """The suffix to write it with so that nothing is lost: its own format's, or .png where that cannot hold it."""
+        return _OWN_SUFFIX[self.format] if self.writable else ".png"
+
+    @property
+    def copied_suffix(self) -> str:
+        """The suffix of an exact copy of its file."""
+        return {"GIF": ".gif", "HEIF": ".heic"}.get(self.format) or _OWN_SUFFIX[self.format]
+
+    @property
+    def writable(self) -> bool:
+        """Whether its own format can hold the result at its depth."""
+        return self.format in WRITTEN and (self.bit_depth == 8 or self.format not in ("JPEG2000", "PPM"))
+
+    def without_gps(self) -> Picture:
+        """The same picture without its position in EXIF and XMP."""
+        return replace(self, exif=exif_without_gps(self.exif), extras=self.extras.without_gps())
 
     def as_float(self) -> NDArray[np.float32]:
         """float32 HWC3 in [0, 1]; `write_picture` turns it back into exactly these pixels."""
@@ -95,24 +125,30 @@ class Picture:
         return pixels
 
 
-def find_pictures(arguments: Iterable[str], recursive: bool = False) -> tuple[list[Path], list[PictureError]]:
+def find_pictures(
+    arguments: Iterable[str], recursive: bool = False, skipped: list[Path] | None = None
+) -> tuple[list[Path], list[PictureError]]:
     """Files, folders (their pictures, sorted, hidden ones skipped) and globs to paths, each once, and what failed.
 
-    A file named outright is taken whatever its suffix; `read_picture` judges it by content.
+    A file named outright is taken whatever its suffix; `read_picture` judges it by content. `skipped` gets the files of
+    folders and globs that are not read.
     """
+    passed: dict[Path, None] = {}
     found: dict[Path, None] = {}
     errors: list[PictureError] = []
     for argument in arguments:
         try:
-            found.update(dict.fromkeys(_expand(argument, recursive, errors)))
+            found.update(dict.fromkeys(_expand(argument, recursive, errors, passed)))
         except PictureError as error:
             errors.append(error)
         except (OSError, ValueError) as error:
             errors.append(os_problem(argument, error))
+    if skipped is not None:
+        skipped += [path for path in passed if path not in found]
     return list(found), errors
 
 
-def _expand(argument: str, recursive: bool, errors: list[PictureError]) -> list[Path]:
+def _expand(argument: str, recursive: bool, errors: list[PictureError], passed: dict[Path, None]) -> list[Path]:
     path = Path(argument)
     if path.is_dir():
         inside = _walk(path, errors) if recursive else path.iterdir()
@@ -122,7 +158,10 @@ def _expand(argument: str, recursive: bool, errors: list[PictureError]) -> list[
         inside = map(Path, glob.iglob(argument, recursive=True))
     else:
         raise PictureError(argument, *_OS_PROBLEMS[errno.ENOENT])
-    pictures = sorted(p for p in inside if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file())
+    files = sorted(path for path in inside if not path.name.startswith(".") and path.is_file())
+    readable = {suffix for suffix, format in SUFFIXES.items() if format != "HEIF" or codecs.reads_heif()}
+    pictures = [path for path in files if path.suffix.lower() in readable]
+    passed |= dict.fromkeys(path for path in files if path.suffix.lower() not in readable)
     if not pictures:
         raise PictureError(argument, "no pictures here", f"it should hold or match files with {' '.join(SUFFIXES)}")
     return pictures
@@ -190,7 +229,7 @@ def read_stream(file: BinaryIO, name: FilePath, max_megapixels: float = MAX_MEGA
         file.seek(0)
         with codecs.decoding(head):
             codecs.check_canvas(head, max_megapixels)
-            with Image.open(file, formats=codecs.PILLOW_FORMATS) as image:
+            with Image.open(file, formats=codecs.formats_for(suffix)) as image:
                 picture = Picture(**codecs.decode(image, file, max_megapixels))
     if SUFFIXES.get(suffix, picture.format) != picture.format:
         picture.note.append(f"named {suffix} but is a {picture.format} picture")
@@ -236,24 +275,33 @@ def encoded(picture: Picture, pixels_float_HWC3: NDArray[Any], name: FilePath) -
     """The bytes of the file that `write_picture` would write under this name."""
     path = Path(name)
     format = SUFFIXES.get(path.suffix.lower())
-    if format is None or format == "GIF":
-        problem = "a GIF holds 256 colours only" if format else "no format is known for this suffix"
+    if format not in WRITTEN:
+        known = {"GIF": "a GIF holds 256 colours only", "HEIF": "HEIC is only read"}
+        problem = known.get(str(format), "no format is known for this suffix")
         raise PictureError(path, problem, "name the output .png, .jpg, .tif, .webp or .bmp")
     samples = _samples(picture, pixels_float_HWC3, format, path)
     metadata = {"icc_profile": _profile_for(picture, format), "exif": picture.exif}
     try:
-        return codecs.encode(samples, format, {key: value for key, value in metadata.items() if value})
+        return codecs.encode(samples, format, {key: value for key, value in metadata.items() if value}, picture.extras)
     except Exception as error:  # size limits of the format, EXIF too long for it, ...
         raise PictureError(path, f"{format} cannot hold it ({error})", "name the output .png") from error
 
 
-def copy_picture(source: FilePath, path: FilePath, overwrite: bool = False) -> Path:
-    """The same bytes at another place, all or nothing: for a picture in which nothing was found."""
+def copy_picture(source: FilePath, path: FilePath, overwrite: bool = False, strip_gps: bool = False) -> Path:
+    """The same bytes at another place, all or nothing: for a picture in which nothing was found.
+
+    `strip_gps`: without its position; of a JPEG the picture's own bytes stay, others are written again.
+    """
     path = Path(path)
     _refuse_existing(path, overwrite)
     with _open(Path(source)) as file:
         data = file.read()
-    return put(path, data)
+    if not strip_gps:
+        return put(path, data)
+    if data[:3] == b"\xff\xd8\xff":
+        return put(path, jpeg_without_gps(data))
+    picture = read_stream(io.BytesIO(data), source, math.inf).without_gps()
+    return put(path, encoded(picture, picture.as_float(), path))
 
 
 def _refuse_existing(path: Path, overwrite: bool) -> None:
@@ -273,7 +321,7 @@ def _samples(picture: Picture, pixels: NDArray[Any], format: str, path: Path) ->
     if picture.is_grey:  # Rec. 601 luma, as Pillow's L
         planes = (planes @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     deep = picture.bit_depth == 16 and format in ("PNG", "TIFF")
-    alpha = picture.alpha_HW if format not in ("JPEG", "BMP") else None
+    alpha = picture.alpha_HW if format not in _OPAQUE else None
     _remark_losses(picture, format, deep, alpha is not None)
     samples: NDArray[Any] = np.rint(planes * (65535 if deep else 255)).astype(np.uint16 if deep else np.uint8)
     if alpha is None:
@@ -285,9 +333,9 @@ def _remark_losses(picture: Picture, format: str, deep: bool, transparent: bool)
     lost = {
         "transparency": picture.alpha_HW is not None and not transparent,
         "16-bit depth": picture.bit_depth == 16 and not deep,
-        "colour profile": picture.icc_profile is not None and format == "BMP",
-        "EXIF": picture.exif is not None and format == "BMP",
-    }
+        "colour profile": picture.icc_profile is not None and format in _NO_PROFILE,
+        "EXIF": picture.exif is not None and format in _NO_EXIF,
+    } | dict.fromkeys(picture.extras.lost(format), True)
     remarks = [f"{what} is lost: {format} cannot hold it" for what, is_lost in lost.items() if is_lost]
     picture.note += [remark for remark in remarks if remark not in picture.note]
 

@@ -39,7 +39,7 @@ def package(room: str) -> str:
     return room if room == "rnr" else f"rnr.{room}"
 
 
-ASKED_FOR = {"torchvision", "vllm", "ray", "qwen_vl_utils"}
+ASKED_FOR = {"torchvision", "vllm", "ray", "qwen_vl_utils", "pi_heif"}
 
 
 def imports(room: str) -> Iterator[tuple[Path, str]]:
@@ -91,11 +91,12 @@ def test_all_errors_of_ours_have_one_base() -> None:
     from rnr.degradation.errors import DiagnosisError, MissingExtra
     from rnr.graph import StoreError, ThreadError
     from rnr.picture_codecs import Refused
+    from rnr.pictures import SkippedFile
     from rnr.reasoner.chat import ServerError
     from rnr.serve.errors import ServiceError
 
     found = [MissingExtra, StoreError, ThreadError, ServerError, Refused, rnr.SetupError, rnr.PictureError]
-    found += [ServiceError, DiagnosisError]
+    found += [ServiceError, DiagnosisError, SkippedFile]
     assert all(issubclass(error, rnr.Error) for error in found)
     named = {node.name for room in ROOMS for path in (ROOT / room).rglob("*.py") for node in exceptions(path)}
     signals = {"Cancelled"}  # as KeyboardInterrupt: no error
@@ -152,8 +153,8 @@ def test_what_is_imported_is_declared() -> None:
 
 def test_the_constraints_pin_every_requirement_within_its_range() -> None:
     versions, extras = pinned(), PROJECT["optional-dependencies"]
-    # qwen goes by the installed torch, postgres needs a server, ray is no part of the tests, vllm pins another torch
-    untested = [Requirement(text) for extra in ("qwen", "postgres", "ray", "vllm") for text in extras[extra]]
+    # qwen goes by the installed torch, postgres needs a server, ray and heif are no part of the tests, vllm pins another torch
+    untested = [Requirement(text) for extra in ("qwen", "postgres", "ray", "heif", "vllm") for text in extras[extra]]
     for name, requirement in declared().items():
         if requirement not in untested:
             assert requirement.specifier.contains(versions[name]), f"{requirement} against {versions[name]}"

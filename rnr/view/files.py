@@ -71,7 +71,8 @@ def _maps(item: Item, data: Mapping[str, Any]) -> Iterator[tuple[str, Path]]:
     for kind, file in (data.get("attribution") or {}).items():
         if kind in kinds():
             yield f"map-{kind}", item.folder / str(file)
-    stem = Path(item.identity).stem if "." in item.identity else item.identity
+    name = Path(item.identity).name
+    stem = Path(name).stem if "." in name else name
     for path in sorted(item.folder.glob(f"{_plain(stem)}.attribution.*.png")):
         if (kind := path.name.split(".")[-2]) in kinds():
             yield f"map-{kind}", path

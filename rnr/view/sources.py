@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rnr.agent_batch import HOME
 from rnr.core import SetupError
 from rnr.outputs import RECORD, printable
 from rnr.rl.record import FILE as METRICS
@@ -46,10 +49,10 @@ def _folder(path: Path) -> Source | None:
 
 
 def _records(folder: Path) -> Rows:
-    """NAME.diagnosis.json; ground truth (`rnr degrade`) is no item of its own."""
-    for path in sorted(path for path in folder.glob(f"*{RECORD}") if not path.is_symlink()):
-        name = path.name.removesuffix(RECORD)
-        item = Item(printable(name), name, folder, partial(read_object, path))
+    """NAME.diagnosis.json, also in subfolders; ground truth (`rnr degrade`) is no item of its own."""
+    for path in sorted(_below(folder)):
+        name = path.relative_to(folder).as_posix().removesuffix(RECORD)
+        item = Item(printable(name), name, path.parent, partial(read_object, path))
         try:
             data = item.read()
         except (OSError, ValueError) as error:
@@ -58,6 +61,13 @@ def _records(folder: Path) -> Rows:
         if "made" not in data:
             item.name = str((data.get("source") or {}).get("file") or item.name)
             yield item, data
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for root, folders, files in os.walk(folder):  # links are not followed
+        folders[:] = [name for name in folders if name not in (AGAIN, HOME) and not name.startswith(".")]
+        paths = (Path(root, name) for name in files if name.endswith(RECORD))
+        yield from (path for path in paths if not path.is_symlink())
 
 
 def _store(folder: Path) -> Rows:

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import pickle
+import re
 import resource
 import struct
 import subprocess
@@ -48,14 +49,14 @@ def error_of(path: Path, **options: Any) -> str:
         ("empty.jpg", b"", "empty"),
         ("text.jpg", b"Dear diary, today I took no photographs.\n" * 30, "not a picture"),
         ("drawing.svg", b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "SVG is not supported"),
-        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC or AVIF is not supported"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99), "HEIC needs a package more|damaged, or"),
         ("raw.NEF", b"II*\0" + bytes(99), "camera raw"),
         ("header.png", b"\x89PNG\r\n\x1a\n" + bytes(99), "damaged"),
     ],
 )
 def test_what_is_no_picture(tmp_path: Path, name: str, content: bytes, words: str) -> None:
     (tmp_path / name).write_bytes(content)
-    assert words in error_of(tmp_path / name)
+    assert re.search(words, error_of(tmp_path / name))
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.7, 0.98])
@@ -218,7 +219,7 @@ def test_written_files_have_ordinary_permissions(tmp_path: Path, photo: Array) -
     assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
-@pytest.mark.parametrize(("name", "words"), [("out.gif", "256 colours"), ("out.heic", "suffix"), ("out", "suffix")])
+@pytest.mark.parametrize(("name", "words"), [("out.gif", "256 colours"), ("out.heic", "only read"), ("out", "suffix")])
 def test_formats_we_do_not_write(tmp_path: Path, photo: Array, name: str, words: str) -> None:
     with pytest.raises(PictureError, match=words):
         write_picture(from_any(photo), photo / 255, tmp_path / name)
