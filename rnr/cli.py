@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnr import __version__
-from rnr.console import hush, stop
+from rnr.console import hush, stop, tolerant
 from rnr.core import BUILT_IN, SetupError
 from rnr.evaluation.cli import app as bench_app
 from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName, Strengths, Unreadable, strength_of
@@ -67,8 +66,9 @@ def _version(wanted: bool) -> None:
 def rnr(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
     """Reason and Restore: say what happened to a picture, then undo it.
 
-    Exit codes: 0 done, 1 some pictures failed and the rest is done, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 done, 1 some pictures failed or were skipped and the rest is done, 2 wrong usage, 130 interrupted.
     """
+    tolerant()
 
 
 @app.command()
@@ -318,9 +318,9 @@ def diagnose(
     except SetupError as error:
         stop(str(error))
     if as_json:
-        from rnr.console import plain_stdout
+        from rnr.console import json_stdout
 
-        plain_stdout(json.dumps([row.as_json() for row in results], indent=1, ensure_ascii=False))
+        json_stdout([row.as_json() for row in results], indent=1)
     elif not as_jsonl:
         print_for_people(results)
     if any(row.record.diagnosis is None for row in results):
@@ -378,10 +378,10 @@ def degrade(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a Diagnosis."""
-    from rnr.console import plain_stdout
+    from rnr.console import json_stdout
     from rnr.degradation.diagnosis import diagnosis_schema
 
-    plain_stdout(json.dumps(diagnosis_schema(), indent=2))
+    json_stdout(diagnosis_schema(), indent=2)
 
 
 def main() -> None:

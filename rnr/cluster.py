@@ -149,11 +149,11 @@ def _matches(chunk: dict) -> bool:
 
 
 def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, Any]:
-    from rnr.diagnosing import diagnose_all
+    from rnr.diagnosing import diagnose_all, fixed
 
     with _as_files(chunk) as files:
         rows = list(diagnose_all(files, False, chunk["max_megapixels"], models, False, False))
-    found = [row.as_json() for row in rows]
+    found = [fixed(row.as_json()) for row in rows]
     if "table" in chunk:
         found = [row | {"file": name} for row, name in zip(found, chunk["files"], strict=True)]
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.text import Text
@@ -19,8 +21,29 @@ if TYPE_CHECKING:
 
     from rnr.degradation.diagnosis import DiagnosisRecord
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+class Terminal(Console):
+    """A console whose reader may go away, or may not know a letter: the work goes on."""
+
+    def on_broken_pipe(self) -> None:
+        _silence(sys.stderr if self.stderr else sys.stdout)
+
+
+out = Terminal(highlight=False, soft_wrap=True)
+err = Terminal(stderr=True, highlight=False, soft_wrap=True)
+
+
+def tolerant() -> None:
+    """Letters that an output cannot spell (cp1252, ASCII) are written as escapes instead of ending the work."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _silence(stream: TextIO | None) -> None:
+    """What is still to be written goes nowhere: nobody reads it."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # type: ignore[union-attr]
 
 
 def stop(message: str, code: int = 2) -> NoReturn:
@@ -97,9 +120,26 @@ class Meter:
 
 
 def plain_stdout(text: str) -> None:
-    """For programs: no colours, no wrapping, flushed, so that a reader sees each line at once."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """For programs: no colours, no wrapping, each line flushed. Where nobody reads any more it goes nowhere."""
+    if sys.stdout is None:  # a program without a console
+        return
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+
+
+def json_stdout(data: Any, indent: int | None = None) -> None:
+    """JSON; with escapes where the output cannot spell its letters (`backslashreplace` would not be JSON)."""
+    import json
+
+    text = json.dumps(data, ensure_ascii=False, indent=indent)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(data, indent=indent)
+    plain_stdout(text)
 
 
 def detail_table(name: str, record: DiagnosisRecord) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +16,9 @@ from rnr.console import (
     complain,
     detail_table,
     err,
+    json_stdout,
     out,
     overview_table,
-    plain_stdout,
     remark_frames,
     tell_skipped,
 )
@@ -77,13 +76,30 @@ def diagnose_all(
                 row = _failed(_problem(str(path), error))
             meter.done()
             if stream:
-                plain_stdout(json.dumps(row.as_json(), ensure_ascii=False))
+                json_stdout(fixed(row.as_json()))
             yield row
     for problem in problems:
         row = _failed(problem)
         if stream:
-            plain_stdout(json.dumps(row.as_json(), ensure_ascii=False))
+            json_stdout(fixed(row.as_json()))
         yield row
+
+
+def fixed(row: dict[str, Any]) -> dict[str, Any]:
+    """A row whose columns have the same type in every line: tables take the types of the first lines for all.
+
+    `error` is a string, empty where there is none, and numbers among the factors are floats.
+    """
+    findings = (row["diagnosis"] or {}).get("findings", {})
+    typed = {
+        name: {
+            **finding,
+            "factors": {key: float(v) if isinstance(v, int) else v for key, v in finding["factors"].items()},
+        }
+        for name, finding in findings.items()
+    }
+    diagnosis = {**row["diagnosis"], "findings": typed} if row["diagnosis"] else None
+    return {**row, "diagnosis": diagnosis, "error": row["error"] or ""}
 
 
 def ahead(

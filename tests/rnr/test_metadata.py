@@ -102,7 +102,7 @@ def with_position(path: Path, photo: Array) -> Path:
     exif = Image.Exif()
     exif[0x010E], exif[0x8825] = "a description", {1: "N", 2: (52.0, 31.0, 12.0)}
     packet = XMP.replace(b"xmp:Rating", b'exif:GPSLatitude="52,31.2N" xmp:Rating')
-    Image.fromarray(photo).save(path, exif=exif, xmp=packet, **({"lossless": True} if path.suffix == ".webp" else {}))
+    Image.fromarray(photo).save(path, exif=exif, xmp=packet, lossless=True)
     assert b"GPSLatitude" in path.read_bytes()
     return path
 
@@ -153,7 +153,8 @@ def test_damaged_metadata_does_not_cost_the_picture(tmp_path: Path, photo: Array
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_more_formats_are_read_and_written(tmp_path: Path, photo: Array, suffix: str, mode: str) -> None:
     image = Image.fromarray(photo).convert(mode)
-    image.save(tmp_path / f"x{suffix}", **({"quality": 100} if suffix == ".avif" else {}))
+    options: dict[str, Any] = {"quality": 100} if suffix == ".avif" else {}
+    image.save(tmp_path / f"x{suffix}", **options)
     picture = read_picture(tmp_path / f"x{suffix}")
     assert picture.suffix == suffix and picture.pixels_HWC3.dtype == np.uint8
     write_picture(picture, picture.as_float(), tmp_path / f"y{suffix}")

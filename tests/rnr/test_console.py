@@ -1,0 +1,87 @@
+"""What is written to outputs that cannot spell every letter, or that nobody reads, costs no work."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnr.console import Terminal, json_stdout, tolerant
+from rnr.diagnosing import fixed
+
+from .conftest import CHECKOUT
+
+NAME = "写真 \N{GRINNING FACE} é"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8", "utf-16"])
+def test_json_is_json_in_every_encoding(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding))
+    tolerant()
+    json_stdout({"file": NAME})
+    assert json.loads(raw.getvalue().decode(encoding)) == {"file": NAME}
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_table_of_letters_that_cannot_be_spelt(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding))
+    tolerant()
+    Terminal().print(f"{NAME} 40 → 8", markup=False)
+    sys.stdout.flush()
+    assert raw.getvalue().decode(encoding).startswith("\\u5199\\u771f \\U0001f600")
+
+
+@pytest.mark.parametrize("command", [["--json"], ["--jsonl"], []])
+def test_a_windows_pipe_gets_its_rows(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / f"{NAME}.png").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "rnr", "diagnose", tmp_path / f"{NAME}.png", *command],
+        env=os.environ | {"PYTHONIOENCODING": "cp1252"}, cwd=CHECKOUT, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 1 and b"Traceback" not in done.stderr and b"the file is empty" in done.stderr
+    if command:
+        rows = json.loads(done.stdout.decode("cp1252"))
+        assert Path((rows if command == ["--jsonl"] else rows[0])["file"]).name == f"{NAME}.png"
+
+
+def test_a_closed_pipe_ends_no_batch(tmp_path: Path, nothing_found: Path) -> None:
+    from PIL import Image
+
+    for number in range(3):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.new("RGB", (64, 64)).save(tmp_path / "in" / f"{number}.png")
+    command = f'"{sys.executable}" -m rnr restore "{tmp_path}/in" -o "{tmp_path}/out" --diagnosis "{nothing_found}"'
+    done = subprocess.run(["bash", "-c", f"{command} 2>&1 | true"], cwd=CHECKOUT, timeout=300)
+    assert done.returncode == 0 and len(list((tmp_path / "out").glob("*.png"))) == 3
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_failed_row_has_the_types_of_the_others(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    from rnr.degradation import Diagnosis, DiagnosisRecord, Finding
+
+    def row(number: int, severity: float) -> dict:
+        noise = Finding(present=True, severity=20, factors={"sigma": severity, "type": "gaussian"})
+        diagnosis = Diagnosis(findings={"noise": noise}, plan=["noise"])
+        return fixed({"file": f"{number}.png", **DiagnosisRecord(diagnosis=diagnosis).model_dump(mode="json")})
+
+    rows = [row(number, 13 if number % 2 else 13.5) for number in range(2000)]
+    failed = DiagnosisRecord(diagnosis=None, error="the file is empty").model_dump(mode="json")
+    path = tmp_path / "rows.jsonl"
+    lines = [json.dumps(each) for each in [*rows, fixed({"file": "bad.png", **failed})]]
+    path.write_text("\n".join(lines))
+    size = 1 << 16  # small blocks: the failed row is in one whose types are inferred alone
+    held = Dataset.from_json(str(path), cache_dir=str(tmp_path / "cache"), chunksize=size)
+    assert len(held) == 2001 and held[2000]["error"] == "the file is empty" and held[0]["error"] == ""
+    assert all(isinstance(each["error"], str) for each in (rows[0], json.loads(lines[-1])))
+    import pandas
+
+    assert len(pandas.read_json(path, lines=True)) == 2001
