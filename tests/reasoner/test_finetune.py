@@ -173,6 +173,7 @@ def test_two_steps_of_lora_then_use_merge_and_resume(data, reasoner, tmp_path) -
         finetune(str(base), tmp_path, tmp_path / "new", RECIPE, False, told.append)
 
 
+@pytest.mark.slow  # 31 s of CPU time: three processes load torch and TRL
 def test_two_processes_give_the_adapter_of_one(data, reasoner, tmp_path) -> None:
     base = export(reasoner.model, reasoner.processor, tmp_path / "base", prompts.load("diagnose_tuned"))
     training = RECIPE["training"] | {"gradient_accumulation_steps": 2}  # type: ignore[operator]
