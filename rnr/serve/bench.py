@@ -231,7 +231,8 @@ def results(phases: Sequence[Phase]) -> Table:
     rows = [_row(phase) for phase in phases]
     ratio = rows[0]["answers a minute"] / rows[-1]["answers a minute"] if rows[-1]["answers a minute"] else 0.0
     work = rows[0]["MP a minute"] / rows[-1]["MP a minute"] if rows[-1]["MP a minute"] else 0.0
-    note = f"Columns: workers. Throughput against one worker: {ratio:.2f} times the answers, {work:.2f} the megapixels."
+    against = f" Throughput against one worker: {ratio:.2f} times the answers, {work:.2f} the megapixels."
+    note = f"Columns: workers.{against if len(rows) > 1 else ''}"
     table = Table("the service under load", ["", *(str(row["workers"]) for row in rows)], note=note)
     for name in rows[0]:
         if name != "workers":
@@ -274,16 +275,15 @@ def journal(phases: Sequence[Phase]) -> Table:
 
 
 def run(images: Path, out: Path, clients: int, seconds: float, workers: int, kill: bool, seed: int) -> list[Phase]:
-    """Both phases. `out` gets serve.csv, serve.md, answers.csv and run.json."""
+    """Both phases. `out` gets serve.csv, serve.md, answers.csv and run.json, also after the first phase."""
     from rnr.evaluation import running
 
     started = time.monotonic()
     deck, referee = Deck(list(running.photographs(images, 16).values()), seed), Referee()
-    phases = [
-        drill(deck, clients, seconds, workers, kill, referee),
-        drill(deck, clients, seconds / 2, 1, False, referee),
-    ]
     settings = {"clients": clients, "seconds": seconds, "workers": workers, "kill": kill, "seed": seed}
-    tables = {"serve": results(phases), "answers": journal(phases)}
-    running.publish(tables, out, {**settings, "images": str(images)}, started, silent=["answers"])
+    phases: list[Phase] = []
+    for many, long, killing in ((workers, seconds, kill), (1, seconds / 2, False)):
+        phases.append(drill(deck, clients, long, many, killing, referee))
+        tables = {"serve": results(phases), "answers": journal(phases)}
+        running.publish(tables, out, {**settings, "images": str(images)}, started, silent=["answers"])
     return phases

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnr.core import SetupError
 from rnr.serve.hostile import Upload
 
 START = 300.0  # seconds until a worker must be ready: torch and the models, on a busy machine
@@ -68,7 +69,7 @@ class Local:
                 if self.get("/ready").json["workers"]["ready"] >= workers:
                     return self
             time.sleep(0.1)
-        raise RuntimeError(f"the service is not ready:\n{self.log_text()[-2000:]}")
+        raise SetupError(f"the service did not become ready:\n{self.log_text()[-2000:]}")
 
     def log_text(self) -> str:
         self.log_file.seek(0)
