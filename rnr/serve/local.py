@@ -69,6 +69,7 @@ class Local:
                 if self.get("/ready").json["workers"]["ready"] >= workers:
                     return self
             time.sleep(0.1)
+        self.end()
         raise SetupError(f"the service did not become ready:\n{self.log_text()[-2000:]}")
 
     def log_text(self) -> str:
