@@ -23,6 +23,8 @@ def restore_tool(context: graph.Context) -> BaseTool:
         """Find out what damaged a photograph and undo what can be undone. Returns what was done and the path of the
         restored PNG."""
         state = agent.invoke({"picture": path}, context=context)
+        if "best" not in state:  # not even the first diagnosis could be made
+            return f"failed: {state['reason']}"
         steps = [f"{step['proposal']['kinds']}: {step['decision']}, {step['reason']}" for step in state["steps"]]
         return "\n".join([*steps, state["reason"], str(context.pictures.path(state["best"]["picture"]))])
 

@@ -32,6 +32,8 @@ class Page(TypedDict):
 
 def restore(page: Page, runtime: Runtime[graph.Context]) -> dict:
     state = restorer.invoke({"picture": page["picture"]}, context=runtime.context)
+    if "best" not in state:  # not even the first diagnosis could be made
+        return {"restored": [f"{page['picture']}: failed: {state['reason']}"]}
     best = runtime.context.pictures.path(state["best"]["picture"])
     return {"restored": [f"{page['picture']}: {state['reason']}: {best}"]}
 

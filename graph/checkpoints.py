@@ -33,9 +33,11 @@ def open_checkpoints(where: str | Path) -> Iterator[Any]:
     module = need("langgraph.checkpoint.sqlite", "agent")
     Path(where).parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(where, timeout=BUSY, check_same_thread=False)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        saver = module.SqliteSaver(connection)
-        saver.setup()
+        # The switch to WAL of two processes at once fails with "database is locked", whatever the timeout.
+        with FileLock(f"{where}.setup.lock", timeout=BUSY):
+            connection.execute("PRAGMA journal_mode=WAL")
+            saver = module.SqliteSaver(connection)
+            saver.setup()
         yield saver
 
 

@@ -94,9 +94,9 @@ def _load(what: str, name: str) -> Any:
 @lru_cache(maxsize=4)
 def _loaded(what: str, name: str) -> Any:
     if what == "reasoner":
-        from rnr.reasoner import Reasoner
+        from rnr.reasoner import load_reasoner
 
-        return Reasoner.from_pretrained(name)
+        return load_reasoner(name)
     from rnr.restorer import load_restorer
 
     return load_restorer(name)

@@ -27,6 +27,7 @@ from rnr.graph.state import (
     AgentState,
     Answer,
     Candidate,
+    ContextError,
     Draw,
     Look,
     Proposal,
@@ -41,7 +42,7 @@ from rnr.restorer.condition import Intent
 
 def diagnose(state: AgentInput, runtime: Runtime[Context]) -> Command[Literal["plan"]]:
     """The first look. Everything in the state begins here, also that of a thread that is started again."""
-    store = runtime.context.pictures
+    store = context_of(runtime).pictures
     picture = state["picture"]
     strange = [kind for kind in state.get("order") or [] if kind not in kinds()]
     if strange:
@@ -53,6 +54,13 @@ def diagnose(state: AgentInput, runtime: Runtime[Context]) -> Command[Literal["p
         proposal=None, problem="", candidates=[], steps=[], spent=seconds, reason="",
     )  # fmt: skip
     return Command(update={**fresh, "candidates": None}, goto="plan")
+
+
+def context_of(runtime: Runtime[Context]) -> Context:
+    """The run's context. Raises ContextError where a run was started without one."""
+    if runtime.context is None:
+        raise ContextError("the run has no context; pass one: graph.invoke(..., context=rnr.graph.Context())")
+    return runtime.context
 
 
 def plan(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["approve", "restore", "finish"]]:
@@ -228,7 +236,7 @@ def finish(state: AgentState, runtime: Runtime[Context]) -> None:
 
 def give_up(state: AgentState, error: NodeError, runtime: Runtime[Context]) -> Command[Literal["finish"]]:
     """What no retry could help: the run ends, the best picture so far is its result."""
-    if isinstance(error.error, ThreadError):
+    if isinstance(error.error, ThreadError | ContextError):
         raise error.error
     reason = f"{error.node} failed ({type(error.error).__name__}: {error.error})"
     tell(runtime, Failed(event="failed", reason=reason))

@@ -20,6 +20,10 @@ class ThreadError(Error, ValueError):
     """A thread that cannot be gone on with: unknown, of another picture, or written by another release."""
 
 
+class ContextError(Error, ValueError):
+    """A run of the graph that was started without its context."""
+
+
 class Look(TypedDict):
     """A picture and what the judge sees in it."""
 

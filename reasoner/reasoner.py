@@ -156,7 +156,7 @@ def shown(picture_HWC: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
         return views
     if not wanted.get("tones"):
         raise ValueError("these weights were trained on a fourth view without tones; train them on with --init")
-    seen = torch.from_numpy(views).permute(0, 3, 1, 2)[None] / 255
+    seen = torch.from_numpy(views).permute(0, 3, 1, 2)[None].float() / 255  # whatever the host's default type
     return (with_spectrum(seen)[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 

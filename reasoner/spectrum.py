@@ -55,6 +55,6 @@ def exact(views_BVCHW: torch.Tensor) -> torch.Tensor:
 
 def power(views_BVCHW: torch.Tensor) -> torch.Tensor:
     """Squared DCT coefficients of luma and colour differences by block, (B, V, 3, blocks, 16, 16), in 8-bit levels."""
-    ycc = torch.einsum("kc,bvchw->bvkhw", torch.tensor(YCC), 255 * views_BVCHW)
+    ycc = torch.einsum("kc,bvchw->bvkhw", torch.tensor(YCC, dtype=torch.float32), 255 * views_BVCHW)
     blocks = ycc.unfold(3, BLOCK, BLOCK).unfold(4, BLOCK, BLOCK).flatten(3, 4)
     return (dct_matrix(BLOCK) @ blocks @ dct_matrix(BLOCK).T) ** 2

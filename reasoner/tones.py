@@ -46,7 +46,7 @@ def tones(overview_BCHW: torch.Tensor) -> torch.Tensor:
 def quantiles(image_BCHW: torch.Tensor) -> torch.Tensor:
     """(B, C, 8, 8): 64 quantiles of each channel, ascending, linearly interpolated."""
     ordered = image_BCHW.flatten(2).sort(-1).values
-    at = torch.linspace(0, ordered.shape[-1] - 1, SIDE * SIDE)
+    at = torch.linspace(0, ordered.shape[-1] - 1, SIDE * SIDE, dtype=torch.float32)
     low = at.floor().long().clamp(max=ordered.shape[-1] - 2)
     values = torch.lerp(ordered[..., low], ordered[..., low + 1], at - low)
     return values.unflatten(-1, (SIDE, SIDE))

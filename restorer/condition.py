@@ -121,7 +121,7 @@ def scene_features(scene: Scene) -> torch.Tensor:
     colours = list(scene.colours or [])[:2] + [None, None]
     slots = [(scene.lighting, LIGHTING), (colours[0], COLOURS), (colours[1], COLOURS)]
     slots += [(scene.texture, TEXTURE), (scene.layout, LAYOUT)]
-    return torch.tensor([[float(option == word) for word, options in slots for option in options]])
+    return torch.tensor([[float(option == word) for word, options in slots for option in options]], dtype=torch.float32)
 
 
 def diagnosis_of(source: DiagnosisRecord | Diagnosis | None) -> Diagnosis | None:
@@ -152,7 +152,7 @@ def encode(layout: Layout, source: Diagnosis | DiagnosisRecord | None, intent: I
         asked[name] = torch.tensor([belief is not None])
     scene = scene_features(diagnosis.scene if diagnosis else Scene())
     technical = diagnosis.quality.technical if diagnosis else None
-    quality = torch.tensor([[(technical or 0) / 100, float(technical is not None)]])
+    quality = torch.tensor([[(technical or 0) / 100, float(technical is not None)]], dtype=torch.float32)
     return Condition(findings, asked, scene, quality, torch.tensor([0 if diagnosis is None else 1]))
 
 
@@ -170,10 +170,12 @@ def _belief(name: str, source: Diagnosis | DiagnosisRecord | None) -> Belief | N
 def _features(name: str, rows: list[dict], belief: Belief | None, diagnosis: Diagnosis | None) -> torch.Tensor:
     written = diagnosis.findings[name].factors if diagnosis and name in diagnosis.findings else {}
     kind = kinds().get(name)
-    values = {f: torch.tensor([kind.factor(f).value(v)]) for f, v in written.items()} if kind else {}
+    values = (
+        {f: torch.tensor([kind.factor(f).value(v)], dtype=torch.float32) for f, v in written.items()} if kind else {}
+    )
     belief = belief or Belief(probability=0, severity_if_present=0, spread=0)
     severity = belief.severity_if_present if belief.probability > 0 else 0.0
-    numbers = torch.tensor([[belief.probability], [severity], [belief.spread]])
+    numbers = torch.tensor([[belief.probability], [severity], [belief.spread]], dtype=torch.float32)
     return finding_features(rows, numbers[0], numbers[1], numbers[2], values)
 
 

@@ -46,7 +46,7 @@ class PixelNorm(nn.LayerNorm):
 
 def levels(thumbnail_BCHW: torch.Tensor) -> torch.Tensor:
     """Quantiles of each channel and their logarithms, (B, 54): what relighting needs to know."""
-    at = torch.tensor(QUANTILES, device=thumbnail_BCHW.device)
+    at = torch.tensor(QUANTILES, device=thumbnail_BCHW.device, dtype=torch.float32)
     values = thumbnail_BCHW.float().flatten(2).quantile(at, dim=2).permute(1, 2, 0).flatten(1)
     return torch.cat([values, torch.log(values.clamp(min=0) + 0.01) / 4], 1)
 

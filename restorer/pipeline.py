@@ -292,7 +292,7 @@ def by_tiles(function: TileEstimate, network: ExpertNetwork | RestorerNetwork, m
     """An estimate of whole pictures from one of tiles, on the device of its network."""
 
     def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
-        time_B = torch.tensor([t], device=network.device)
+        time_B = torch.tensor([t], device=network.device, dtype=torch.float32)
 
         def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
             return function(x.to(network.device), y.to(network.device), time_B)

@@ -35,8 +35,8 @@ def spans(length: int, tile: int, margin: int = MARGIN) -> Iterator[Span]:
     ends = [*starts[1:], length]
     for start, end in zip(starts, ends):
         low, high = max(0, start - BAND) if start else 0, min(length, end + BAND)
-        place = torch.arange(low, high) + 0.5
-        weight = torch.ones(high - low)
+        place = torch.arange(low, high, dtype=torch.float32) + 0.5
+        weight = torch.ones(high - low, dtype=torch.float32)
         if start:
             weight = weight * ((place - (start - BAND)) / (2 * BAND)).clamp(0, 1)
         if end < length:
@@ -67,7 +67,9 @@ def tiled(
     """
     tile = max(tile, 2 * BAND) + -max(tile, 2 * BAND) % math.lcm(multiple, STRIDE)
     height, width = images_1CHW[0].shape[-2:]
-    result = torch.zeros(1, height, width, 3).permute(0, 3, 1, 2)  # as a picture's array lies: no copy afterwards
+    result = torch.zeros(1, height, width, 3, dtype=torch.float32).permute(
+        0, 3, 1, 2
+    )  # as a picture's array lies: no copy afterwards
     for rows in spans(height, tile, margin):
         for columns in spans(width, tile, margin):
             parts = [image[..., rows.read, columns.read] for image in images_1CHW]

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from rnr.core import BUILT_IN, Models, Request, SetupError, diagnose_pixels, read_diagnosis, restore_picture
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, Quality, Scene
+from rnr.inputs import several
 from rnr.pictures import MAX_MEGAPIXELS, Picture, from_any, write_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-_models = lru_cache(maxsize=2)(Models)
+_held = lru_cache(maxsize=2)(Models)
+_guard = threading.Lock()
+
+
+def _models(reasoner: str, restorer: str, device: str) -> Models:
+    """The same models for all threads."""
+    with _guard:
+        return _held(reasoner, restorer, device)
 
 
 class Diagnosed(DiagnosisRecord):
@@ -94,21 +103,71 @@ class Result:
         return write_picture(self.picture, self.pixels_HWC3.astype("float32") / scale, path, overwrite)
 
 
+@overload
+def diagnose(  # type: ignore[overload-overlap]
+    picture: list[Any] | tuple[Any, ...], *, reasoner: str = ..., device: str = ..., max_megapixels: float = ...
+) -> list[Diagnosed]: ...
+@overload
+def diagnose(picture: object, *, reasoner: str = ..., device: str = ..., max_megapixels: float = ...) -> Diagnosed: ...
 def diagnose(
     picture: object, *, reasoner: str = BUILT_IN, device: str = "auto", max_megapixels: float = MAX_MEGAPIXELS
-) -> Diagnosed:
-    """What happened to a picture: a path, a PIL image or a uint8/uint16 array (RGB order).
+) -> Diagnosed | list[Diagnosed]:
+    """What happened to a picture, or to each of a list; safe to call from several threads.
 
-    Raises PictureError for a picture and SetupError for weights or a device that cannot be used, TypeError otherwise.
+    Args:
+        picture: A path, a PIL image, bytes or a file object; an array (H, W) or (H, W, C) or a tensor (C, H, W) or
+            (H, W, C), RGB, of uint8, uint16 or float in [0, 1]; or a list, or a batch (B, ...) of them.
+        reasoner: built-in, a weights folder, a hub name, a server's URL, a recipe.
+        device: auto, cpu, cuda, ...
+        max_megapixels: Refuse larger pictures.
+
+    Returns:
+        The record; for a list or a batch a list of what single calls give.
+
+    Raises:
+        PictureError: For a picture that cannot be used; NaN and infinity are counted.
+        SetupError: For weights or a device that cannot be used.
+        TypeError: For what is no picture.
     """
+    if (batch := several(picture)) is not None:
+        options: dict[str, Any] = {"reasoner": reasoner, "device": device, "max_megapixels": max_megapixels}
+        return [diagnose(one, **options) for one in batch]
     source = from_any(picture, max_megapixels)
     record = diagnose_pixels(_models(reasoner, BUILT_IN, device), source.pixels_HWC3, _name(picture))
     return Diagnosed(**dict(record))
 
 
+@overload
+def restore(  # type: ignore[overload-overlap]
+    picture: list[Any] | tuple[Any, ...],
+    diagnosis: list[Any] | Diagnosis | DiagnosisRecord | str | os.PathLike[str] | None = ...,
+    *,
+    only: Iterable[str] = ...,
+    steps: int | None = ...,
+    seed: int = ...,
+    strength: float | Mapping[str, float] = ...,
+    reasoner: str = ...,
+    restorer: str = ...,
+    device: str = ...,
+    max_megapixels: float = ...,
+) -> list[Result]: ...
+@overload
 def restore(
     picture: object,
-    diagnosis: Diagnosis | DiagnosisRecord | str | os.PathLike[str] | None = None,
+    diagnosis: Diagnosis | DiagnosisRecord | str | os.PathLike[str] | None = ...,
+    *,
+    only: Iterable[str] = ...,
+    steps: int | None = ...,
+    seed: int = ...,
+    strength: float | Mapping[str, float] = ...,
+    reasoner: str = ...,
+    restorer: str = ...,
+    device: str = ...,
+    max_megapixels: float = ...,
+) -> Result: ...
+def restore(
+    picture: object,
+    diagnosis: list[Any] | Diagnosis | DiagnosisRecord | str | os.PathLike[str] | None = None,
     *,
     only: Iterable[str] = (),
     steps: int | None = None,
@@ -118,14 +177,21 @@ def restore(
     restorer: str = BUILT_IN,
     device: str = "auto",
     max_megapixels: float = MAX_MEGAPIXELS,
-) -> Result:
-    """Diagnose a picture (see `diagnose`), restore it, diagnose it again.
+) -> Result | list[Result]:
+    """Diagnose a picture, or each of a list (see `diagnose`), restore it, diagnose it again. Threads may share it.
 
     `diagnosis` (an object or a file) replaces the reasoner's own: edit it to steer. `only` limits the removal to these
     kinds. `steps`: the built-in restorer takes 1 by itself, nearest to the clean image on average; more (up to 8 or
     so) give more texture. Same seed, same result. `strength` (0..100, or by kind): how far to go; 0 gives
     the same pixels back.
     """
+    if (batch := several(picture)) is not None:
+        given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis] * len(batch)
+        if len(given) != len(batch):
+            raise SetupError(f"{len(batch)} pictures need as many diagnoses, not {len(given)}")
+        options: dict[str, Any] = {"only": only, "steps": steps, "seed": seed, "strength": strength}
+        options |= {"reasoner": reasoner, "restorer": restorer, "device": device, "max_megapixels": max_megapixels}
+        return [restore(one, each, **options) for one, each in zip(batch, given)]
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
     request = Request(steps, seed, only, _diagnosis(diagnosis), _origin(diagnosis), strength).check()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import platform
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -103,6 +104,7 @@ class Models:
 
     def __init__(self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto") -> None:
         self.names, self.device_wanted = (reasoner, restorer), device
+        self._loading = threading.RLock()  # transformers cannot load two models at the same time
 
     def load(self) -> None:
         """Both, now rather than when they are used."""
@@ -121,8 +123,13 @@ class Models:
             raise SetupError(f"device {self.device_wanted!r} cannot be used here ({problem}); try cpu") from None
         return self.device_wanted
 
-    @cached_property
+    @property
     def reasoner(self) -> Reasoner | ServerReasoner:
+        with self._loading:
+            return self._reasoner
+
+    @cached_property
+    def _reasoner(self) -> Reasoner | ServerReasoner:
         quiet()
         name, options = recipe_of(self.names[0])
         with explained(name):
@@ -135,9 +142,14 @@ class Models:
         """Pictures that the reasoner takes at the same time: one, or the `workers` of a server's client."""
         return getattr(self.reasoner, "workers", 1)
 
-    @cached_property
+    @property
     def pipeline(self) -> Any:
         """Anything with the `restore` of `RestorePipeline`."""
+        with self._loading:
+            return self._pipeline
+
+    @cached_property
+    def _pipeline(self) -> Any:
         quiet()
         name, options = recipe_of(self.names[1])
         with explained(name):

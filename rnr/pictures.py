@@ -174,39 +174,20 @@ def _walk(folder: Path, errors: list[PictureError]) -> Iterator[Path]:
 
 
 def from_any(source: object, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
-    """A path, a PIL image, a uint8/uint16 array (HW, or HWC with C 1 to 4; RGB order) or a Picture to a Picture.
+    """A path, PIL image, array, tensor, bytes, file object or Picture to a Picture: see `rnr.inputs.picture_of`."""
+    from rnr.inputs import picture_of
 
-    Raises TypeError for anything else, PictureError for one of these that cannot be used.
-    """
-    import numpy as np
-    from PIL import Image
-
-    if isinstance(source, Picture):
-        return source
-    if isinstance(source, str | os.PathLike):
-        return read_picture(os.fspath(source), max_megapixels)
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
-    if isinstance(source, Image.Image):
-        with _naming(getattr(source, "filename", "") or "the PIL image"), codecs.decoding():
-            return Picture(**codecs.decode(source, None, max_megapixels))
-    raise TypeError(f"a picture is a path, a PIL image or a uint8/uint16 array, not {type(source).__name__}")
+    return picture_of(source, max_megapixels)
 
 
-def _from_array(array: NDArray[Any]) -> Picture:
-    import numpy as np
-
-    if array.dtype.kind != "u" or array.dtype.itemsize > 2:
-        raise TypeError(f"an array picture is uint8 or uint16, not {array.dtype}: scale and round it first")
-    samples = array[..., None] if array.ndim == 2 else array
-    if samples.ndim != 3 or not 1 <= samples.shape[2] <= 4 or samples.size == 0:
-        raise PictureError("the array", f"shape {array.shape} is no picture", "pass (H, W) or (H, W, C) with C 1 to 4")
-    samples = samples.astype(samples.dtype.newbyteorder("="))
-    channels = samples.shape[2]
-    pixels = samples[..., :3] if channels > 2 else np.repeat(samples[..., :1], 3, axis=2)
-    alpha = np.ascontiguousarray(samples[..., -1]) if channels in (2, 4) else None
-    names = ("L", "LA", "RGB", "RGBA") if samples.dtype.itemsize == 1 else ("I;16", "LA;16", "RGB;16", "RGBA;16")
-    return Picture(np.ascontiguousarray(pixels), alpha, mode=names[channels - 1])
+def read_stream_of(source: Any, max_megapixels: float) -> Picture:
+    """Bytes, or a file object that gives bytes."""
+    if isinstance(source, bytes | bytearray | memoryview):
+        return read_stream(io.BytesIO(source), "the bytes", max_megapixels)
+    data, name = source.read(), getattr(source, "name", "")
+    if not isinstance(data, bytes):
+        raise TypeError("a file object is opened for bytes: open(path, 'rb')")
+    return read_stream(io.BytesIO(data), name if isinstance(name, str) and name else "the file", max_megapixels)
 
 
 def read_picture(path: FilePath, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
@@ -222,7 +203,7 @@ def read_stream(file: BinaryIO, name: FilePath, max_megapixels: float = MAX_MEGA
     suffix = Path(name).suffix.lower()
     if suffix in _RAW:
         raise PictureError(name, "camera raw files are not supported", "convert it to a 16-bit TIFF or PNG first")
-    with _naming(name):
+    with naming(name):
         head = file.read(512)
         if not head:
             raise PictureError(name, "the file is empty", "copy it again from its source")
@@ -253,7 +234,8 @@ def os_problem(path: FilePath, error: Exception) -> PictureError:
 
 
 @contextlib.contextmanager
-def _naming(name: FilePath) -> Iterator[None]:
+def naming(name: FilePath) -> Iterator[None]:
+    """What is refused inside, as PictureError that names the file."""
     try:
         yield
     except codecs.Refused as error:

@@ -33,6 +33,7 @@ def register(app: typer.Typer, bench: typer.Typer) -> None:
     app.command()(serve)
     app.command()(mcp)
     bench.command("serve")(drill)
+    bench.command("hostile")(hostile)
 
 
 @contextmanager
@@ -142,6 +143,29 @@ def drill(
     for ended in wrong[:10]:
         typer.echo(f"wrong: {ended.what}, {ended.megapixels:.1f} MP: {ended.wrong}", err=True)
     if wrong or any(phase.unanswered for phase in phases):
+        raise typer.Exit(1)
+
+
+def hostile(
+    out: Annotated[Path, typer.Option("--out", "-o", help="new folder for the files and hostile.json")],
+    count: Annotated[int, typer.Option(min=1, help="files")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="of everything that is drawn")] = 0,
+) -> None:
+    """Damaged, lying and exploding files through `rnr restore`: no crash, no traceback, nothing opened outside.
+
+    Exit code 1 if there was any of these.
+    """
+    from rnr.hostile_files import run
+
+    if out.exists():
+        stop(f"{out}: is there already; name a new folder")
+    drilled = run(out, count, seed)
+    done = sum(answers.get("done", 0) for answers in drilled.answers.values())
+    typer.echo(f"{count} files in {drilled.seconds:.0f} s: {done} read, {count - done} refused, "
+               f"{len(drilled.faults)} faults; {out / 'hostile.json'}")  # fmt: skip
+    for fault in drilled.faults[:20]:
+        typer.echo(fault, err=True)
+    if drilled.faults:
         raise typer.Exit(1)
 
 

@@ -105,3 +105,30 @@ def test_another_restorer_makes_its_own_number_of_steps(context: Any, told: Any)
     draws = context(restorer=slow, candidates=3).draws()
     assert len({(draw["seed"], draw["eta"]) for draw in draws}) == 3, "no candidate is made twice"
     assert [draw["steps"] for draw in context(candidates=3).draws()] == [1, 4, 4]
+
+
+def test_a_run_without_context_names_the_remedy(noisy: Any) -> None:
+    from rnr import Error
+
+    with pytest.raises(Error, match=r"no context; pass one: graph.invoke\(..., context=rnr.graph.Context\(\)\)"):
+        build_graph().invoke({"picture": noisy})
+
+
+def test_the_examples_check_and_say(context: Any, tmp_path: Path) -> None:
+    album = module(ROOT / "examples/embed_agent.py").build()
+    missing = str(tmp_path / "no.png")
+    said = album.invoke({"pictures": [missing], "restored": []}, context=context())["restored"]
+    assert len(said) == 1 and "not a picture that can be read" in said[0]
+    tool = module(ROOT / "examples/agent_tool.py").restore_tool(context())
+    assert "not a picture that can be read" in tool.invoke({"path": missing})
+
+
+def test_an_interrupt_is_answered_as_the_readme_says(context: Any, noisy: Any) -> None:
+    from langgraph.checkpoint.memory import InMemorySaver
+    from langgraph.types import Command
+
+    agent, thread = build_graph(InMemorySaver()), {"configurable": {"thread_id": "one"}}
+    asked = agent.invoke({"picture": noisy}, thread, context=context(ask=True, strategy="one-pass"))
+    assert asked["__interrupt__"][0].value["proposal"]["kinds"]
+    state = agent.invoke(Command(resume={"action": "stop"}), thread, context=context(ask=True))
+    assert state["status"] == "stopped"

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -232,3 +233,18 @@ def test_four_threads_in_each_of_two_processes_share_a_store_and_a_database(tmp_
             states = [run_of(agent, f"{who}-{number}").state for who in ("a", "b", "c")]
             assert len({state["picture"]["sha256"] for state in states}) == 1
     whole_files_only(tmp_path / "store")
+
+
+def test_a_new_database_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    """Each has a connection of its own; the first switch to WAL used to fail with "database is locked"."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def opened(path: Path) -> str:
+        barrier.wait()
+        with open_checkpoints(path) as saver:
+            return str(saver.conn.execute("PRAGMA journal_mode").fetchone()[0])
+
+    for number in range(10):
+        barrier = threading.Barrier(8)
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(opened, [tmp_path / f"{number}.sqlite"] * 8)) == {"wal"}

@@ -102,7 +102,7 @@ def test_pictures_of_any_size(crop: np.ndarray, size: tuple[int, int], diagnosed
         ({"diagnosis": 3}, TypeError, "not int"),
         ({"diagnosis": DiagnosisRecord(diagnosis=None, error="too dark")}, ValueError, "too dark"),
         ({"picture": "nowhere.png"}, rnr.PictureError, "no such file"),
-        ({"picture": np.zeros((4, 4))}, TypeError, "float64"),
+        ({"picture": np.zeros((4, 4), np.int64)}, TypeError, "int64"),
         ({"picture": np.zeros((0, 4), np.uint8)}, rnr.PictureError, "is no picture"),
         ({"picture": 3}, TypeError, "not int"),
         ({"reasoner": "nowhere/at/all"}, rnr.SetupError, "nowhere/at/all"),

@@ -169,9 +169,9 @@ def test_pil_cutting_16_bits_is_said(tmp_path: Path, photo16: Array) -> None:
     assert (picture.bit_depth, picture.mode) == (8, "RGB") and "pass its path" in picture.note[0]
 
 
-@pytest.mark.parametrize("source", [None, 3, [[1, 2]], b"bytes", np.zeros((4, 4, 3)), np.zeros((4, 4), np.int16)])
+@pytest.mark.parametrize("source", [None, 3, [[1, 2]], np.zeros((4, 4), complex), np.zeros((4, 4), np.int16)])
 def test_from_any_refuses_other_types(source: object) -> None:
-    with pytest.raises(TypeError, match="uint16"):
+    with pytest.raises(TypeError, match="array"):
         from_any(source)
 
 
