@@ -112,6 +112,7 @@ def test_eight_threads_of_fifty_restorations(pictures: list[np.ndarray]) -> None
 
 
 def test_calls_lists_threads_and_event_loops_agree(pictures: list[np.ndarray]) -> None:
+    pictures = pictures[:2]
     single = [rnr.restore(picture, device="cpu") for picture in pictures]
     listed = rnr.restore(pictures, device="cpu")
     with ThreadPoolExecutor(3) as pool:
@@ -124,9 +125,9 @@ def test_calls_lists_threads_and_event_loops_agree(pictures: list[np.ndarray]) -
         for one, other in zip(single, results, strict=True):
             np.testing.assert_array_equal(one.pixels_HWC3, other.pixels_HWC3)
             assert one.records[0].beliefs == other.records[0].beliefs
-    texts = [each.text for each in rnr.diagnose(np.stack(pictures), device="cpu")]
-    assert texts == [each.records[0].text for each in single]
-    with pytest.raises(rnr.SetupError, match="3 pictures need as many diagnoses, not 1"):
+    batch: Any = rnr.diagnose(np.stack(pictures), device="cpu")
+    assert [each.text for each in batch] == [each.records[0].text for each in single]
+    with pytest.raises(rnr.SetupError, match="2 pictures need as many diagnoses, not 1"):
         rnr.restore(pictures, [GIVEN])
 
 
