@@ -26,7 +26,8 @@ SUFFIXES = (".png", ".jpg", ".tif", ".webp", ".gif", ".bmp", ".avif", ".jp2", ".
 STEMS = ("写真", "a b", "%00", "$(reboot)", "{{7*7}}", "-r", "~", "x" * 240, "a\nb", "\u202egnp", "con", "[1]", "*")
 
 _CHILD = """
-import json, os, sys
+import json, os, sys, tempfile
+tempfile.gettempdir()  # which tries with a file of its own whether it can write there
 folders, log = json.loads(sys.argv[1]), open(sys.argv[2], "a")
 libraries = tuple({sys.prefix, sys.base_prefix, *map(os.path.realpath, filter(None, sys.path))})
 def hook(event, arguments):

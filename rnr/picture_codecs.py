@@ -102,6 +102,8 @@ def _unidentified(head: bytes) -> Refused:
         if magic in head:
             if kind == "HEIC" and not reads_heif():
                 return Refused("HEIC needs a package more", "pip install 'reason-and-restore[heif]'")
+            if kind == "HEIC":
+                return Refused("damaged, or a rare kind of HEIC", "open it in an editor and save it as PNG")
             return Refused(f"{kind} is not supported", "convert it to PNG, TIFF or JPEG first")
     return Refused("not a picture of a known format", "leave it out, or convert it to PNG, TIFF or JPEG first")
 
