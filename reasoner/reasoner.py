@@ -150,14 +150,19 @@ def shown(picture_HWC: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
     """The views by a card, uint8 (views, side, side, 3): as many as its weights were trained on, of their side; else as
     large as the picture and the budget (`most`) allow. ValueError for a spectrum as former versions drew it."""
     wanted = card.get("views", {})
-    shorter = min(picture_HWC.shape[:2]) // 32 * 32
-    views = views_of(picture_HWC, wanted.get("side") or min(wanted.get("most", LARGE_SIDE), max(SIDE, shorter)))
+    views = views_of(picture_HWC, side_of(picture_HWC.shape[:2], card))
     if not wanted.get("spectrum"):
         return views
     if not wanted.get("tones"):
         raise ValueError("these weights were trained on a fourth view without tones; train them on with --init")
     seen = torch.from_numpy(views).permute(0, 3, 1, 2)[None].float() / 255  # whatever the host's default type
     return (with_spectrum(seen)[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def side_of(size: tuple[int, ...], card: Mapping[str, Any]) -> int:
+    """Side of the views of a picture of this size (H, W), in px."""
+    wanted = card.get("views", {})
+    return wanted.get("side") or min(wanted.get("most", LARGE_SIDE), max(SIDE, min(size) // 32 * 32))
 
 
 def _known(names: list[str], origin: str) -> list[str]:

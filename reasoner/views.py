@@ -28,6 +28,7 @@ STRIDE = 32  # px between candidate windows, more in large pictures
 BAND = 256  # rows that are converted at a time: bounded memory
 PER_AXIS = 16  # at most so many candidates along an axis: bounded work
 LARGE = 1_000_000  # pixels above which the overview goes through a box reduction first
+Box = tuple[int, int, int, int]  # top, left, height, width in px
 
 
 def views_of(picture_HWC: np.ndarray, side: int = SIDE) -> np.ndarray:
@@ -35,13 +36,37 @@ def views_of(picture_HWC: np.ndarray, side: int = SIDE) -> np.ndarray:
 
     Smaller pictures are mirrored up. Raises ValueError for an empty picture or another shape.
     """
-    picture = as_uint8(picture_HWC)
-    height, width = picture.shape[:2]
-    if min(height, width) < side:
-        picture = np.pad(picture, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)), mode="symmetric")
-    places = _places(_energies_of_array(picture, side), picture.shape[:2], side)[0].tolist()
-    crops = [picture[top : top + side, left : left + side] for top, left in places]
+    picture = _large_enough(as_uint8(picture_HWC), side)
+    crops = [picture[top : top + side, left : left + side] for top, left in _corners(picture, side)]
     return np.stack([_overview(picture, side), *crops])
+
+
+def boxes_of(picture_HWC: np.ndarray, side: int = SIDE) -> list[Box]:
+    """Where the views of `views_of` lie: (top, left, height, width) in px of the picture, clipped to it.
+
+    The first is the overview, which is the whole picture.
+    """
+    height, width = picture_HWC.shape[:2]
+    corners = _corners(_large_enough(as_uint8(picture_HWC), side), side)
+    crops = [(top, left, min(side, height - top), min(side, width - left)) for top, left in corners]
+    return [(0, 0, height, width), *crops]
+
+
+def _corners(picture_HWC: np.ndarray, side: int) -> list[list[int]]:
+    return _places(_energies_of_array(picture_HWC, side), picture_HWC.shape[:2], side)[0].tolist()
+
+
+def _large_enough(picture_HWC: np.ndarray, side: int) -> np.ndarray:
+    height, width = picture_HWC.shape[:2]
+    if min(height, width) >= side:
+        return picture_HWC
+    return np.pad(picture_HWC, ((0, max(0, side - height)), (0, max(0, side - width)), (0, 0)), mode="symmetric")
+
+
+def reduction(size: tuple[int, ...], side: int) -> int:
+    """Blocks of so many pixels a side are averaged before a picture of this size (H, W) becomes the overview."""
+    factor = math.isqrt(max(1, size[0] * size[1] // LARGE))
+    return max(1, min(factor, min(size) // side))
 
 
 def as_uint8(picture_HWC: np.ndarray) -> np.ndarray:
@@ -84,8 +109,7 @@ def _resize(image_BCHW: torch.Tensor, side: int) -> torch.Tensor:
 def _overview(picture_HWC: np.ndarray, side: int) -> np.ndarray:
     from PIL import Image
 
-    factor = math.isqrt(max(1, picture_HWC.shape[0] * picture_HWC.shape[1] // LARGE))
-    factor = max(1, min(factor, min(picture_HWC.shape[:2]) // side))
+    factor = reduction(picture_HWC.shape[:2], side)
     if factor > 1:  # in bands: Pillow's copy of a picture is twice as large as the picture
         rows = max(1, BAND // factor) * factor
         bands = (picture_HWC[top : top + rows] for top in range(0, len(picture_HWC), rows))

@@ -29,8 +29,9 @@ BELOW = {
     "restorer": {"degradation", "prompts", "training"},
     "graph": {"degradation", "prompts", "reasoner", "restorer"},
     "evaluation": {"degradation", "prompts", "training", "reasoner", "restorer", "graph"},
+    "explain": {"degradation", "prompts", "training", "reasoner", "restorer", "evaluation"},
     "rl": {"degradation", "prompts", "training", "reasoner", "restorer", "evaluation"},
-    "rnr": {"degradation", "prompts", "training", "reasoner", "restorer", "graph", "evaluation", "rl"},
+    "rnr": {"degradation", "prompts", "training", "reasoner", "restorer", "graph", "explain", "evaluation", "rl"},
 }
 ROOMS = list(BELOW)
 

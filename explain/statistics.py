@@ -1,0 +1,69 @@
+"""Every figure of this room: how many samples, a bootstrap interval, and AUROC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+from rnr.degradation._lazy import LazyModule
+from rnr.evaluation.metrics import ranks
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
+
+DRAWS = 1000
+COVERAGE = 0.95
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95% interval; NaN where it could not be measured."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}], n = {self.n}"
+
+
+def bootstrap(samples: Sequence[T], measure: Callable[[Sequence[T]], float], seed: int = 0) -> Estimate:
+    """Percentile bootstrap over samples (Efron 1979): what a measure says of them, with its 95% interval.
+
+    Args:
+        samples: What is drawn again with replacement: pictures, or pairs of numbers.
+        measure: Of a list of samples; draws for which it is NaN are left out.
+        seed: Of the draws.
+    """
+    if not samples:
+        return Estimate(float("nan"), float("nan"), float("nan"), 0)
+    rng = np.random.default_rng(seed)
+    picks = rng.integers(0, len(samples), (DRAWS, len(samples)))
+    drawn = np.array([measure([samples[i] for i in row]) for row in picks], float)
+    drawn = drawn[np.isfinite(drawn)]
+    edge = (1 - COVERAGE) / 2
+    low, high = np.quantile(drawn, [edge, 1 - edge]) if len(drawn) else (float("nan"), float("nan"))
+    return Estimate(float(measure(samples)), float(low), float(high), len(samples))
+
+
+def mean_of(values: Sequence[float], seed: int = 0) -> Estimate:
+    """Mean of the values that are numbers, with its interval: `bootstrap`, all draws at once."""
+    kept = np.array([float(value) for value in values if value == value])
+    if not len(kept):
+        return bootstrap([], lambda drawn: 0.0)
+    picks = np.random.default_rng(seed).integers(0, len(kept), (DRAWS, len(kept)))
+    low, high = np.quantile(kept[picks].mean(1), [(1 - COVERAGE) / 2, (1 + COVERAGE) / 2])
+    return Estimate(float(kept.mean()), float(low), float(high), len(kept))
+
+
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
+    """Probability that a positive scores above a negative one, ties half (Hanley & McNeil 1982); NaN if none."""
+    if not len(positive) or not len(negative):
+        return float("nan")
+    order = ranks([*positive, *negative])
+    return float((order[: len(positive)].sum() / len(positive) - (len(positive) - 1) / 2) / len(negative))
