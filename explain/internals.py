@@ -134,7 +134,7 @@ class Run:
             raise Error(f"the reasoner does not ask for {kind!r}; it asks for {', '.join(self.reasoner.kinds)}")
 
     def lens(self, name: str) -> torch.Tensor:
-        """By layer (layers + 1,): E[severity | present] of a severity, else the probability of the string that was chosen."""
+        """By layer (layers + 1,): of a severity E[severity | present], else the probability of the chosen string."""
         full = self.script.path(name)
         rows = [self.probabilities(full, layer) for layer in range(self.layers + 1)]
         if full.endswith("severity"):

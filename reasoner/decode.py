@@ -19,6 +19,7 @@ import torch
 
 from rnr.degradation.diagnosis import TokenTrace
 from rnr.degradation.kind import PHYSICS
+from rnr.reasoner.forcing import listed
 from rnr.reasoner.grammar import Choice, Program, Skeleton, successors
 
 MOST_AHEAD = 64  # tokens that a pass may look ahead
@@ -237,8 +238,12 @@ def decode(
     pick: Picker = greedy,
     forced: Mapping[str, str] | None = None,
     watch: Watcher | None = None,
+    instead: Mapping[str, str] | None = None,
 ) -> Decoded:
     """Run a program. `forced` {field: string} sets values; `watch(choice, session)` is called at each present field.
+
+    `instead` {field: any text} is read in the place of a value, legal or not (an experiment on what the words do); the
+    text is then no Diagnosis, and the program goes on as if the field's first legal string had been chosen.
 
     Log-probabilities are among the legal tokens, at temperature 1. A number's tokens end with its delimiter.
     Raises ValueError for a forced field that is never asked or a string that is not legal there.
@@ -251,6 +256,9 @@ def decode(
         if isinstance(piece, Skeleton):
             answer, value = None, piece.text
             session.feed(lexicon.ids(piece.text))
+        elif instead and piece.path in instead:
+            answer, value = piece.options[0], instead[piece.path]
+            session.feed(lexicon.ids(value))
         else:
             if watch and piece.path.endswith(".present"):
                 session.logits(ahead=lexicon.ahead(piece))
@@ -276,7 +284,7 @@ def _next_piece(running: Program, answer: str | None):
 def _choose(choice: Choice, session: Session, lexicon: Lexicon, pick: Picker, force: str | None) -> _Chosen:
     """Make one choice and feed its tokens: (string, token ids, log-probabilities, alternatives)."""
     if force is not None and force not in choice.options:
-        raise ValueError(f"{choice.path}: {force!r} is not legal; legal: {', '.join(choice.options[:12])} ...")
+        raise ValueError(f"{choice.path}: {force!r} is not legal; legal: {', '.join(listed(choice))}")
     wanted = lexicon.path(force, choice) if force is not None else None
     steps = _walk(lexicon.trie(choice), session, pick, wanted, lexicon.ahead(choice))
     ids = [token for token, _, _ in steps]

@@ -18,6 +18,7 @@ from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, reason
 from rnr.degradation.kind import kinds
 from rnr.reasoner.collate import messages
 from rnr.reasoner.decode import Decoded, Lexicon, Session, decode, sampler
+from rnr.reasoner.forcing import overruled, settled
 from rnr.reasoner.grammar import program
 from rnr.reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, physics_of, read_card
 from rnr.reasoner.processor import load_processor
@@ -89,16 +90,19 @@ class Reasoner:
         self,
         images: Iterable[Any],
         settings: Settings | None = None,
-        forced: Mapping[str, str] | None = None,
+        forced: Mapping[str, object] | None = None,
     ) -> list[DiagnosisRecord]:
         """A record per picture: PIL images or arrays (H, W[, 1, 3 or 4]) of uint8, uint16 or float in [0, 1].
 
-        `forced` {field: string} sets values, such as {"findings.noise.evidence": "fine residual 17-24 levels"}; what
-        follows is conditioned on them. A picture that fails has a record with `error`; the others go on.
+        `forced` {field: value} sets any field, such as {"noise.evidence": "fine residual 17-24 levels"}; what follows
+        is conditioned on it (`rnr.reasoner.forcing`). A picture that fails has a record with `error`, also
+        for a field or value that is not legal (it lists those that are); the others go on.
         """
         return [self.diagnose_one(image, settings or Settings(), forced) for image in images]
 
-    def diagnose_one(self, image: Any, settings: Settings, forced: Mapping[str, str] | None = None) -> DiagnosisRecord:
+    def diagnose_one(
+        self, image: Any, settings: Settings, forced: Mapping[str, object] | None = None
+    ) -> DiagnosisRecord:
         """See `diagnose`."""
         started = time.perf_counter()
         record = DiagnosisRecord(diagnosis=None, **self._identity(settings, forced))
@@ -116,8 +120,11 @@ class Reasoner:
         record.seconds = time.perf_counter() - started
         return record
 
-    def _write(self, picture: np.ndarray, settings: Settings, forced) -> tuple[Decoded, dict[str, Belief]]:
+    def _write(
+        self, picture: np.ndarray, settings: Settings, given: Mapping[str, object] | None
+    ) -> tuple[Decoded, dict[str, Belief]]:
         beliefs: dict[str, Belief] = {}
+        forced = settled(given or {}, self.kinds, self.physics)
         session = Session(self.model, self.inputs(picture))
 
         def watch(choice, session) -> None:
@@ -126,7 +133,7 @@ class Reasoner:
         pick = sampler(settings.temperature, settings.seed)
         written = program(self.kinds, physics=self.physics)
         decoded = decode(session, written, self.lexicon, pick, forced, watch if settings.beliefs else None)
-        return decoded, beliefs
+        return decoded, overruled(beliefs, forced)
 
     def inputs(self, picture_HWC: np.ndarray) -> dict[str, torch.Tensor]:
         """The model's inputs up to the answer: prompt tokens and the views' patches."""
@@ -140,7 +147,7 @@ class Reasoner:
         """uint8 (views, side, side, 3), in the size that the weights were trained on."""
         return shown(picture_HWC, self.card)
 
-    def _identity(self, settings: Settings, forced: Mapping[str, str] | None) -> dict[str, Any]:
+    def _identity(self, settings: Settings, forced: Mapping[str, object] | None) -> dict[str, Any]:
         used = asdict(settings) | ({"forced": dict(forced)} if forced else {})
         prompt = {"prompt": self.prompt.name, "prompt_version": self.prompt.version, "physics": self.physics}
         return {"model": self.name, "model_hash": self.model_hash, "settings": used, **prompt}
