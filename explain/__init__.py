@@ -7,6 +7,8 @@ from rnr.degradation._lazy import lazy_names
 __getattr__, __all__ = lazy_names(
     __name__,
     {
+        "rnr.explain.bench": ("Bench",),
+        "rnr.explain.counterfactual": ("Counterfactual", "Intervention", "intervene"),
         "rnr.explain.internals": ("Gradient", "Internals", "Run"),
         "rnr.explain.probe": ("Probe", "fit_probe"),
         "rnr.explain.saved": ("load_run", "save_run"),

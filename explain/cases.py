@@ -110,8 +110,10 @@ class Rule:
     on; words that were never met take their neighbour's value.
     """
 
-    def __init__(self, photographs: Sequence[np.ndarray], names: Sequence[str], seed: int = 0) -> None:
-        self.names = list(names)
+    def __init__(
+        self, photographs: Sequence[np.ndarray], names: Sequence[str], seed: int = 0, scenes: int = SCENES
+    ) -> None:
+        self.scenes, self.names = scenes, list(names)
         self.words = {name: kinds()[name].measurement.texts for name in names}
         self._photographs, self._seed = list(photographs), seed
         self._table = lru_cache(None)(self._read)
@@ -123,9 +125,9 @@ class Rule:
     def _read(self, kind: str) -> list[float]:
         found: dict[int, list[float]] = {}
         generator = torch.Generator().manual_seed(self._seed)
-        for number in range(SCENES):
+        for number in range(self.scenes):
             clean = random_crops(self._photographs, 1, (SIDE, SIDE), generator, upright=True)
-            severity = float(number) / (SCENES - 1) * kinds()[kind].top
+            severity = number / (self.scenes - 1) * kinds()[kind].top
             image = degrade(clean, prescribe({kind: severity}, number)) if severity > 1 else clean
             value = float(kinds()[kind].measure(image)[0])
             place = self.words[kind].index(kinds()[kind].measurement.text(value))

@@ -276,12 +276,16 @@ class Internals:
         arrays = (t[0].permute(1, 2, 0).cpu().numpy() for t in (slope, pixels.detach()))
         return Gradient(kind, float(value.detach()), *arrays, places)
 
-    def severity_of(self, image_1CHW: torch.Tensor, run: Run, kind: str, places: list[Box]) -> torch.Tensor:
-        """Expected severity (a scalar) of a float picture along the answer of a run, differentiable in the pixels."""
+    def along(self, image_1CHW: torch.Tensor, run: Run, places: list[Box]) -> Run:
+        """A float picture along the answer of a run, its crops at these boxes; differentiable in the pixels."""
         model, inputs = self.reasoner.model, self.reasoner.inputs(self.pixels(image_1CHW.detach()[0].permute(1, 2, 0)))
         views = views_of_tensor(image_1CHW, self.reasoner.card, places)
         inputs["pixel_values"] = patches_of(views.to(model.device), self.reasoner.processor).to(model.dtype)
-        again = self._forward(run.script, inputs, run.diagnosis, False)
+        return self._forward(run.script, inputs, run.diagnosis, False)
+
+    def severity_of(self, image_1CHW: torch.Tensor, run: Run, kind: str, places: list[Box]) -> torch.Tensor:
+        """Expected severity (a scalar) of a float picture along the answer of a run, differentiable in the pixels."""
+        again = self.along(image_1CHW, run, places)
         return expected(again.script, kind, again.row(), self.reasoner.lexicon)
 
     def _forward(

@@ -10,6 +10,7 @@ and the belief in a kind whose presence or severity was forced is certain, as af
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rnr.degradation.diagnosis import Belief
 from rnr.degradation.errors import Error
@@ -20,7 +21,9 @@ from rnr.reasoner.grammar import Choice, Skeleton, answering, program, run
 def fields(names: Sequence[str] | None = None, physics: int = PHYSICS) -> dict[str, Choice]:
     """Every field that an answer about these kinds can hold, with its legal values, in order."""
     pieces = run(program(names, physics=physics), answering("true", "50"))
-    return {piece.path: piece for piece in pieces if not isinstance(piece, Skeleton)}
+    known = {piece.path: piece for piece in pieces if not isinstance(piece, Skeleton)}
+    second, colours = "scene.colours.1", known["scene.colours.0"].options  # any but the first one's
+    return known | {second: replace(known[second], options=colours)}
 
 
 def settled(forced: Mapping[str, object], names: Sequence[str] | None = None, physics: int = PHYSICS) -> dict[str, str]:

@@ -12,6 +12,8 @@ import typer
 
 from rnr import __version__
 from rnr.console import hush, stop, tolerant
+from rnr import __version__, explain_cli
+from rnr.console import hush, stop
 from rnr.core import BUILT_IN, SetupError
 from rnr.evaluation.cli import app as bench_app
 from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName, Strengths, Unreadable, strength_of
@@ -36,6 +38,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(rl_app, name="rl")
 app.command()(view)
 serve_commands.register(app, bench_app)
+explain_cli.register(app, bench_app)
 
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]

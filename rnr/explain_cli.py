@@ -1,0 +1,259 @@
+"""`rnr explain`, `rnr intervene`, `rnr records` and `rnr bench faithfulness`: their options. Heavy imports come later."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rnr.console import hush, stop
+from rnr.core import BUILT_IN, Models, SetupError
+from rnr.degradation.errors import Error
+from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName
+from rnr.pictures import MAX_MEGAPIXELS, PictureError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rnr.explain.counterfactual import Counterfactual
+    from rnr.explain.report import Explanation, Known
+
+Photo = Annotated[Path, typer.Argument(help="A photograph.", show_default=False)]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Steps = Annotated[int | None, typer.Option(min=1, max=100, help="Of each leg.", show_default="the restorer's own")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KIND.FIELD=VALUE")]
+Kinds = Annotated[list[str] | None, typer.Option(metavar="KIND")]
+
+
+def register(app: typer.Typer, bench: typer.Typer) -> None:
+    app.command()(explain)
+    app.command()(intervene)
+    app.command()(records)
+    bench.command()(faithfulness)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from rnr.console import complain
+
+    try:
+        yield
+    except PictureError as error:
+        complain(error)
+        raise typer.Exit(1) from None
+    except Error as error:
+        stop(str(error))
+
+
+def explain(
+    photo: Photo,
+    out: Out,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KIND=SEVERITY", help="PHOTO is clean: damage it first, and score attribution."),
+    ] = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    max_megapixels: Megapixels = MAX_MEGAPIXELS,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    device: Device = "auto",
+) -> None:
+    """Explain one picture: every field with its alternatives, what each finding did to the pixels, dose and response,
+    what removing one kind does to the others, which pixels a severity comes from.
+
+    OUT gets NAME.explain.html, one file that needs no network, and NAME.explain.json.
+    """
+    from rnr.console import plain_stdout
+    from rnr.explain.page import render
+    from rnr.explain.report import as_json
+    from rnr.explain.report import explain as explained
+    from rnr.outputs import prepare_folder, printable
+    from rnr.pictures import read_picture
+    from rnr.reasoner.views import as_uint8
+
+    with _explained():
+        prepare_folder(out, [photo])
+        picture = read_picture(photo, max_megapixels)
+        pixels, known = as_uint8(picture.pixels_HWC3), None
+        if settings:
+            pixels, known = _damaged(pixels, settings, seed)
+        paths = _free(out, photo.stem, ("explain.html", "explain.json"), overwrite)
+        models = _models(reasoner, restorer, device)
+        found: Explanation = explained(models.reasoner, models.pipeline, pixels, known, steps, seed)
+        page = render(printable(photo.name), "an explanation", found.sentence, found.sections)
+        _write(paths[0], page)
+        _write(paths[1], json.dumps(as_json(found), ensure_ascii=False, indent=1) + "\n")
+    plain_stdout(found.sentence)
+    plain_stdout(f"Page: {printable(paths[0])}")
+
+
+def _damaged(pixels: Any, settings: list[str], seed: int) -> tuple[Any, Known]:
+    from rnr.degradation.photographs import to_tensor, to_uint8
+    from rnr.degradation.synthesize import degrade, prescribe
+    from rnr.degrading import parse_settings
+    from rnr.explain.report import Known
+
+    clean, mixture = to_tensor(pixels), prescribe(parse_settings(settings), seed)
+    return to_uint8(degrade(clean, mixture)), Known(clean, mixture)
+
+
+def intervene(
+    photo: Photo,
+    out: Out,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KIND.FIELD=VALUE",
+            help="noise.severity=80 or noise.sigma=30 edits the diagnosis; scene.lighting=dark is forced. May be repeated.",
+        ),
+    ] = None,
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KIND=WORDS", help="Force this evidence; all that follows is conditioned on it."),
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option(metavar="KIND", help="As if it were absent.")] = None,
+    only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="As if all others were absent.")] = None,
+    steps: Steps = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+    max_megapixels: Megapixels = MAX_MEGAPIXELS,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    device: Device = "auto",
+) -> None:  # fmt: skip
+    """The counterfactual beside the original: restore by the picture's own diagnosis, and by a changed one.
+
+    OUT gets NAME.original.png, NAME.counterfactual.png, NAME.intervene.html and NAME.intervene.json.
+    """
+    from rnr.console import out as console
+    from rnr.console import plain_stdout
+    from rnr.explain.counterfactual import intervene as intervened
+    from rnr.explain.counterfactual import intervention
+    from rnr.outputs import prepare_folder, printable
+    from rnr.pictures import read_picture
+
+    with _explained():
+        change = intervention(settings or [], evidence or [], without or [], only or [])
+        prepare_folder(out, [photo])
+        picture = read_picture(photo, max_megapixels)
+        names = ("original.png", "counterfactual.png", "intervene.html", "intervene.json")
+        paths = _free(out, photo.stem, names, overwrite)
+        models = _models(reasoner, restorer, device)
+        found = intervened(models.reasoner, models.pipeline, picture.as_float(), change, steps, seed)
+        _write_counterfactual(found, picture.pixels_HWC3, photo, paths, models)
+    console.print(found.table(models.reasoner.kinds).rich())
+    plain_stdout(f"Page: {printable(paths[2])}")
+
+
+def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths: list[Path], models: Models) -> None:
+    from PIL import Image
+
+    from rnr.core import versions
+    from rnr.degradation.files import whole
+    from rnr.explain.page import Section, render
+    from rnr.outputs import printable
+    from rnr.reasoner.views import as_uint8
+
+    sides = (found.original, found.changed)
+    for path, side in zip(paths, sides):
+        with whole(path) as part:
+            Image.fromarray(as_uint8(side.pixels_HWC3)).save(part, "PNG")
+    table = found.table(models.reasoner.kinds)
+    section = Section("The counterfactual beside the original", table=table)
+    section.show("before", as_uint8(pixels))
+    for caption, side in zip(("by its own diagnosis", found.intervention.words()), sides):
+        section.show(caption, side.pixels_HWC3)
+    difference = (found.changed.pixels_HWC3 - found.original.pixels_HWC3) * 4 + 0.5
+    section.show("difference, 4 times amplified", difference)
+    sentence = f"Intervention: {found.intervention.words()}."
+    _write(paths[2], render(printable(photo.name), "an intervention", sentence, [section]))
+    data = {"intervention": found.intervention.words(), "forced": dict(found.intervention.forced), "rows": table.rows}
+    data |= {name: side.record.model_dump(mode="json") for name, side in zip(("original", "counterfactual"), sides)}
+    data |= {"mean_difference_levels": found.difference, "versions": versions()}
+    _write(paths[3], json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+
+
+def _free(out: Path, stem: str, endings: tuple[str, ...], overwrite: bool) -> list[Path]:
+    """The files to write. Raises PictureError for one that exists."""
+    paths = [out / f"{stem}.{ending}" for ending in endings]
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise PictureError(path, "already exists", "choose another output folder or allow --overwrite")
+    return paths
+
+
+def _write(path: Path, text: str) -> None:
+    from rnr.degradation.files import whole
+
+    with whole(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def _models(reasoner: str, restorer: str, device: str) -> Models:
+    hush()
+    models = Models(reasoner, restorer, device)
+    if not hasattr(models.reasoner, "lexicon"):
+        raise SetupError(
+            f"{reasoner}: runs behind a server; this needs the weights in this process (a folder, a hub name)"
+        )
+    return models
+
+
+def records(
+    results: Annotated[Path, typer.Argument(help="What `rnr restore` or `rnr diagnose --jsonl` wrote.")],
+    to: Annotated[str, typer.Option("--to", help="jsonl, parquet, hf (with pictures) or inspect.")],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="File or folder; beside the results by default.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Records as flat tables with fixed types, as a Hugging Face data set with pictures, or as an inspect_ai log."""
+    from rnr.console import plain_stdout
+    from rnr.outputs import printable
+    from rnr.records import export
+
+    with _explained():
+        path, count = export(results, to, out, overwrite)
+    plain_stdout(f"{printable(path)}: {count} records")
+
+
+def faithfulness(
+    images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for tables")],
+    tests: Annotated[str | None, typer.Option("--tests", help="comma-separated; all by default")] = None,
+    cases: Annotated[int, typer.Option("--cases", min=6, help="minimal pairs of damaged crops")] = 48,
+    size: Annotated[int, typer.Option("--size", min=128, help="side of the crops, px")] = 144,
+    reasoner: ReasonerName = BUILT_IN,
+    restorer: RestorerName = BUILT_IN,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="use only the first N photographs")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (all by default)")] = None,
+) -> None:
+    """Does the chain of thought cause the numbers, do the numbers cause the pixels? Each figure has n, a bootstrap 95%
+    interval and a negative control; the tests themselves are tested first, on synthetic reasoners.
+
+    Definitions, sources and what others report: docs/explain.md.
+    """
+    import time
+
+    from rnr.evaluation import running
+    from rnr.explain.bench import ALL, Bench
+    from rnr.explain.figures import table
+
+    started = time.monotonic()
+    with running.errors(), _explained():
+        names = running.chosen(tests, ALL)
+        photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
+        pipe = running.load_restorer(restorer, threads)
+        bench = Bench(model, pipe, photographs, cases, seed, running.progress, size)
+        figures = [figure for name in ALL if name in names for figure in bench.test(name)]
+        settings = running.identity(model, pipe) | {"images": images.name, "limit": limit, "cases": cases}
+        settings |= {"tests": names, "seed": seed, "size": size}
+        note = "low, high: bootstrap 95% interval over crops. control: the same figure where nothing is to be found."
+        running.publish({"faithfulness": table("Faithfulness", figures, note)}, out, settings, started)
