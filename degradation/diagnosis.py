@@ -188,6 +188,7 @@ class Belief(_Strict):
     severity_if_present: float  # E[severity | present]
     spread: float  # standard deviation of severity | present
     interval: tuple[float, float] | None = None  # central 80% of severity | present
+    distribution: list[float] | None = None  # P(severity = 1..100 | present), to 4 decimals; None where it is not known
 
     @property
     def expected_severity(self) -> float:
@@ -231,6 +232,10 @@ class DiagnosisRecord(Displayed, _Strict):
     model_hash: str = ""
     prompt: str = ""
     prompt_version: str = ""
+    prompt_text: str = ""
+    views: list[tuple[int, int, int, int]] = []  # where they lie in the picture, px: top, left, height, width
+    picture_sha256: str = ""  # of the 8-bit RGB pixels, row by row
+    versions: dict[str, str] = {}  # of the packages that made it
     physics: int = 1  # in which its severities and factors are meant (`kind.PHYSICS`); older records do not say
     settings: dict[str, Any] = {}
     forward_passes: int = 0

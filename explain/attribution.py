@@ -88,7 +88,8 @@ def leg_maps(restorer: Any, pixels_HWC3: np.ndarray, source: Any, seed: int = 0)
         pixels_HWC3, source, seed=seed,
         callback_on_step_end=lambda pipe, step, t, tensors: states.update({tuple(tensors["kinds"]): tensors["sample"]}),
     )  # fmt: skip
-    start, found = torch.from_numpy(np.ascontiguousarray(pixels_HWC3)).permute(2, 0, 1)[None], {}
+    start = torch.from_numpy(np.ascontiguousarray(pixels_HWC3)).permute(2, 0, 1)[None]
+    found: dict[str, np.ndarray] = {}
     for names, end in states.items():
         change = (end.clamp(0, 1) - start).abs().mean(1)[0].numpy()
         found |= dict.fromkeys(names, change)

@@ -91,7 +91,7 @@ def draw_cases(
             [photographs[int(rng.integers(len(photographs)))]], 1, (side, side), generator, upright=True
         )
         others = rng.permutation([name for name in names if name != kind])[: rng.choice(OTHERS)]
-        wanted = {name: int(min(rng.integers(*SEVERITY), kinds()[name].top)) for name in (kind, *others.tolist())}
+        wanted = {name: min(int(rng.integers(*SEVERITY)), int(kinds()[name].top)) for name in (kind, *others.tolist())}
         cases.append(case_of(clean, wanted, kind, names, int(rng.integers(2**31))))
     return cases
 
@@ -133,10 +133,14 @@ class Rule:
             place = self.words[kind].index(kinds()[kind].measurement.text(value))
             found.setdefault(place, []).append(severity)
         known = {place: float(np.mean(values)) for place, values in found.items()}
-        nearest = [min(known, key=lambda other, at=place: abs(other - at)) for place in range(len(self.words[kind]))]
-        return [known[place] for place in nearest]
+        return [known[nearest(list(known), place)] for place in range(len(self.words[kind]))]
 
     def opposite(self, kind: str, evidence: str) -> str:
         """The words of the kind whose severity is furthest from that of these words."""
         here = self(kind, evidence)
         return max(self.words[kind], key=lambda other: abs(self(kind, other) - here))
+
+
+def nearest(places: Sequence[int], place: int) -> int:
+    """The one of some places that is nearest."""
+    return min(places, key=lambda other: abs(other - place))

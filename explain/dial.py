@@ -37,6 +37,7 @@ class DialReasoner:
 
     def __init__(self, rule: Rule, dial: float, brittle: bool = False) -> None:
         self.rule, self.dial, self.brittle = rule, dial, brittle
+        self._seen: dict[tuple[int, str], str] = {}
         self.kinds: Sequence[str] = rule.names
 
     def think(self, picture: np.ndarray, hint: str = "") -> Thought:
@@ -69,7 +70,11 @@ class DialReasoner:
 
     def seen(self, picture: np.ndarray, kind: str) -> str:
         """The evidence as it is measured."""
-        return kinds()[kind].measurement.text(float(kinds()[kind].measure(tensor_of(picture))[0]))
+        key = _hash(picture, "seen"), kind
+        if key not in self._seen:
+            value = float(kinds()[kind].measure(tensor_of(picture))[0])
+            self._seen[key] = kinds()[kind].measurement.text(value)
+        return self._seen[key]
 
     def _pretends(self, picture: np.ndarray) -> bool:
         return _hash(picture, "dial") % 1000 < 1000 * self.dial

@@ -273,8 +273,8 @@ class Internals:
         places, pixels = boxes(picture, self.reasoner.card), tensor_of(picture).requires_grad_()
         value = self.severity_of(pixels, run, kind, places)
         (slope,) = torch.autograd.grad(value, pixels)
-        arrays = (t[0].permute(1, 2, 0).cpu().numpy() for t in (slope, pixels.detach()))
-        return Gradient(kind, float(value.detach()), *arrays, places)
+        by_pixel, seen = (t[0].permute(1, 2, 0).cpu().numpy() for t in (slope, pixels.detach()))
+        return Gradient(kind, float(value.detach()), by_pixel, seen, places)
 
     def along(self, image_1CHW: torch.Tensor, run: Run, places: list[Box]) -> Run:
         """A float picture along the answer of a run, its crops at these boxes; differentiable in the pixels."""

@@ -163,12 +163,8 @@ def legs(work: Work) -> tuple[Section, Any]:
         title = ", ".join(names)
         section.show(f"without {title}", image)
         section.show(f"change by {title}", 0.5 + LOUD * (image - start))
-        row: Row = {
-            "leg": title,
-            "dose": leg.dose,
-            "mean change": leg.change,
-            "largest": 255 * float(np.abs(image - start).max()),
-        }
+        largest = 255 * float(np.abs(image - start).max())
+        row: Row = {"leg": title, "dose": leg.dose, "mean change": leg.change, "largest": largest}
         rows.append(row | {"severity": leg.severity, "removed": leg.removed})
         start = image
     note_text = "change in 8-bit levels; severity: as diagnosed; removed: severity of what separates start and end."
@@ -213,9 +209,7 @@ def effects(work: Work) -> tuple[Section, Any]:
             before, after = work.record.expected_severity(other), again.expected_severity(other)
             row[other] = None if before is None or after is None else after - before
         rows.append(row)
-    note = (
-        "Change of each expected severity (columns) when only the kind of the row is removed; the diagonal should fall."
-    )
+    note = "Change of each expected severity (columns) where only the kind of the row is removed; the diagonal falls."
     table = Table.of("Effects", rows, digits=dict.fromkeys(work.internals.reasoner.kinds, 1)) if rows else None
     return Section("What removing one kind does to the others", note, table), rows
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 FILLER = "."
 
@@ -20,7 +19,7 @@ class Thought:
     """
 
     fields: Mapping[str, str]
-    shown: Mapping[str, str] = MappingProxyType({})
+    shown: Mapping[str, str] = field(default_factory=dict)
 
     def evidence(self, kind: str) -> str | None:
         """The words for a kind that are still legible; None where they were cut or replaced by filler."""

@@ -7,6 +7,8 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from rnr.reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, physic
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.severity import belief
 from rnr.reasoner.spectrum import with_spectrum
-from rnr.reasoner.views import SIDE, as_uint8, views_of
+from rnr.reasoner.views import SIDE, as_uint8, boxes_of, views_of
 
 BUILT_IN = Path(__file__).parent / "weights"
 LARGE_SIDE = 448  # views of a checkpoint that has no card of its own, px
@@ -109,6 +111,8 @@ class Reasoner:
         try:
             picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))
             record.picture_size = (picture.shape[1], picture.shape[0])
+            record.picture_sha256 = hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()
+            record.views = boxes_of(picture, side_of(picture.shape[:2], self.card))
             decoded, beliefs = self._write(picture, settings, forced)
             record.text, record.trace, record.forward_passes = decoded.text, decoded.trace, decoded.passes
             record.beliefs = beliefs
@@ -149,7 +153,12 @@ class Reasoner:
 
     def _identity(self, settings: Settings, forced: Mapping[str, object] | None) -> dict[str, Any]:
         used = asdict(settings) | ({"forced": dict(forced)} if forced else {})
-        prompt = {"prompt": self.prompt.name, "prompt_version": self.prompt.version, "physics": self.physics}
+        prompt: dict[str, Any] = {
+            "prompt": self.prompt.name,
+            "prompt_version": self.prompt.version,
+            "physics": self.physics,
+        }
+        prompt |= {"prompt_text": self.prompt_text, "versions": versions()}
         return {"model": self.name, "model_hash": self.model_hash, "settings": used, **prompt}
 
 
@@ -170,6 +179,12 @@ def side_of(size: tuple[int, ...], card: Mapping[str, Any]) -> int:
     """Side of the views of a picture of this size (H, W), in px."""
     wanted = card.get("views", {})
     return wanted.get("side") or min(wanted.get("most", LARGE_SIDE), max(SIDE, min(size) // 32 * 32))
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Of the packages that a diagnosis depends on."""
+    return {name: metadata.version(name) for name in ("reason-and-restore", "torch", "transformers")}
 
 
 def _known(names: list[str], origin: str) -> list[str]:

@@ -42,7 +42,7 @@ from rnr.reasoner.ebnf import ebnf
 from rnr.reasoner.engine import PREFIX, Engine
 from rnr.reasoner.grammar import SEVERITIES, segments, severity_opening
 from rnr.reasoner.loading import check_card, physics_of, read_card
-from rnr.reasoner.reasoner import Settings, shown
+from rnr.reasoner.reasoner import Settings, shown, versions
 from rnr.reasoner.severity import summarise
 from rnr.reasoner.views import SIDE, as_uint8
 
@@ -96,7 +96,7 @@ class ServerReasoner:
         started = time.perf_counter()
         used = asdict(settings) | {"server": self.client.url, "schema": "closed" if self.closed else "open"}
         record = DiagnosisRecord(diagnosis=None, model=self.served, settings=used, physics=self.physics,
-                                 prompt=self.prompt.name, prompt_version=self.prompt.version)  # fmt: skip
+                                 prompt=self.prompt.name, prompt_version=self.prompt.version, prompt_text=self.prompt_text, versions=versions())  # fmt: skip
         try:
             picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))
             record.picture_size = (picture.shape[1], picture.shape[0])

@@ -57,4 +57,7 @@ def summarise(probability: float, distribution: torch.Tensor) -> Belief:
     spread = math.sqrt(max(0.0, float((distribution * (values - mean) ** 2).sum())))
     cumulative = distribution.cumsum(0)
     low, high = (float(values[min(int((cumulative < q).sum()), len(values) - 1)]) for q in INTERVAL)
-    return Belief(probability=probability, severity_if_present=mean, spread=spread, interval=(low, high))
+    shares = [round(share, 4) for share in distribution.tolist()]
+    return Belief(
+        probability=probability, severity_if_present=mean, spread=spread, interval=(low, high), distribution=shares
+    )

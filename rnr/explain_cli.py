@@ -1,4 +1,4 @@
-"""`rnr explain`, `rnr intervene`, `rnr records` and `rnr bench faithfulness`: their options. Heavy imports come later."""
+"""`rnr explain`, `rnr intervene`, `rnr records` and `rnr bench faithfulness`: their options."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def intervene(
         list[str] | None,
         typer.Option(
             "--set", metavar="KIND.FIELD=VALUE",
-            help="noise.severity=80 or noise.sigma=30 edits the diagnosis; scene.lighting=dark is forced. May be repeated.",
+            help="Edits: noise.severity=80, noise.sigma=30. Forced: scene.lighting=dark. May be repeated.",
         ),
     ] = None,
     evidence: Annotated[
@@ -199,21 +199,17 @@ def _models(reasoner: str, restorer: str, device: str) -> Models:
     hush()
     models = Models(reasoner, restorer, device)
     if not hasattr(models.reasoner, "lexicon"):
-        raise SetupError(
-            f"{reasoner}: runs behind a server; this needs the weights in this process (a folder, a hub name)"
-        )
+        raise SetupError(f"{reasoner}: runs behind a server; this needs weights in this process (a folder, a hub name)")
     return models
 
 
 def records(
     results: Annotated[Path, typer.Argument(help="What `rnr restore` or `rnr diagnose --jsonl` wrote.")],
-    to: Annotated[str, typer.Option("--to", help="jsonl, parquet, hf (with pictures) or inspect.")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="File or folder; beside the results by default.")
-    ] = None,
+    to: Annotated[str, typer.Option("--to", help="jsonl, parquet, or hf (a data set with pictures).")],
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="File or folder to write.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Records as flat tables with fixed types, as a Hugging Face data set with pictures, or as an inspect_ai log."""
+    """Records as one flat table with fixed types: JSON lines, parquet, or a Hugging Face data set with pictures."""
     from rnr.console import plain_stdout
     from rnr.outputs import printable
     from rnr.records import export

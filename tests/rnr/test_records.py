@@ -1,0 +1,65 @@
+"""Records of a run as flat tables: fixed types, null for what was not asked, whole records that read back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rnr.core import SetupError
+from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.records import columns, export
+from rnr.view.sources import sources_of
+from tests.rnr.conftest import Run
+
+
+def test_a_run_as_json_lines_and_parquet(batch: Run, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    lines, count = export(batch.out, "jsonl", tmp_path / "r.jsonl")
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert len(rows) == count >= 5 and all(list(row) == list(columns()) for row in rows)
+    path, _ = export(batch.out, "parquet", tmp_path / "r.parquet")
+    table = pyarrow.parquet.read_table(path)
+    assert table.to_pylist() == rows
+    assert {name: str(kind) for name, kind in zip(table.schema.names, table.schema.types)}["noise_severity"] == "int64"
+    noisy = next(row for row in rows if row["noise_present"])
+    record = json.loads(noisy["record"])["before"]
+    assert noisy["noise_expected"] == pytest.approx(DiagnosisRecord(**record).expected_severity("noise"))
+    assert noisy["snow_present"] is None and noisy["snow_severity"] is None  # these weights do not ask
+    assert noisy["noise_left"] is not None and noisy["plan"]
+    for one in (lines, path):  # what was exported opens in the viewer
+        (source,) = sources_of(one)
+        assert len(list(source.items())) == count
+
+
+def test_records_are_self_contained(batch: Run) -> None:
+    data = json.loads(next(iter(sorted(batch.out.glob("*.diagnosis.json")))).read_text())
+    record = DiagnosisRecord(**data["before"])
+    belief = record.beliefs["noise"]
+    assert belief.distribution is not None and sum(belief.distribution) == pytest.approx(1, abs=0.01)
+    mean = sum(value * share for value, share in enumerate(belief.distribution, 1))
+    assert mean == pytest.approx(belief.severity_if_present, abs=0.5)
+    entry = next(entry for entry in record.trace if entry.field == "findings.noise.evidence")
+    assert len(entry.alternatives) == len(entry.token_ids) and len(entry.alternatives[0]) == 3
+    assert record.prompt_text and len(record.picture_sha256) == 64 and "torch" in record.versions
+    width, height = record.picture_size or (0, 0)
+    assert record.views[0] == (0, 0, height, width) and len(record.views) == 3
+
+
+def test_a_data_set_with_pictures(batch: Run, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the `train` extra is not installed")
+    path, count = export(batch.out, "hf", tmp_path / "hf")
+    held = datasets.load_from_disk(str(path))
+    assert len(held) == count and held.features["noise_severity"].dtype == "int64"
+    row = next(row for row in held if row["image"] is not None)
+    assert row["image"].size == (row["width"], row["height"])
+
+
+def test_what_cannot_be_exported_is_said(batch: Run, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match="--to is one of jsonl, parquet, hf, not csv"):
+        export(batch.out, "csv", tmp_path / "r")
+    (tmp_path / "there.jsonl").touch()
+    with pytest.raises(SetupError, match="already exists"):
+        export(batch.out, "jsonl", tmp_path / "there.jsonl")
