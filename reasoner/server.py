@@ -96,7 +96,8 @@ class ServerReasoner:
         started = time.perf_counter()
         used = asdict(settings) | {"server": self.client.url, "schema": "closed" if self.closed else "open"}
         record = DiagnosisRecord(diagnosis=None, model=self.served, settings=used, physics=self.physics,
-                                 prompt=self.prompt.name, prompt_version=self.prompt.version, prompt_text=self.prompt_text, versions=versions())  # fmt: skip
+                                 prompt=self.prompt.name, prompt_version=self.prompt.version,
+                                 prompt_text=self.prompt_text, versions=versions())  # fmt: skip
         try:
             picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))
             record.picture_size = (picture.shape[1], picture.shape[0])

@@ -15,7 +15,7 @@ from rnr.explain.page import render
 from rnr.explain.report import Known, as_json, explain
 from rnr.reasoner.reasoner import Reasoner
 from rnr.restorer.bridge import BridgeScheduler
-from rnr.restorer.expert import Experts, ExpertNetwork
+from rnr.restorer.expert import ExpertNetwork, Experts
 from rnr.restorer.pipeline import RestorePipeline
 from tests.explain.conftest import Damaged
 
