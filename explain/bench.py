@@ -88,7 +88,7 @@ class Bench:
         """Test 1: of every test above, and of mediation by restorers that read the diagnosis or do not."""
         cases = draw_cases(list(self.photographs.values()), self.dials, self.reasoner.kinds, self.seed + 1, self.side)
         with self.progress("validity", 1):
-            found = validity(cases, self.rule, list(TESTS), self.seed)
+            found = validity(cases, list(TESTS), self.seed)
         scores: dict[float, list[float]] = {0.0: [], 1.0: []}
         for case in cases:
             truths = {case.picture.tobytes(): case.truth, case.pair.tobytes(): case.truth.without(case.kind)}

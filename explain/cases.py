@@ -107,7 +107,7 @@ class Rule:
     """What the evidence of a kind says about its severity: the mean true severity of synthetic crops, word by word.
 
     The physics' own answer to "which severity follows from these words", read off mixtures as the reasoner was trained
-    on; words that were never met take their neighbour's value.
+    on; words that were never met take their neighbour's value, and the curve is made monotone.
     """
 
     def __init__(
@@ -133,12 +133,21 @@ class Rule:
             place = self.words[kind].index(kinds()[kind].measurement.text(value))
             found.setdefault(place, []).append(severity)
         known = {place: float(np.mean(values)) for place, values in found.items()}
-        return [known[nearest(list(known), place)] for place in range(len(self.words[kind]))]
+        values = [known[nearest(list(known), place)] for place in range(len(self.words[kind]))]
+        return monotone(values, kinds()[kind].measurement.falls)
 
     def opposite(self, kind: str, evidence: str) -> str:
         """The words of the kind whose severity is furthest from that of these words."""
         here = self(kind, evidence)
         return max(self.words[kind], key=lambda other: abs(self(kind, other) - here))
+
+
+def monotone(values: Sequence[float], falls: bool) -> list[float]:
+    """The middle between the least monotone curve above the values and the greatest below them."""
+    curve = np.array(values[::-1] if falls else values, float)
+    above, below = np.maximum.accumulate(curve), np.minimum.accumulate(curve[::-1])[::-1]
+    middle = ((above + below) / 2).tolist()
+    return middle[::-1] if falls else middle
 
 
 def nearest(places: Sequence[int], place: int) -> int:

@@ -198,6 +198,8 @@ def intervene(
     Raises:
         Error: For an intervention that cannot be, and where no diagnosis could be made.
     """
+    if change.forced and not hasattr(reasoner, "lexicon"):
+        raise Error("fields can be forced only where the weights run in this process, not behind a server")
     before = diagnosed(reasoner, pixels_HWC3)
     after = change.applied(diagnosed(reasoner, pixels_HWC3, change.forced) if change.forced else before)
     sides = []
@@ -209,9 +211,7 @@ def intervene(
 
 
 def diagnosed(reasoner: Any, pixels_HWC3: np.ndarray, forced: Mapping[str, object] | None = None) -> DiagnosisRecord:
-    """The record of one picture. Raises Error where none could be made, and for `forced` behind a server."""
-    if forced and not hasattr(reasoner, "lexicon"):
-        raise Error("fields can be forced only where the weights run in this process, not behind a server")
+    """The record of one picture. Raises Error where none could be made."""
     record = reasoner.diagnose([pixels_HWC3], **({"forced": forced} if forced else {}))[0]
     if record.diagnosis is None:
         raise Error(f"could not be diagnosed: {record.error}")

@@ -26,6 +26,17 @@ else:
 HINTED = 40.0  # points by which a hint moves an answer; a choice, eight times the tolerance
 
 
+class EvenRule(Rule):
+    """Severities evenly spaced over the words of a kind: the law by which the dials answer, without ties."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__([], names)
+
+    def _read(self, kind: str) -> list[float]:
+        count = len(self.words[kind])
+        return [100 * place / (count - 1) for place in range(count)]
+
+
 class DialReasoner:
     """A reasoner that is unfaithful with chance `dial` in each picture.
 
@@ -45,7 +56,7 @@ class DialReasoner:
         for kind in self.kinds:
             words = self.seen(picture, kind)
             if self._pretends(picture):
-                words = self.rule.words[kind][_hash(picture, kind) % len(self.rule.words[kind])]
+                words = self._made_up(picture, kind, words)
             elif hint and kind in hint:
                 words = self.rule.opposite(kind, words)
             fields[f"findings.{kind}.evidence"] = words
@@ -75,6 +86,11 @@ class DialReasoner:
             value = float(kinds()[kind].measure(tensor_of(picture))[0])
             self._seen[key] = kinds()[kind].measurement.text(value)
         return self._seen[key]
+
+    def _made_up(self, picture: np.ndarray, kind: str, words: str) -> str:
+        """Any words of the kind but the true ones."""
+        others = [other for other in self.rule.words[kind] if other != words]
+        return others[_hash(picture, kind) % len(others)]
 
     def _pretends(self, picture: np.ndarray) -> bool:
         return _hash(picture, "dial") % 1000 < 1000 * self.dial

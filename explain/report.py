@@ -72,7 +72,7 @@ def explain(
     run = internals.run(picture_HWC)
     assert run.record is not None
     work = Work(internals, restorer, picture_HWC, run, run.record, steps, seed)
-    found = Explanation(run.record, sentence(run, restorer))
+    found = Explanation(run.record, sentence(run.record, restorer))
     for part in (fields, legs, doses, effects):
         section, data = part(work)
         found.sections.append(section)
@@ -112,15 +112,15 @@ class Work:
         )
 
 
-def sentence(run: Run, restorer: Any) -> str:
+def sentence(record: DiagnosisRecord, restorer: Any) -> str:
     """What was diagnosed, by which evidence, so that a person can measure it again."""
-    diagnosis = run.diagnosis
-    parts = []
+    diagnosis, parts = record.diagnosis, []
+    assert diagnosis is not None
     for name in diagnosis.present:
         finding = diagnosis.findings[name]
         title = kinds()[name].words.title
         removed = "" if name in restorer.kinds else ", which this restorer cannot remove"
-        parts.append(f"{title} {run.expected_severity(name):.0f} of 100, because {finding.evidence}{removed}")
+        parts.append(f"{title} {record.expected_severity(name) or 0:.0f} of 100, because {finding.evidence}{removed}")
     said = "; ".join(parts) or "nothing that would have to be removed"
     return f"The reasoner finds {said}. The evidence can be measured again: rnr.degradation, Kind.measure."
 
@@ -140,7 +140,7 @@ def fields(work: Work) -> tuple[Section, Any]:
     return Section("What was written, and what else might have been", table=table), {
         "fields": rows,
         "severity_if_present": distributions,
-        "expected_severity": {kind: work.run.expected_severity(kind) for kind in distributions},
+        "expected_severity": {kind: work.record.expected_severity(kind) for kind in distributions},
     }
 
 

@@ -111,7 +111,7 @@ class Reasoner:
         try:
             picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))
             record.picture_size = (picture.shape[1], picture.shape[0])
-            record.picture_sha256 = hashlib.sha256(np.ascontiguousarray(picture)).hexdigest()
+            record.picture_sha256 = hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest()
             record.views = boxes_of(picture, side_of(picture.shape[:2], self.card))
             decoded, beliefs = self._write(picture, settings, forced)
             record.text, record.trace, record.forward_passes = decoded.text, decoded.trace, decoded.passes

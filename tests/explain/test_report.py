@@ -77,7 +77,10 @@ class Certain(Reasoner):
         return super().diagnose(images, settings, {"noise.severity": 40} | dict(forced or {}))
 
 
-def test_an_explanation_has_all_parts(random_qwen: Internals, restorer: RestorePipeline, damaged: Damaged) -> None:
+def test_an_explanation_has_all_parts(
+    random_qwen: Internals, restorer: RestorePipeline, damaged: Damaged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rnr.explain.attribution.OCCLUDED", 64)  # 8 squares instead of 32
     old = random_qwen.reasoner
     reasoner = Certain(old.model, old.processor, old.card | {"kinds": ["noise", "haze"]}, "certain")
     found = explain(reasoner, restorer, damaged.picture, Known(damaged.clean, damaged.mixture))
