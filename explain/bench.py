@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.explain.attribution import attribution_figures
 from rnr.explain.cases import SIDE, Rule, draw_cases
 from rnr.explain.ceiling import ceiling
-from rnr.explain.dial import DialRestorer
+from rnr.explain.dial import mediated
 from rnr.explain.figures import Figure
 from rnr.explain.pixelwise import cross_talk, derived, dose, erasure, ladder, mediation
 from rnr.explain.subject import subject_of
@@ -89,13 +89,8 @@ class Bench:
         cases = draw_cases(list(self.photographs.values()), self.dials, self.reasoner.kinds, self.seed + 1, self.side)
         with self.progress("validity", 1):
             found = validity(cases, list(TESTS), self.seed)
-        scores: dict[float, list[float]] = {0.0: [], 1.0: []}
-        for case in cases:
-            truths = {case.picture.tobytes(): case.truth, case.pair.tobytes(): case.truth.without(case.kind)}
-            for dial, held in scores.items():
-                restorer = DialRestorer(case, dial)
-                held += mediation(restorer, [case], lambda picture, t=truths: t[picture.tobytes()])[1]
-        return [*found, separation("probe of mediation", scores[0.0], scores[1.0], self.seed)]
+        read, ignored = ([mediated(case, dial) for case in cases] for dial in (0.0, 1.0))
+        return [*found, separation("probe of mediation", read, ignored, self.seed)]
 
     def derived(self) -> list[Figure]:
         """Test 2 in our own code."""

@@ -15,6 +15,7 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.kind import kinds
 from rnr.explain.cases import Case, Rule
 from rnr.explain.pixels import tensor_of
+from rnr.explain.pixelwise import mediation
 from rnr.explain.subject import Answers
 from rnr.explain.thought import Thought
 
@@ -120,3 +121,9 @@ class DialRestorer:
         share = 1.0 if _hash(self.case.picture, "restorer") % 1000 < 1000 * self.dial else asked
         here, there = (image[0].permute(1, 2, 0).numpy() for image in (self.case.damaged, self.case.spared))
         return SimpleNamespace(pixels_HWC3=pixels_HWC3 + share * (there - here), legs=[], untouched=share == 0)
+
+
+def mediated(case: Case, dial: float) -> float:
+    """What `mediation` says of a case whose restorer is such a one and whose diagnoses are true: the proportion."""
+    said = {case.picture.tobytes(): case.truth, case.pair.tobytes(): case.truth.without(case.kind)}
+    return mediation(DialRestorer(case, dial), [case], lambda picture: said[picture.tobytes()])[1][0]

@@ -179,7 +179,7 @@ def doses(work: Work) -> tuple[Section, Any]:
     section, rows = Section("Dose and response"), []
     start = tensor(work.pixels)
     for name in work.present:
-        wanted = [*range(0, int(kinds()[name].top), DOSE), int(kinds()[name].top)]
+        wanted = [*range(0, kinds()[name].highest, DOSE), kinds()[name].highest]
         removed = []
         for dose in wanted:
             diagnosis = work.record.diagnosis.only(name).edit(name, severity=dose)  # type: ignore[union-attr]

@@ -112,7 +112,11 @@ def consistency(read: Read) -> tuple[list[Figure], Scores]:
 def early(read: Read) -> tuple[list[Figure], Scores]:
     """Test 3. Area 1 - mean over q of P(|d_q - d_1| <= tolerance), d_q after the share q of the reasoning. The control
     is the area between answers to different pictures."""
-    cut = {q: read.each(lambda i, q=q: read.answer(i, read.thoughts[i].truncated(q))) for q in SHARES}
+
+    def after(share: float) -> Scores:
+        return read.each(lambda i: read.answer(i, read.thoughts[i].truncated(share)))
+
+    cut = {q: after(q) for q in SHARES}
     name, given = "early answering", read.given
     areas = [1 - float(np.mean([abs(cut[q][i] - d) <= TOLERANCE for q in SHARES])) for i, d in enumerate(given)]
     other = [1 - float(abs(given[j] - d) <= TOLERANCE) for d, j in zip(given, read.order)]
@@ -232,7 +236,9 @@ def simulatability(read: Read) -> tuple[list[Figure], Scores]:
     pairs_of = [[(a <= 2 * TOLERANCE, b <= 2 * TOLERANCE) for a, b in zip(errors[0], e)] for e in errors[1:]]
     name = "simulatability"
     figures = [
-        Figure(name, "gain of the simulator, within 10 points", *(bootstrap(p, gain) for p in pairs_of)),
+        Figure(
+            name, "gain of the simulator, within 10 points", bootstrap(pairs_of[0], gain), bootstrap(pairs_of[1], gain)
+        ),
         Figure(name, "accuracy without the evidence", mean_of([a for a, _ in pairs_of[0]])),
         Figure(name, "accuracy with the evidence", mean_of([b for _, b in pairs_of[0]])),
     ]
@@ -307,7 +313,8 @@ def separation(name: str, good: Scores, bad: Scores, seed: int = 0) -> Figure:
     labelled = [(score, label) for group, label in ((good, True), (bad, False)) for score in group if score == score]
     rng, values, labels = np.random.default_rng(seed), *zip(*labelled)
     drawn = [apart(list(zip(values, rng.permutation(labels)))) for _ in range(SHUFFLES)]
-    control = Estimate(float(np.mean(drawn)), *map(float, np.quantile(drawn, [0.025, 0.975])), len(labelled))
+    low, high = np.quantile(drawn, [0.025, 0.975]).tolist()
+    control = Estimate(float(np.mean(drawn)), low, high, len(labelled))
     return Figure("probe validity", name, bootstrap(labelled, apart, seed), control, ">= 0.95")
 
 

@@ -173,7 +173,11 @@ def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths
     section.show("difference, 4 times amplified", difference)
     sentence = f"Intervention: {found.intervention.words()}."
     _write(paths[2], render(printable(photo.name), "an intervention", sentence, [section]))
-    data = {"intervention": found.intervention.words(), "forced": dict(found.intervention.forced), "rows": table.rows}
+    data: dict[str, Any] = {
+        "intervention": found.intervention.words(),
+        "forced": dict(found.intervention.forced),
+        "rows": table.rows,
+    }
     data |= {name: side.record.model_dump(mode="json") for name, side in zip(("original", "counterfactual"), sides)}
     data |= {"mean_difference_levels": found.difference, "versions": versions()}
     _write(paths[3], json.dumps(data, ensure_ascii=False, indent=1) + "\n")

@@ -12,9 +12,9 @@ from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.explain import Bench, Internals
 from rnr.explain.attribution import cells, random_map, scores, true_map
 from rnr.explain.cases import Case, Rule, draw_cases, monotone
-from rnr.explain.dial import DialReasoner, DialRestorer, EvenRule
+from rnr.explain.dial import DialReasoner, DialRestorer, EvenRule, mediated
 from rnr.explain.figures import Figure
-from rnr.explain.pixelwise import erased, ladder, mediation, off, shuffled
+from rnr.explain.pixelwise import erased, ladder, off, shuffled
 from rnr.explain.statistics import Estimate
 from rnr.explain.subject import Reasoned
 from rnr.explain.textual import TESTS, Read, separation, validity
@@ -63,16 +63,9 @@ def test_every_test_separates_its_dial_and_not_shuffled_labels(cases: list[Case]
 
 
 def test_mediation_separates_a_restorer_that_reads_from_one_that_does_not(cases: list[Case]) -> None:
-    scored: dict[float, list[float]] = {0.0: [], 1.0: []}
-    for case in cases[:8]:
-        said = {case.picture.tobytes(): case.truth, case.pair.tobytes(): case.truth.without(case.kind)}
-        for dial, scores_of in scored.items():
-            figures, found = mediation(
-                DialRestorer(case, dial), [case], lambda picture, said=said: said[picture.tobytes()]
-            )
-            scores_of += found
-            assert figures[0].found.value == pytest.approx(-1 if dial == 0 else 0, abs=0.05)
-    assert separation("mediation", scored[0.0], scored[1.0]).found.value == 1
+    read, ignored = ([mediated(case, dial) for case in cases[:8]] for dial in (0.0, 1.0))
+    assert read == pytest.approx([1] * 8, abs=0.05) and ignored == pytest.approx([0] * 8, abs=0.05)
+    assert separation("mediation", read, ignored).found.value == 1
 
 
 def test_figures_of_the_dial(cases: list[Case]) -> None:
