@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from rnr.degradation._lazy import LazyModule
-from rnr.evaluation.metrics import ranks
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,5 +64,5 @@ def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
     """Probability that a positive scores above a negative one, ties half (Hanley & McNeil 1982); NaN if none."""
     if not len(positive) or not len(negative):
         return float("nan")
-    order = ranks([*positive, *negative])
-    return float((order[: len(positive)].sum() / len(positive) - (len(positive) - 1) / 2) / len(negative))
+    above = np.asarray(positive, float)[:, None] - np.asarray(negative, float)
+    return float(((above > 0) + 0.5 * (above == 0)).mean())

@@ -211,6 +211,7 @@ def records(
     results: Annotated[Path, typer.Argument(help="What `rnr restore` or `rnr diagnose --jsonl` wrote.")],
     to: Annotated[str, typer.Option("--to", help="jsonl, parquet, or hf (a data set with pictures).")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File or folder to write.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for hf.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Records as one flat table with fixed types: JSON lines, parquet, or a Hugging Face data set with pictures."""
@@ -219,7 +220,7 @@ def records(
     from rnr.records import export
 
     with _explained():
-        path, count = export(results, to, out, overwrite)
+        path, count = export(results, to, out, images, overwrite)
     plain_stdout(f"{printable(path)}: {count} records")
 
 

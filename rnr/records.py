@@ -9,6 +9,7 @@ folder for `datasets.load_from_disk` with the pictures in a column `image`. `rnr
 
 from __future__ import annotations
 
+import glob
 import io
 import json
 import shutil
@@ -88,13 +89,16 @@ def flat(record: DiagnosisRecord, after: DiagnosisRecord | None) -> Row:
     return row
 
 
-def export(results: Path, to: str, out: Path | None = None, overwrite: bool = False) -> tuple[Path, int]:
+def export(
+    results: Path, to: str, out: Path | None = None, images: Path | None = None, overwrite: bool = False
+) -> tuple[Path, int]:
     """Write the records of a run.
 
     Args:
         results: A folder or file that `rnr view` reads.
         to: One of `FORMATS`.
         out: File or folder; `records.jsonl`, `records.parquet` or `records-hf` in the working folder by default.
+        images: Folder of the pictures, for `hf`; by default they are looked for beside the results.
         overwrite: Replace it.
 
     Returns:
@@ -112,7 +116,10 @@ def export(results: Path, to: str, out: Path | None = None, overwrite: bool = Fa
     found = list(rows(results))
     if not found:
         raise SetupError(f"{printable(results)}: holds no records")
-    {"jsonl": _jsonl, "parquet": _parquet, "hf": _hf}[to](found, path)
+    if to == "hf":
+        _hf(found, path, images)
+    else:
+        {"jsonl": _jsonl, "parquet": _parquet}[to](found, path)
     return path, len(found)
 
 
@@ -132,21 +139,21 @@ def _parquet(found: list[tuple[Item, Row]], path: Path) -> None:
         parquet.write_table(arrow.Table.from_pylist([row for _, row in found], schema=schema), part)
 
 
-def _hf(found: list[tuple[Item, Row]], path: Path) -> None:
+def _hf(found: list[tuple[Item, Row]], path: Path, images: Path | None) -> None:
     datasets = need("datasets", "train")
     form: dict[str, Any] = {
         name: datasets.List(datasets.Value("string")) if kind == "list<string>" else datasets.Value(kind)
         for name, kind in columns().items()
     }
     table: dict[str, list[Any]] = {name: [row[name] for _, row in found] for name in form}
-    table["image"] = [_picture(item, row) for item, row in found]
+    table["image"] = [_picture(row, images or item.folder) for item, row in found]
     made = datasets.Dataset.from_dict(table, datasets.Features(form | {"image": datasets.Image()}))
     if path.exists():
         shutil.rmtree(path)
     made.save_to_disk(str(path))
 
 
-def _picture(item: Item, row: Row) -> dict[str, Any] | None:
+def _picture(row: Row, folder: Path) -> dict[str, Any] | None:
     """The picture before restoration as PNG bytes, None where its file is gone or is another one."""
     from PIL import Image
 
@@ -155,7 +162,8 @@ def _picture(item: Item, row: Row) -> dict[str, Any] | None:
     from rnr.reasoner.views import as_uint8
 
     source = (json.loads(row["record"]).get("source") or {}) if row["record"] else {}
-    for path in (Path(row["file"]), item.folder / Path(row["file"]).name):
+    name = Path(row["file"])
+    for path in (name, *sorted(folder.rglob(glob.escape(name.name)))):
         if not path.is_file() or source.get("sha256") not in (None, digest(path)):
             continue
         try:

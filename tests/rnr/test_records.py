@@ -50,7 +50,7 @@ def test_records_are_self_contained(batch: Run) -> None:
 
 def test_a_data_set_with_pictures(batch: Run, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="the `train` extra is not installed")
-    path, count = export(batch.out, "hf", tmp_path / "hf")
+    path, count = export(batch.out, "hf", tmp_path / "hf", batch.folder)
     held = datasets.load_from_disk(str(path))
     assert len(held) == count and held.features["noise_severity"].dtype == "int64"
     row = next(row for row in held if row["image"] is not None)
