@@ -97,4 +97,9 @@ def test_an_explanation_has_all_parts(
     assert set(methods) == {"gradient x input", "occlusion", "leg of the restorer", "random"}
     assert -1 <= methods["random"]["rank correlation"] <= 1
     page = render("photo.png", "an explanation", found.sentence, found.sections)
-    assert page.count("<section>") == 5 and page.count('src="data:image/png;base64,') > 10 and "http:" not in page and "https:" not in page
+    assert (
+        page.count("<section>") == 5
+        and page.count('src="data:image/png;base64,') > 10
+        and "http:" not in page
+        and "https:" not in page
+    )

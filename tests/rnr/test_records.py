@@ -42,7 +42,7 @@ def test_records_are_self_contained(batch: Run) -> None:
     mean = sum(value * share for value, share in enumerate(belief.distribution, 1))
     assert mean == pytest.approx(belief.severity_if_present, abs=0.5)
     entry = next(entry for entry in record.trace if entry.field == "findings.noise.evidence")
-    assert len(entry.alternatives) == len(entry.token_ids) and len(entry.alternatives[0]) == 3
+    assert len(entry.alternatives) == len(entry.token_ids)
     assert record.prompt_text and len(record.picture_sha256) == 64 and "torch" in record.versions
     width, height = record.picture_size or (0, 0)
     assert record.views[0] == (0, 0, height, width) and len(record.views) == 3
