@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rnr import __version__
-from rnr.console import hush, stop, tolerant
 from rnr import __version__, explain_cli
-from rnr.console import hush, stop
+from rnr.console import hush, stop, tolerant
 from rnr.core import BUILT_IN, SetupError
 from rnr.evaluation.cli import app as bench_app
 from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName, Strengths, Unreadable, strength_of
