@@ -60,7 +60,8 @@ def _cells(diagnosis: Diagnosis, name: str, belief: Belief | None) -> tuple[str,
     if name not in diagnosis.findings:
         return ("", "", "")
     finding = diagnosis.findings[name]
-    severity = "" if finding.severity is None else str(finding.severity)
+    read = finding.severity if belief is None or finding.present is None else belief.expected_severity
+    severity = "" if read is None else f"{read:.0f}"  # as `rnr.judge.severity`
     if belief and belief.interval and finding.present:
         severity += f" ({belief.interval[0]:.0f}–{belief.interval[1]:.0f})"
     factors = ", ".join(f"{factor} {value}" for factor, value in finding.factors.items())
@@ -71,7 +72,8 @@ def _cells(diagnosis: Diagnosis, name: str, belief: Belief | None) -> tuple[str,
 def _parts(shown: Displayed) -> tuple[Diagnosis | None, dict[str, Belief]]:
     """Of a record its diagnosis and beliefs, of a Diagnosis itself."""
     diagnosis: Any = shown
-    return getattr(shown, "diagnosis", diagnosis), getattr(shown, "beliefs", {})
+    held = {kind: belief for kind in getattr(shown, "beliefs", {}) if (belief := diagnosis.belief(kind))}
+    return getattr(shown, "diagnosis", diagnosis), held
 
 
 def _notes(shown: Displayed, diagnosis: Diagnosis | None) -> list[str]:

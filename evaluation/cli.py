@@ -265,6 +265,39 @@ def agent(
 
 
 @app.command()
+def judge(
+    images: Annotated[list[Path], typer.Option("--images", help="folder of clean photographs; may be repeated")],
+    out: Out,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="for the content test; 0: none")] = 500,
+    sweeps: Annotated[int | None, typer.Option("--sweeps", min=0, help="photographs to sweep; all by default")] = None,
+    reasoner: ReasonerName = "built-in",
+    seed: Seed = 0,
+    threads: Threads = None,
+    resume: Annotated[bool, typer.Option("--resume", help="keep the sweeps that are already in --out")] = False,
+) -> None:
+    """The judge: what passes as the same content, and whether its best dose of haze and low light is PSNR's."""
+    from rnr.evaluation import judging
+
+    started = time.monotonic()
+    with running.errors():
+        held = {f"{folder.name}/{n}": p for folder in images for n, p in running.photographs(folder, None).items()}
+        running.use_threads(threads)
+        tables, settings = {}, {"images": [folder.name for folder in images], "seed": seed}
+        if mixtures:
+            with running.progress("content", mixtures) as report:
+                tables["judge_content"] = judging.content_table(list(held.values()), mixtures, seed, report)
+        swept = dict(list(held.items())[:sweeps])
+        if swept:
+            model = running.load_reasoner(reasoner, threads)
+            settings |= running.identity(model)
+            journal = judging.journal(out, settings, resume)
+            with running.progress("photographs swept", len(swept)) as report:
+                judging.measure_sweeps(model, swept, seed, journal, report)
+            tables["judge_doses"] = judging.sweep_table(journal.rows)
+        running.publish(tables, out, settings | {"mixtures": mixtures, "sweeps": len(swept)}, started)
+
+
+@app.command()
 def twin(
     images: Images,
     val: Annotated[Path, typer.Option("--val", help="folder of other photographs, to compare on")],

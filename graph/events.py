@@ -73,7 +73,7 @@ class Judged(_Told):
     event: Literal["judged"]
     number: int
     picture: str
-    fidelity: float
+    change: dict[str, float]  # the fields of `judge.Change`
     accepted: bool
     reason: str
 

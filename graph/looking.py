@@ -7,11 +7,11 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from rnr.degradation.diagnosis import DiagnosisRecord
-from rnr.graph import judging
 from rnr.graph.context import Context, lock_of
 from rnr.graph.events import Diagnosed, tell
 from rnr.graph.state import Look
 from rnr.graph.store import ImageRef
+from rnr.judge.reading import severities
 
 
 def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
@@ -27,7 +27,7 @@ def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
         note = record.model_dump(mode="json")
         store.keep_note(ref["sha256"], name, note)
     record = DiagnosisRecord.model_validate(note)
-    severity = judging.severities(record)
+    severity = severities(record)
     told = Diagnosed(
         event="diagnosed", picture=ref["sha256"], severity=severity, passes=record.forward_passes,
         seconds=record.seconds, model=record.model, model_hash=record.model_hash, prompt=record.prompt,

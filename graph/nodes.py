@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import Any, Literal
 
 from langgraph.errors import NodeError
@@ -180,18 +181,17 @@ def _restore(context: Context, best: Look, intent: Intent, draw: Draw) -> dict[s
 
 
 def judge(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["decide"]]:
-    """Look at every candidate again, and hold its structure against the input's."""
+    """Look at every candidate again, and judge what changed."""
     check_version(state)
     store, judged, spent = runtime.context.pictures, [], state["spent"]
-    original = store.get(state["first"]["picture"])
     for candidate in sorted(state["candidates"], key=lambda c: c["number"]):
         look, seconds = look_at(candidate["picture"], runtime)
-        likeness = judging.fidelity(original, store.get(candidate["picture"]))
-        accepted, reason = judging.verdict(state["first"], state["best"], look, likeness)
+        found = judging.changed(store, state["first"], state["best"], look)
+        accepted, reason = judging.verdict(state["best"], look, found)
         told = Judged(event="judged", number=candidate["number"], picture=candidate["picture"]["sha256"],
-                      fidelity=likeness, accepted=accepted, reason=reason)  # fmt: skip
+                      change=asdict(found), accepted=accepted, reason=reason)  # fmt: skip
         tell(runtime, told)
-        judged.append({**candidate, "look": look, "fidelity": likeness, "accepted": accepted, "reason": reason})
+        judged.append({**candidate, "look": look, "change": asdict(found), "accepted": accepted, "reason": reason})
         spent += candidate["seconds"] + seconds
     best, proposal = state["best"], state["proposal"]
     assert proposal is not None

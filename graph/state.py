@@ -44,14 +44,14 @@ class Draw(TypedDict):
 
 
 class Candidate(TypedDict):
-    """One restoration; `look`, `fidelity`, `accepted` and `reason` are the judge's."""
+    """One restoration; `look`, `change`, `accepted` and `reason` are the judge's."""
 
     number: int
     draw: Draw
     picture: ImageRef
     seconds: float
     look: NotRequired[Look]
-    fidelity: NotRequired[float]
+    change: NotRequired[dict[str, float]]  # the fields of `judge.Change`; older threads hold `fidelity` instead
     accepted: NotRequired[bool]
     reason: NotRequired[str]
 

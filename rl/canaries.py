@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
-MARGIN = 0.5  # dB by which a PSNR must be lower to be called worse; closer, the gate leaves up to 0.67 d
+MARGIN = 0.5  # dB by which a PSNR must be lower to be called worse; a choice
 
 
 def _blurred(x: torch.Tensor) -> torch.Tensor:
@@ -56,18 +56,13 @@ def pictures(task: Task, other: Task) -> dict[str, torch.Tensor]:
     return {"input": task.degraded, **made, "another picture": other.clean, "clean": task.clean}
 
 
-def score(reward: Reward, tasks: Sequence[Task], with_truth: bool = True) -> list[dict[str, Any]]:
-    """A row per canary and task: score, PSNR, the input's PSNR, and whether it is truly worse.
-
-    `with_truth=False` hides the clean picture from the reward (its gate then compares structure).
-    """
+def score(reward: Reward, tasks: Sequence[Task]) -> list[dict[str, Any]]:
+    """A row per canary and task: score, PSNR, the input's PSNR, and whether it is truly worse."""
     rows = []
     for task, other in zip(tasks, [*tasks[1:], tasks[0]]):
         shown = pictures(task, other)
         count = len(shown)
         columns: dict[str, Any] = {"degraded": [task.degraded] * count, "present": [task.present] * count}
-        if with_truth:
-            columns["clean"] = [task.clean] * count
         scores = ask("canaries", reward, prompts=[""] * count, completions=list(shown.values()), **columns)
         before = float(psnr(task.degraded[None], task.clean[None]))
         for (name, picture), value in zip(shown.items(), scores):

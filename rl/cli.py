@@ -77,7 +77,6 @@ def canaries(
     size: Annotated[int, typer.Option("--size", min=64, help="their side, px")] = 192,
     views: Annotated[int, typer.Option("--views", min=1, max=3, help="of the judge")] = 2,
     reasoner: Annotated[str, typer.Option("--reasoner", help="the judge: built-in, or a weights folder")] = "built-in",
-    no_truth: Annotated[bool, typer.Option("--no-truth", help="hide the clean picture from the reward")] = False,
     seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads")] = None,
 ) -> None:
@@ -91,7 +90,7 @@ def canaries(
         model = running.load_reasoner(reasoner, threads)
         judge, photographs = Judge(model, views), list(running.photographs(images, None).values())
         made = Tasks(photographs, tasks, size, seed, told="true", names=model.kinds)
-        rows = score(SeverityReward(judge), [made[i] for i in range(tasks)], not no_truth)
+        rows = score(SeverityReward(judge), [made[i] for i in range(tasks)])
         table(rows)
         found = failures(rows)
     for failure in found:

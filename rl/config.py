@@ -61,7 +61,9 @@ class RestorerConfig(Common):
     weights: dict[str, float] = Field(
         default={}, description="weight of each reward, 1 by default; kept apart from scores"
     )
-    gate: bool = Field(default=True, description="fidelity gate of the severity reward; off only to see it hacked")
+    gate: bool = Field(
+        default=True, description="content and over-correction in the severity reward; off only to see it hacked"
+    )
     views: int = Field(default=2, ge=1, le=3, description="views of the judge")
     size: int = Field(default=128, ge=64, multiple_of=16, description="side of the pictures, px")
     tasks: int = Field(default=64, ge=2, description="damaged pictures to train on")
@@ -126,7 +128,7 @@ class AgentConfig(Common):
     group: int = Field(default=2, ge=2, description="attempts at one picture that are compared")
     prompts: int = Field(default=1, ge=1, description="pictures in an update, on each process")
     restorer: str = Field(default="built-in", description="the tool")
-    gate: bool = Field(default=True, description="fidelity gate of the severity reward")
+    gate: bool = Field(default=True, description="content and over-correction in the severity reward")
     views: int = Field(default=1, ge=1, le=3, description="views of the judge")
     size: int = Field(default=128, ge=64, multiple_of=16, description="side of the pictures, px")
     rows: int = Field(default=16, ge=2, description="damaged pictures to train on")

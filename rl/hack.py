@@ -56,7 +56,7 @@ def climb(
     log, pictures, first = Log(out), [picture.clamp(0, 1) for picture in restored], None
     rewards = {"severity": SeverityReward(judge, gate=False), "gated": SeverityReward(judge)}
     columns = {"prompts": [task.number for task in tasks], "present": [task.present for task in tasks]}
-    columns |= {name: [getattr(task, name) for task in tasks] for name in ("degraded", "clean")}
+    columns["degraded"] = [task.degraded for task in tasks]
     for step in range(steps + 1):
         if step:
             up = [uphill(judge.reasoner, picture, task.clean).sign() for task, picture in zip(tasks, pictures)]

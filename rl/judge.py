@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.photographs import to_uint8
+from rnr.judge.reading import severities
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ class Judge:
         records = self.reasoner.diagnose([to_uint8(view) for view in views(picture_CHW, self.view_count)])
         if any(record.error or not record.beliefs for record in records):
             return None
-        return [{kind: belief.expected_severity for kind, belief in r.beliefs.items()} for r in records]
+        return [severities(record) for record in records]
 
     def refuse_policy(self, parameters: Iterable[torch.Tensor]) -> None:
         """ValueError if any of these (the policy's) weights are the judge's own: it would grade its own exam."""

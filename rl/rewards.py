@@ -10,122 +10,80 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, Finding
 from rnr.degradation.kind import kinds
-from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import to_uint8
+from rnr.judge.change import Change, Seen, change, reread
+from rnr.judge.content import PASS
 
 if TYPE_CHECKING:
     import torch
 
-    from rnr.rl.judge import Judge, Severities
-else:
-    torch = LazyModule("torch")
+    from rnr.rl.judge import Judge
 
 Scores = list[float | None]
 Reward = Callable[..., Scores]
 
 LEAST = 10.0  # sum of expected severities below which the judge saw no damage that could be removed
-SLACK = 3.0  # dB below the input's PSNR at which nothing is paid any more
-SAME, OTHER = 0.85, 0.35  # structure: correlation from which it is the same picture, below which it is another one
+FOUND = 10.0  # mean severity from which a kind counts as present where nobody says which are; a choice
 TOLERANCE = 30.0  # points of severity at which a severity earns nothing
 
 
 class SeverityReward:
-    """Damage removed, as a frozen judge sees it: r = g max(d, 0) + min(d, 0) - n - (1 - g); doing nothing scores 0.
+    """What the agent accepts by, as a reward: r = g max(d, 0) + min(d, 0) - n - (1 - g); doing nothing scores 0.
 
-    With s the expected severities: d = sum(s_in - s_out) / sum(s_in) over the kinds present in the input, n = new
-    damage of the other kinds on the same scale, g a fidelity gate in 0..1 (`fidelity`, `structure`). Per view of the
+    Of `judge.Change`: d = removed / before, n = (new + over) / before, g = content / PASS, at most 1. Per view of the
     judge; paid is the mean minus the spread. None where the judge saw no damage or could not diagnose.
     """
 
     __name__ = "severity"
 
     def __init__(self, judge: Judge, gate: bool = True) -> None:
+        """`gate=False` leaves out content and over-correction, which pixels show: only to see how that is hacked."""
         self.judge, self.gate = judge, gate
 
     def __call__(
-        self, prompts: Sequence[Any], completions: Sequence[Any], degraded: Any = None, clean: Any = None,
-        present: Any = None, environments: Any = None, **columns: Any,
+        self, prompts: Sequence[Any], completions: Sequence[Any], degraded: Any = None, present: Any = None,
+        environments: Any = None, **columns: Any,
     ) -> Scores:  # fmt: skip
-        """`completions` are restored pictures, `degraded`, `clean` (may be missing) and `present` (true kinds; may be
-        missing) their columns; an agent's `environments` hold all of these themselves."""
+        """`completions` are restored images, `degraded` and `present` (kinds to remove; may be missing) their columns;
+        an agent's `environments` hold all of these themselves."""
         if environments is not None:
             completions = [e.picture for e in environments]
-            degraded, clean, present = ([getattr(e, n) for e in environments] for n in ("degraded", "clean", "present"))
+            degraded, present = ([getattr(e, n) for e in environments] for n in ("degraded", "present"))
         if degraded is None:
             raise ValueError("the severity reward needs the column `degraded`: what the pictures were restored from")
-        missing = [None] * len(completions)
-        rows = zip(completions, degraded, clean or missing, present or missing)
-        return [self.score(*row) for row in rows]
+        return [self.score(*row) for row in zip(completions, degraded, present or [None] * len(completions))]
 
-    def score(
-        self, restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor | None, present: list[str] | None
-    ) -> float | None:
-        """One picture."""
-        before, after = self.judge.severities(degraded), self.judge.severities(restored)
-        if before is None or after is None:
-            return None
-        held = (
-            present if present is not None else [k for k in before[0] if sum(v[k] for v in before) >= 10 * len(before)]
-        )
-        gate = 1.0
-        if self.gate:
-            gate = fidelity(restored, degraded, clean) if clean is not None else structure(restored, degraded)
-        scores = [paid(a, b, held, gate) for a, b in zip(before, after)]
-        known = [score for score in scores if score is not None]
-        if len(known) < len(scores):
+    def score(self, restored: torch.Tensor, degraded: torch.Tensor, present: list[str] | None) -> float | None:
+        """One image."""
+        changes = self.changes(restored, degraded, present)
+        known = [score for score in map(paid, changes or []) if score is not None]
+        if not known or len(known) < len(changes or []):
             return None
         mean = sum(known) / len(known)
         return mean - math.sqrt(sum((score - mean) ** 2 for score in known) / len(known))
 
+    def changes(self, restored: torch.Tensor, degraded: torch.Tensor, present: list[str] | None) -> list[Change] | None:
+        """`judge.Change` by each view; None where one of the images could not be diagnosed."""
+        before, after = self.judge.severities(degraded), self.judge.severities(restored)
+        if before is None or after is None:
+            return None
+        held = present
+        if held is None:
+            held = [kind for kind in before[0] if sum(view[kind] for view in before) >= FOUND * len(before)]
+        pixels = [to_uint8(picture) for picture in (degraded, restored)]
+        pairs = [(Seen(pixels[0], a, held), Seen(pixels[1], b, held)) for a, b in zip(before, after)]
+        pixel_change = change(*pairs[0]) if self.gate else Change(0.0, 0.0, 0.0, 1.0, 0.0)
+        return [reread(pixel_change, *pair) for pair in pairs]
 
-def paid(before: Severities, after: Severities, present: Sequence[str], gate: float) -> float | None:
+
+def paid(found: Change) -> float | None:
     """The formula of `SeverityReward` for one view."""
-    total = sum(before.get(kind, 0.0) for kind in present)
-    if total < LEAST:
+    if found.before < LEAST:
         return None
-    removed = sum(before[kind] - after[kind] for kind in present if kind in before) / total
-    new = sum(max(0.0, after[kind] - before[kind]) for kind in before if kind not in present) / total
-    return gate * max(removed, 0.0) + min(removed, 0.0) - new - (1 - gate)
-
-
-def fidelity(restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor) -> float:
-    """1 while the PSNR is no lower than the input's, falling to 0 at 3 dB below; likewise the structure's correlation
-    with the clean picture (to 0 at 0.5 below), since of a dense haze any other photograph has the better PSNR.
-
-    0 for another picture: where hardly anything of the scene is left in the input, it is no worse than that.
-    """
-    kept = similarity(restored, clean)
-    if kept < OTHER and similarity(restored, degraded) < SAME:
-        return 0.0
-    now, then = (float(psnr(picture[None], clean[None])) for picture in (restored, degraded))
-    level = 1.0 if now >= then else max(0.0, 1 - (then - now) / SLACK)
-    lost = similarity(degraded, clean) - kept
-    return min(level, 1.0 if lost <= 0 else max(0.0, 1 - lost / (SAME - OTHER)))
-
-
-def structure(restored: torch.Tensor, degraded: torch.Tensor) -> float:
-    """The gate without the truth: is it still the same picture, whatever its light?
-
-    `similarity` to the input, from 0.35 (nothing) to 0.85 (everything): dehazing and relighting are no offence. Its
-    limit: of an input that hardly shows its scene any more even the clean picture is another one.
-    """
-    return min(1.0, max(0.0, (similarity(restored, degraded) - OTHER) / (SAME - OTHER)))
-
-
-def similarity(picture: torch.Tensor, other: torch.Tensor) -> float:
-    """Correlation, 0..1, at 4x4 px, mean over the channels, after fitting each channel's gain, offset and gamma."""
-    small = torch.nn.functional.avg_pool2d(torch.stack([picture, other]).float(), 4).flatten(2).double()
-    gammas = torch.logspace(-0.45, 0.45, 13, dtype=torch.float64)
-    curves = small[0][None].clamp(0, 1) ** gammas[:, None, None]  # (gamma, channel, pixel)
-    fits = _correlation(curves, small[1][None]).amax(0).clamp(min=0)  # gain and offset change no correlation
-    return float(fits.mean())
-
-
-def _correlation(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    a, b = a - a.mean(-1, keepdim=True), b - b.mean(-1, keepdim=True)
-    return (a * b).sum(-1) / (a.square().sum(-1) * b.square().sum(-1)).sqrt().clamp(min=1e-12)
+    removed, cost, gate = found.removed / found.before, found.new + found.over, min(1.0, found.content / PASS)
+    return gate * max(removed, 0.0) + min(removed, 0.0) - cost / found.before - (1 - gate)
 
 
 # ---- the reasoner: completions are texts (or TRL's messages), the column `truth` holds the true Diagnosis as JSON

@@ -33,7 +33,7 @@ class Shot:
 
     image: str
     title: str
-    fidelity: float
+    change: str  # what `judge.Change` says of it
     chosen: bool
     reason: str
 
@@ -152,7 +152,14 @@ def _shot(candidate: Candidate, desk: Desk, chosen: bool) -> Shot:
     title = f"{draw['steps']} step{'' if draw['steps'] == 1 else 's'} of the restorer"
     title += f", seed {draw['seed']}" if draw["eta"] else ""
     image = thumbnail(desk.store.get(candidate["picture"]), SHOT)
-    return Shot(image, title, candidate["fidelity"], chosen, candidate["reason"])
+    return Shot(image, title, _change_words(candidate), chosen, candidate["reason"])
+
+
+def _change_words(candidate: Candidate) -> str:
+    found = candidate.get("change")
+    if found is None:  # a thread of an older release
+        return ""
+    return f"content {found['content']:.2f}, over-correction {found['over']:.0f}"
 
 
 def _changes(before: Look, after: Look) -> list[tuple[str, float, float]]:

@@ -147,7 +147,7 @@ def detail_table(name: str, record: DiagnosisRecord) -> Table:
     from rich import box
     from rich.table import Table
 
-    from rnr.thoughts import reading, thoughts
+    from rnr.thoughts import thoughts
 
     title, caption = Text(name, "bold"), _caption(record)
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
@@ -156,8 +156,7 @@ def detail_table(name: str, record: DiagnosisRecord) -> Table:
     table.add_column("Evidence and factors", overflow="fold")
     for thought in thoughts(record):
         factors = "\n".join(f"{f.name} {f.value} {f.unit}".rstrip() for f in thought.factors)
-        expected = reading(record, thought.kind).number or "–"
-        severity = f"{thought.severity} ({thought.interval})" if thought.severity and thought.interval else expected
+        severity = f"{thought.severity} ({thought.interval})" if thought.interval else thought.severity or "–"
         because = "\n".join(part for part in (thought.evidence, factors) if part)
         style = "bold" if thought.state == "present" else "dim"
         cells = (thought.title, thought.words, thought.probability or "–", severity)
@@ -187,7 +186,7 @@ def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
     from rich.table import Table
 
     from rnr.degradation.kind import kinds
-    from rnr.thoughts import reading
+    from rnr.judge.reading import severity
 
     caption = "expected severity 0-100; bold: present; a single picture is listed in detail"
     table = Table(caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
@@ -199,7 +198,7 @@ def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
         quality = record.diagnosis.quality.technical if record.diagnosis else None
         cells = [Text(name), Text("–" if quality is None else str(quality))]
         for kind_name in kinds():
-            seen = reading(record, kind_name)
+            seen = severity(record, kind_name)
             text = seen.words if seen.severity is None else seen.number
             cells.append(Text(text, "bold" if seen.state == "present" else "dim"))
         table.add_row(*cells)

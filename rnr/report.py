@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from rnr.degradation.diagnosis import DiagnosisRecord, Quality
 from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
+from rnr.judge.reading import Reading
 from rnr.outputs import REPORT, Mode
-from rnr.thoughts import Reading, SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
+from rnr.thoughts import SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
 
 if TYPE_CHECKING:
     from rnr.previews import Previews

@@ -5,25 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene, State, reasoning_order
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Scene, State, reasoning_order
 from rnr.degradation.display import STATE_WORDS, percent
 from rnr.degradation.kind import Kind, kinds
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Severity of one kind. None is a state of its own (could not say, not asked), never 0."""
-
-    state: State
-    severity: float | None
-
-    @property
-    def words(self) -> str:
-        return STATE_WORDS[self.state]
-
-    @property
-    def number(self) -> str:
-        return "" if self.severity is None else f"{self.severity:.0f}"
+from rnr.judge.reading import Reading, severity
 
 
 @dataclass(frozen=True)
@@ -43,8 +28,8 @@ class Thought:
     state: State
     evidence: str
     probability: str  # "97%"; empty if the model gave none
-    severity: int | None
-    interval: str  # "35-50"; empty if unknown
+    severity: str  # as `Reading.number`; empty where it could not be said
+    interval: str  # "35-50", of the severity if present; empty if unknown
     factors: tuple[FactorWords, ...]
     cause: str
     look: str
@@ -68,22 +53,12 @@ def spoken(name: str) -> str:
     return name.replace("_", " ")
 
 
-def reading(record: DiagnosisRecord, kind: str) -> Reading:
-    """Expected severity where the model gave its beliefs, otherwise the number that stands in the diagnosis."""
-    diagnosis = record.diagnosis
-    state = diagnosis.state(kind) if diagnosis else "unknown"
-    if diagnosis is None or state in ("unknown", "not_asked"):
-        return Reading(state, None)
-    expected = record.expected_severity(kind)
-    return Reading(state, diagnosis.findings[kind].severity if expected is None else expected)
-
-
 def severity_rows(before: DiagnosisRecord, after: DiagnosisRecord | None) -> list[SeverityRow]:
     """Every known kind, in the order of the reasoning."""
     order = list(before.diagnosis.findings) if before.diagnosis else []
     order += [name for name in reasoning_order() if name not in order]
     return [
-        SeverityRow(kinds()[name].words.title, reading(before, name), reading(after, name) if after else None)
+        SeverityRow(kinds()[name].words.title, severity(before, name), severity(after, name) if after else None)
         for name in order
     ]
 
@@ -94,20 +69,20 @@ def thoughts(record: DiagnosisRecord) -> list[Thought]:
     if diagnosis is None:
         return []
     names = [*diagnosis.findings, *(name for name in reasoning_order() if name not in diagnosis.findings)]
-    return [_thought(kinds()[name], diagnosis, record.belief(name)) for name in names]
+    return [_thought(kinds()[name], diagnosis, record) for name in names]
 
 
-def _thought(kind: Kind, diagnosis: Diagnosis, belief: Belief | None) -> Thought:
-    finding = diagnosis.findings.get(kind.name)
-    interval = belief.interval if belief else None
+def _thought(kind: Kind, diagnosis: Diagnosis, record: DiagnosisRecord) -> Thought:
+    finding, belief = diagnosis.findings.get(kind.name), record.belief(kind.name)
+    read = severity(record, kind.name)
     return Thought(
         kind=kind.name,
         title=kind.words.title,
         state=diagnosis.state(kind.name),
         evidence=(finding.evidence or "") if finding else "",
         probability=percent(belief.probability) if belief else "",
-        severity=finding.severity if finding else None,
-        interval=f"{interval[0]:.0f}–{interval[1]:.0f}" if interval else "",
+        severity=read.number,
+        interval=read.range,
         factors=tuple(_factors(kind, finding.factors)) if finding else (),
         cause=kind.words.cause,
         look=kind.words.look,
@@ -136,4 +111,4 @@ def scene_words(scene: Scene) -> list[tuple[str, str]]:
 def changes(before: DiagnosisRecord, after: DiagnosisRecord) -> list[tuple[str, Reading, Reading]]:
     """(title, before, after) of the kinds that were found at first: the picture's story in one line."""
     found = before.diagnosis.present if before.diagnosis else []
-    return [(kinds()[name].words.title, reading(before, name), reading(after, name)) for name in found]
+    return [(kinds()[name].words.title, severity(before, name), severity(after, name)) for name in found]

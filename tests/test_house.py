@@ -27,11 +27,14 @@ BELOW = {
     "training": {"degradation", "prompts"},
     "reasoner": {"degradation", "prompts", "training"},
     "restorer": {"degradation", "prompts", "training"},
-    "graph": {"degradation", "prompts", "reasoner", "restorer"},
-    "evaluation": {"degradation", "prompts", "training", "reasoner", "restorer", "graph"},
-    "explain": {"degradation", "prompts", "training", "reasoner", "restorer", "evaluation"},
-    "rl": {"degradation", "prompts", "training", "reasoner", "restorer", "evaluation"},
-    "rnr": {"degradation", "prompts", "training", "reasoner", "restorer", "graph", "explain", "evaluation", "rl"},
+    "judge": {"degradation", "prompts", "training", "reasoner", "restorer"},
+    "graph": {"degradation", "prompts", "reasoner", "restorer", "judge"},
+    "evaluation": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "graph"},
+    "explain": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "evaluation"},
+    "rl": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "evaluation"},
+    "rnr": {
+        *("degradation", "prompts", "training", "reasoner", "restorer", "judge", "graph", "explain", "evaluation", "rl")
+    },
 }
 ROOMS = list(BELOW)
 

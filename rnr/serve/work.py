@@ -254,7 +254,7 @@ def _notes(picture: Picture) -> list[str]:
 
 def summary(record: DiagnosisRecord) -> dict[str, Any]:
     """A diagnosis in short: severity by kind, with evidence and factors of what is present."""
-    from rnr.thoughts import reading
+    from rnr.judge.reading import severity as reading
 
     diagnosis = record.diagnosis
     if diagnosis is None:

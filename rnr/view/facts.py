@@ -91,7 +91,7 @@ def state(record: Raw, kind: str) -> str:
 
 
 def severity(record: Raw, kind: str) -> float | None:
-    """Expected severity where the model gave its beliefs, else the number in the diagnosis (as `thoughts.reading`)."""
+    """Expected severity where the model gave its beliefs, else the number in the diagnosis (as `judge.severity`)."""
     if state(record, kind) in "un":
         return None
     belief = (record.get("beliefs") or {}).get(kind)

@@ -32,9 +32,8 @@ def damaged(photographs) -> list[Task]:
     return made
 
 
-@pytest.mark.parametrize("with_truth", [True, False])
-def test_no_canary_that_is_worse_is_paid_and_the_clean_picture_is_paid_best(reasoner, damaged, with_truth, capsys):
-    rows = score(SeverityReward(Judge(reasoner, 1)), damaged, with_truth)
+def test_no_canary_that_is_worse_is_paid_and_the_clean_picture_is_paid_best(reasoner, damaged, capsys):
+    rows = score(SeverityReward(Judge(reasoner, 1)), damaged)
     table(rows)
     print(capsys.readouterr().out)
     assert failures(rows) == []

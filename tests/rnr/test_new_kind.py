@@ -10,9 +10,9 @@ import pytest
 from rnr.core import Models
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
 from rnr.degradation.kind import kind_named
+from rnr.judge.reading import severity as reading
 from rnr.reasoner import Reasoner
 from rnr.report import render
-from rnr.thoughts import reading
 from tests.rnr.test_report import Page, entry
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from rnr.core import SetupError
 from rnr.degradation.diagnosis import DiagnosisRecord
-from rnr.thoughts import reading
+from rnr.judge.reading import severity as reading
 from rnr.view.library import Library
 from rnr.view.pictures import Pictures
 from tests.view.conftest import as_row, write_rows
