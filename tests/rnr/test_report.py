@@ -131,7 +131,7 @@ def test_states_are_words_and_never_0():
     assert rows["blur"][:2] == ["blur", "absent → not asked"] and rows["blur"][-1] == "0 → –"
     assert rows["rain"] == ["rain", "not asked", "not asked", "not asked", "– → –"]
     told = Page(text).words
-    assert "noise present, probability 97%" in told and "severity 42, 80% interval 33–49" in told
+    assert "noise present, probability 97%" in told and "severity 39, 80% interval 33–49" in told
     assert "sigma 20 8-bit levels" in told and "cause too few photons" in told
     assert "Not asked compression, low resolution, low light, snow, rain" in told
     assert "lighting bright, layout brighter top" in told and "Plan noise" in told
