@@ -23,7 +23,7 @@ def test_the_alarm_sees_the_judge_climbed(reasoner, half_restored, tmp_path):
     tasks, pictures = half_restored
     found = climb(Judge(reasoner, 1), tasks, pictures, tmp_path, steps=10, rate=3.0)
     assert found is not None and "psnr" in found["fallen"] and found["changes"]["reward"] > 0
-    first, last = ((row["evaluation"]) for row in Log(tmp_path, 9).rows())
+    first, _, last = (row["evaluation"] for row in Log(tmp_path, 99).rows())
     assert last["predicted"] < first["predicted"] and last["metrics"]["psnr"] < first["metrics"]["psnr"]
     assert set(first["scores"]) == {"severity", "gated"}
     assert all((tmp_path / name).stat().st_size > 500 for name in ("goodhart.png", "samples/step-00010.png"))
