@@ -11,11 +11,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from rnr.degradation.display import Displayed
 from rnr.degradation.kind import PHYSICS, Kind, canonical, kinds
-from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, TEXTURE
 
 SCHEMA_VERSION: Literal["1"] = "1"
 State = Literal["present", "absent", "unknown", "not_asked"]
@@ -29,14 +37,22 @@ class _Strict(BaseModel):
 
 
 class Scene(_Strict):
-    """What the picture shows. The built-in reasoner chooses from closed lists and leaves summary and objects null."""
+    """What the picture shows. The built-in reasoner chooses from closed lists and leaves summary and objects null.
 
+    `medium` is asked since physics 2; where it was not asked it does not stand in the JSON.
+    """
+
+    medium: Literal["photograph", "graphic"] | None = None
     summary: str | None = None
     lighting: str | None = None
     colours: list[str] | None = None
     texture: str | None = None
     layout: str | None = None
     objects: list[str] | None = None
+
+    @model_serializer(mode="wrap")
+    def _asked(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in write(self).items() if name != "medium" or value is not None}
 
 
 class Finding(_Strict):
@@ -322,7 +338,8 @@ def diagnosis_schema(names: list[str] | None = None, closed: bool = False, physi
     anything: dict[str, Any] = {"type": "null"} if closed else SUMMARY | {"type": ["string", "null"]}
     objects: dict[str, Any] = {"type": "null"} if closed else OBJECTS | {"type": ["array", "null"]}
     colours = {"type": "array", "items": words(COLOURS), "minItems": 2 if closed else 0, "maxItems": 2 if closed else 4}
-    scene = {"summary": anything, "lighting": words(LIGHTING), "colours": colours, "texture": words(TEXTURE)}
+    scene: dict[str, Any] = {"medium": {"enum": list(MEDIUM)}} if physics > 1 else {}
+    scene |= {"summary": anything, "lighting": words(LIGHTING), "colours": colours, "texture": words(TEXTURE)}
     scene |= {"layout": words(LAYOUT), "objects": objects}
     hundred: dict[str, Any] = {"type": "integer", "minimum": 0, "maximum": 100}
     quality = {

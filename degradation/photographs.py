@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,8 @@ else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
+SOURCES = "SOURCES.csv"
+RARE = {"night": 2, "mist": 6, "snow": 6}  # tag: how often such a photograph counts; a choice
 TRIES = 8  # photographs drawn until one is as large as a crop
 
 
@@ -33,6 +37,24 @@ def read_folder(folder: str | Path, limit: int | None = None, spread: bool = Fal
             f"{folder}: no photographs here ({', '.join(sorted(SUFFIXES))}); name a folder of clean pictures"
         )
     return {str(path.relative_to(root)): np.asarray(Image.open(path).convert("RGB")) for path in paths}
+
+
+def weighted(photographs: Mapping[str, np.ndarray], folder: str | Path) -> list[np.ndarray]:
+    """The photographs of `read_folder`, those with rare tags several times over (references, not copies).
+
+    Tags come from `SOURCES.csv` in the folder or above it (columns `file`, `tags`); without it each photograph is
+    there once. Night, mist and snow are what a reasoner takes for damage.
+    """
+    sources = next((p for p in (Path(folder) / SOURCES, Path(folder).parent / SOURCES) if p.is_file()), None)
+    if sources is None:
+        return list(photographs.values())
+    with sources.open(encoding="utf-8", newline="") as file:
+        tags = {row["file"]: row["tags"] for row in csv.DictReader(file)}
+
+    def times(name: str) -> int:
+        return max([count for tag, count in RARE.items() if tag in tags.get(Path(name).name, "")], default=1)
+
+    return [photograph for name, photograph in photographs.items() for _ in range(times(name))]
 
 
 def to_tensor(picture_HWC: np.ndarray) -> torch.Tensor:

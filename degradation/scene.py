@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
+MEDIUM = ("photograph", "graphic")  # graphic: pages, screens, charts, drawings (`degradation.drawings`)
 LIGHTING = ("dark", "dim", "medium", "bright")
 COLOURS = ("grey", "red", "orange", "yellow", "green", "cyan", "blue", "violet")
 TEXTURE = ("smooth", "moderate", "busy", "very_busy")

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, Finding, Quality, Scene, quality_words, reasoning_order
 from rnr.degradation.kind import Factors, Kind, kinds
 from rnr.degradation.measure import loss_of_severity, severity_of_loss, technical_quality
-from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE, scene_labels
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, TEXTURE, scene_labels
 
 if TYPE_CHECKING:
     import torch
@@ -129,11 +129,15 @@ def degrade(clean_BCHW: torch.Tensor, mixture: Mixture, keep: dict[str, torch.Te
 
 
 def truths(
-    clean_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, mixture: Mixture, names: Sequence[str] | None = None
+    clean_BCHW: torch.Tensor,
+    degraded_BCHW: torch.Tensor,
+    mixture: Mixture,
+    names: Sequence[str] | None = None,
+    graphic_B: Sequence[bool] | None = None,
 ) -> list[Diagnosis]:
     """The true Diagnosis of each picture of a batch: findings from the recipe, evidence and scene from the pixels.
 
-    `names`: the kinds that are asked for; all by default.
+    `names`: the kinds that are asked for; all by default. `graphic_B`: which pictures are no photographs.
     """
     known = kinds()
     order = [name for name in reasoning_order(known) if names is None or name in names]
@@ -155,7 +159,9 @@ def truths(
         findings = {name: finding(name, i) for name in order}
         colours = [COLOURS[c] for c in labels["colours"][i]]
         layout, texture = LAYOUT[labels["layout"][i]], TEXTURE[labels["texture"][i]]
-        scene = Scene(lighting=LIGHTING[labels["lighting"][i]], colours=colours, texture=texture, layout=layout)
+        medium: Any = MEDIUM[bool(graphic_B and graphic_B[i])]
+        lighting = LIGHTING[labels["lighting"][i]]
+        scene = Scene(medium=medium, lighting=lighting, colours=colours, texture=texture, layout=layout)
         quality = Quality(technical=technical[i], words=quality_words(technical[i]), source="model")
         plan = [name for name in order if findings[name].present]
         return Diagnosis.model_construct(scene=scene, findings=findings, quality=quality, plan=plan)

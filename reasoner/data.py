@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis
-from rnr.degradation.photographs import random_crops
-from rnr.degradation.synthesize import Stage, degrade, draw_mixture, truths
+from rnr.degradation.drawings import drawing
+from rnr.degradation.photographs import random_crops, to_tensor
+from rnr.degradation.synthesize import Stage, degrade, draw_mixture, draw_seed, truths
 from rnr.reasoner.spectrum import with_spectrum
 from rnr.reasoner.views import views_of_batch
 
@@ -24,10 +25,13 @@ else:
 
 Row = dict[str, Any]
 Damage = Callable[..., "tuple[torch.Tensor, list[Diagnosis]]"]  # as `damaged_batch`
-REGIONS = {  # height and width in px: share of the batches; the last two are whole photographs of the BSDS500
-    (128, 128): 0.05, (160, 160): 0.17, (192, 192): 0.28, (256, 256): 0.25, (320, 320): 0.10, (320, 480): 0.10,
-    (480, 320): 0.05,
+REGIONS = {  # height and width in px: share of the batches; the last three are nearly whole photographs
+    (128, 128): 0.05, (160, 160): 0.17, (192, 192): 0.26, (256, 256): 0.23, (320, 320): 0.12, (320, 480): 0.11,
+    (480, 320): 0.06,
 }  # fmt: skip
+GRAPHIC = 0.14  # share of pictures that are no photographs; a choice
+SPARED = 0.1  # share of photographs that stay undamaged beside those that the stages leave so; a choice
+SPARED_GRAPHIC = 0.8  # the same of graphics; a choice
 EASY = 0.04  # share of the stream that shows one kind at a time
 LATER = {"single": 0.35, "several": 0.5, "high_order": 0.15}
 
@@ -82,13 +86,20 @@ def damaged_batch(
     batch: int,
     names: Sequence[str] | None = None,
 ) -> tuple[torch.Tensor, list[Diagnosis]]:
-    """Batch `number` of the stream: degraded regions (B, 3, H, W) and their true diagnoses of these kinds (all)."""
+    """Batch `number` of the stream: regions of photographs and graphics (B, 3, H, W), degraded or spared, and their
+    true diagnoses of these kinds (all)."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     size = list(REGIONS)[int(torch.multinomial(torch.tensor(list(REGIONS.values())), 1, generator=generator))]
     clean = random_crops(list(photographs), batch, size, generator, upright=True)
+    graphic = torch.rand(batch, generator=generator) < GRAPHIC
+    for i in graphic.nonzero()[:, 0].tolist():
+        clean[i] = to_tensor(drawing(draw_seed(generator), size))[0]
     mixture = draw_mixture(batch, generator, stage_at(progress, generator), names)
+    spared = torch.rand(batch, generator=generator) < torch.where(graphic, SPARED_GRAPHIC, SPARED)
+    for step in mixture.steps:
+        step.mask_B = step.mask_B & ~spared
     degraded = degrade(clean, mixture)
-    return degraded, truths(clean, degraded, mixture, names)
+    return degraded, truths(clean, degraded, mixture, names, graphic.tolist())
 
 
 def make_rows(image_BCHW: torch.Tensor, diagnoses: Sequence[Diagnosis], prompt: str) -> list[Row]:

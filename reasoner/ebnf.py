@@ -37,7 +37,7 @@ def ebnf(names: Sequence[str] | None = None, scene_text: bool = False, physics: 
     `scene_text`: summary and objects of the scene may be free text, for weights that have learned it from a teacher.
     """
     names = reasoning_order() if names is None else names
-    scene = _sequence(_scene())
+    scene = _sequence(_scene(physics))
     rules = {
         "root": f"{_told(scene) if scene_text else scene} f0_0",
         "colours": _options(_pairs()),
@@ -77,9 +77,9 @@ def _place(pieces: Sequence[Piece], text: str) -> int:
     return next(i for i, piece in enumerate(pieces) if isinstance(piece, Skeleton) and text in piece.text)
 
 
-def _scene() -> list[Piece]:
+def _scene(physics: int) -> list[Piece]:
     """Up to the findings; the second colour and what is between the two belong to the rule `colours`."""
-    pieces = _pieces([])
+    pieces = _pieces([], physics)
     first = next(i for i, p in enumerate(pieces) if isinstance(p, Choice) and p.path == "scene.colours.0")
     return pieces[: first + 1] + pieces[first + 3 : _place(pieces, FINDINGS) + 1]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rnr.degradation.diagnosis import SCHEMA_VERSION, Diagnosis, Scene, quality_words, reasoning_order
 from rnr.degradation.kind import PHYSICS, Factor, Kind, kinds
-from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, TEXTURE
 
 SEVERITIES = tuple(str(n) for n in range(1, 101))
 TECHNICAL = tuple(str(n) for n in range(101))
@@ -53,14 +53,19 @@ class Segment:
     options: tuple[str, ...] = ()
 
 
-def program(names: Sequence[str] | None = None, told: Scene | None = None, physics: int = PHYSICS) -> Program:
+def program(
+    names: Sequence[str] | None = None,
+    told: Scene | None = None,
+    physics: int = PHYSICS,
+    medium: bool | None = None,
+) -> Program:
     """Write a Diagnosis of these kinds (all, in reasoning order, by default), with the factors of this physics.
 
-    `told`: a scene with free text.
+    `told`: a scene with free text. `medium`: whether the scene's medium is asked; since physics 2 it is.
     """
     known = kinds()
     order = list(names) if names is not None else reasoning_order(known)
-    yield from _scene(told or Scene())
+    yield from _scene(told or Scene(), physics > 1 if medium is None else medium)
     present = []
     for position, name in enumerate(order):
         if position:
@@ -75,11 +80,16 @@ def program(names: Sequence[str] | None = None, told: Scene | None = None, physi
     yield Skeleton("]}")
 
 
-def _scene(told: Scene) -> Program:
+def _scene(told: Scene, medium: bool) -> Program:
     summary, objects = (
         json.dumps(free, separators=(",", ":"), ensure_ascii=False) for free in (told.summary, told.objects)
     )
-    yield Skeleton(f'{{"schema_version":"{SCHEMA_VERSION}","scene":{{"summary":{summary},"lighting":"')
+    opening = f'{{"schema_version":"{SCHEMA_VERSION}","scene":{{'
+    if medium:
+        yield Skeleton(f'{opening}"medium":"')
+        yield Choice("scene.medium", MEDIUM)
+        opening = '",'
+    yield Skeleton(f'{opening}"summary":{summary},"lighting":"')
     yield Choice("scene.lighting", LIGHTING)
     yield Skeleton('","colours":["')
     first = yield Choice("scene.colours.0", COLOURS)
@@ -136,7 +146,9 @@ def segments(diagnosis: Diagnosis) -> list[Segment]:
     """The pieces of the diagnosis' canonical text. ValueError if it holds what the program cannot write."""
     text, running, result = (
         diagnosis.to_json(),
-        program(list(diagnosis.findings), diagnosis.scene, written_physics(diagnosis)),
+        program(
+            list(diagnosis.findings), diagnosis.scene, written_physics(diagnosis), diagnosis.scene.medium is not None
+        ),
         [],
     )
     answer: str | None = None

@@ -25,7 +25,7 @@ from trl import SFTConfig, SFTTrainer
 
 from rnr import prompts
 from rnr.degradation.arithmetic import flushed_denormals
-from rnr.degradation.photographs import read_folder
+from rnr.degradation.photographs import read_folder, weighted
 from rnr.reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, hours_of, last_checkpoint, trim
 from rnr.reasoner.collate import MISREAD, SPREAD, Collator
 from rnr.reasoner.curves import curves
@@ -118,7 +118,7 @@ def trainer_of(
     `damage` makes other pictures and their true diagnoses than `rnr.reasoner.data.damaged_batch`.
     """
     prompt = prompts.load(PROMPT).text
-    photographs = list(read_folder(args.data, args.limit).values())
+    photographs = weighted(read_folder(args.data, args.limit), args.data)
     model, processor = build(args, photographs, prompt)
     optimizer, average = adamw(model, args.lr), Averaging(model)
     start = _step(checkpoint) * args.batch if checkpoint else 0

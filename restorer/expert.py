@@ -7,6 +7,8 @@ v = x_0 - x_1, from which the estimate of the leg's end is x_t + t v (InDI, Delb
 form). At t = 1 the state is the start, so a network that was trained without a bridge is one with it, bit for bit. Time
 enters by feature-wise scale and shift that begin at zero. A third input, where the network takes one, is the picture as
 physics would undo it (`Kind.invert`) by the factors of the diagnosis; without them it is the start itself.
+For veils and darkness, which are nearly all global, that input comes from a look at the whole picture
+(`overview.Overview`), and the U-Net adds to it; with no widths there is no U-Net, and the overview is the expert.
 
 Shapes: image_BCHW in [0, 1]; height and width are multiples of `multiple`; t is (B,).
 """
@@ -27,6 +29,7 @@ from torch import nn
 from torch.nn import functional
 
 from rnr.degradation.files import whole
+from rnr.restorer.overview import Overview
 
 TIME_WIDTH = 32  # a choice
 
@@ -67,6 +70,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         widths: Channels at 1/2, 1/4, 1/8 of the resolution.
         blocks: Residual blocks of each resolution, on the way down (all) and up (all but the last).
         physics: Whether it takes the picture as physics would undo it.
+        overview: Whether it looks at the whole picture first; the velocity is counted from what that gives.
     """
 
     @register_to_config
@@ -76,12 +80,16 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         widths: tuple[int, ...] = (64, 128, 256),
         blocks: tuple[int, ...] = (1, 1, 1),
         physics: bool = False,
+        overview: bool = False,
     ) -> None:
         super().__init__()
+        self.glance = Overview() if overview else None
+        if not widths:
+            return
         pairs = list(zip(widths, widths[1:]))
         self.intro = nn.Conv2d(12, widths[0], 3, padding=1)
         self.state = nn.Conv2d(12, widths[0], 3, padding=1, bias=False)
-        self.undone = nn.Conv2d(12, widths[0], 3, padding=1, bias=False) if physics else None
+        self.undone = nn.Conv2d(12, widths[0], 3, padding=1, bias=False) if physics or overview else None
         self.time = nn.Sequential(nn.Linear(1, TIME_WIDTH), nn.GELU())
         self.down = nn.ModuleList(Stage(w, n) for w, n in zip(widths[:-1], blocks))
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairs)
@@ -97,13 +105,15 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @property
     def multiple(self) -> int:
         """Height and width must be multiples of this."""
-        return 2 ** (len(self.shrink) + 1)
+        return 2 ** len(self.config["widths"])
 
     @property
     def reach(self) -> int:
-        """How far (px, a multiple of `multiple`) a pixel's velocity depends on its surroundings: 3x3 convolutions add
-        their own resolution, the sampling grid what it is."""
+        """How far (px, a multiple of `multiple`) a pixel's velocity depends on its surroundings, but for the overview:
+        3x3 convolutions add their own resolution, the sampling grid what it is."""
         blocks, levels = self.config["blocks"], len(self.config["widths"])
+        if not levels:
+            return 0
         convolutions = [2 * n * (1 if level == levels - 1 else 2) for level, n in enumerate(blocks)]
         convolutions[0] += 2  # intro and head
         reach = self.multiple + sum(n * 2 ** (level + 1) for level, n in enumerate(convolutions))
@@ -122,8 +132,15 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
             x_BCHW: The bridge's state x_t.
             start_BCHW: The picture at the start of the leg.
             t: (B,), 0..1.
-            inverse_BCHW: The start as physics would undo it; None where no factors are known.
+            inverse_BCHW: The start as physics would undo it; None where no factors are known. Of a network with an
+                overview `self.glance.undo(whole picture)`, None where the start is a whole picture.
         """
+        base = torch.zeros_like(start_BCHW)
+        if self.glance is not None:
+            inverse_BCHW = self.glance.undo(start_BCHW) if inverse_BCHW is None else inverse_BCHW
+            base = inverse_BCHW - start_BCHW
+        if not self.config["widths"]:
+            return base.float()
         time_BD = self.time(1 - t[:, None])
         h = self.intro(channels_last(functional.pixel_unshuffle(start_BCHW - 0.5, 2)))
         if bool((t < 1).any()):
@@ -138,7 +155,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         h = self.middle(h, time_BD)
         for stage, grow in reversed(list(zip(self.up, self.grow))):
             h = stage(skips.pop() + grow(h), time_BD)
-        return functional.pixel_shuffle(self.head(h).float(), 2)
+        return functional.pixel_shuffle(self.head(h).float(), 2) + base
 
 
 def channels_last(x_BCHW: torch.Tensor) -> torch.Tensor:
@@ -203,7 +220,7 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 def save_expert(network: ExpertNetwork, path: Path, card: Mapping[str, Any]) -> None:
     """Write one expert in half precision, whole or not at all."""
-    config = {name: network.config[name] for name in ("kind", "widths", "blocks", "physics")}
+    config = {name: network.config[name] for name in ("kind", "widths", "blocks", "physics", "overview")}
     about = {"config": json.dumps(config), "card": json.dumps(dict(card))}
     tensors = {name: p.detach().half().contiguous() for name, p in network.state_dict().items()}
     with whole(path) as part:

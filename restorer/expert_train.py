@@ -3,7 +3,9 @@
 At first at the start of the leg alone (t = 1), then as a bridge: t = 1 in 60% of the pictures, uniform elsewhere
 (`bridge.corrupt`). Loss: L1, then the root of each picture's squared error, which follows PSNR without giving all
 weight to pictures that are nearly clean (its logarithm lost rain, docs/lab-log.md). Crops of 64 px, then of 128; of 128
-alone for an expert that takes physics' inverse, which needs room.
+alone for an expert that takes physics' inverse, which needs room. The overview of an expert is trained by itself on
+squares of small copies of the photographs, which show as much of a scene as whole pictures do; a U-Net that is added
+to it (`--init`) finds it fixed.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import nn
 
 from rnr.degradation.kind import PHYSICS, kind_named
@@ -30,6 +33,7 @@ from rnr.training.journal import Report
 STAGES = ((0.65, 64, 16), (1.01, 128, 6))  # until this share of the samples: crop size in px, batch; a choice
 BRIDGE_FROM = 0.5  # share of the samples after which t is drawn; a choice
 ROOT_FROM = 0.66  # share of the samples after which the loss is the root of the squared error; a choice
+SMALL, SQUARE = 168, 128  # px: short side of the small copies, and what is shown of them; a choice
 ONE_STEP = 0.6  # share of pictures at t = 1; the built-in restorer takes one step by default
 SIGMA = 0.1  # largest noise of the bridge in training
 SEVERITIES = (20.0, 45.0, 70.0)  # of validation, or the kind's top
@@ -52,15 +56,22 @@ class ExpertObjective:
         held_out: Sequence[np.ndarray] = (),
         experts: Experts | None = None,
     ) -> None:
-        self.model, self.photographs, self.experts = network, photographs, experts
+        self.global_ = bool(network.config["overview"] and not network.config["widths"])
+        if network.glance is not None:
+            network.glance.requires_grad_(self.global_)
+        self.model, self.experts = network, experts
+        self.photographs = [small_copy(p) for p in photographs] if self.global_ else photographs
         self.kind = kind_named(network.config["kind"])
-        crops = [centre_crop(p, 256) for p in held_out]
-        self.clean = torch.cat([to_tensor(c) for c in crops if c.shape[:2] == (256, 256)]) if crops else None
+        side = SQUARE if self.global_ else 256
+        crops = [centre_crop(small_copy(p) if self.global_ else p, side) for p in held_out]
+        self.clean = torch.cat([to_tensor(c) for c in crops if c.shape[:2] == (side, side)]) if crops else None
 
     def batch(self, progress: float, seed: int) -> tuple[LegBatch, int]:
         """A batch and its number of crops in units of 64x64 px."""
         physics = bool(self.model.config["physics"])
-        stages = STAGES[-1:] if physics else STAGES
+        if self.global_:
+            return draw_legs(self.kind, self.photographs, 16, SQUARE, seed, self.experts), 16
+        stages = STAGES[-1:] if physics or self.model.config["overview"] else STAGES
         size, batch = next((n, b) for until, n, b in stages if progress < until)
         leg = draw_legs(self.kind, self.photographs, batch, size, seed, self.experts, physics)
         return leg, batch * (size // 64) ** 2
@@ -106,6 +117,7 @@ def train_expert(
     init: str | Path | None = None,
     residue: Experts | None = None,
     physics: bool = False,
+    overview: bool = False,
     report: Report = lambda row: None,
 ) -> Path:
     """Train one expert and write it to `run.out`/weights/KIND.safetensors.
@@ -119,6 +131,7 @@ def train_expert(
         init: An expert's file to start from.
         residue: Experts of later-formed kinds whose residue the pictures show.
         physics: Give the network the picture as physics would undo it; an `init` without that input is grown by it.
+        overview: Train a network that looks at the whole picture, alone; with an `init` that has one, add the U-Net.
         report: Gets every row of the journal.
 
     Returns:
@@ -130,8 +143,8 @@ def train_expert(
     """
     kind_named(kind)
     torch.manual_seed(run.seed)
-    network, before = load_expert(Path(init)) if init else (ExpertNetwork(kind, blocks=blocks, physics=physics), {})
-    network = grown(network) if physics and not network.config["physics"] else network
+    network, before = load_expert(Path(init)) if init else (fresh(kind, blocks, physics, overview), {})
+    network = grown(network, () if overview else blocks, physics) if init else network
     if network.config["kind"] != kind:
         raise ValueError(f"{init}: an expert for {network.config['kind']}, not for {kind}")
     photographs = list(read_folder(images).values())
@@ -147,12 +160,32 @@ def train_expert(
     return folder / f"{kind}.safetensors"
 
 
-def grown(network: ExpertNetwork) -> ExpertNetwork:
-    """The same function with an input for physics' inverse, which begins at zero."""
-    config = {name: network.config[name] for name in ("kind", "widths", "blocks")}
-    larger = ExpertNetwork(**config, physics=True).to(memory_format=torch.channels_last)
+def fresh(kind: str, blocks: tuple[int, ...], physics: bool, overview: bool) -> ExpertNetwork:
+    """A new network: a U-Net, or an overview alone."""
+    return (
+        ExpertNetwork(kind, (), (), overview=True) if overview else ExpertNetwork(kind, blocks=blocks, physics=physics)
+    )
+
+
+def grown(network: ExpertNetwork, blocks: tuple[int, ...], physics: bool) -> ExpertNetwork:
+    """The same function with what begins at zero: an input for physics' inverse, a U-Net after an overview alone."""
+    config = {name: network.config[name] for name in ("kind", "widths", "blocks", "physics", "overview")}
+    wanted = config | {"physics": physics or config["physics"]}
+    if blocks and config["overview"] and not config["widths"]:
+        wanted |= {"widths": (64, 128, 256), "blocks": blocks}
+    if wanted == config:
+        return network
+    larger = ExpertNetwork(**wanted).to(memory_format=torch.channels_last)
     larger.load_state_dict(network.state_dict(), strict=False)
     return larger
+
+
+def small_copy(picture_HWC: np.ndarray) -> np.ndarray:
+    """A photograph at a short side of SMALL px."""
+    height, width = picture_HWC.shape[:2]
+    factor = SMALL / min(height, width)
+    size = (max(SMALL, round(width * factor)), max(SMALL, round(height * factor)))
+    return np.asarray(Image.fromarray(picture_HWC).resize(size, Image.Resampling.LANCZOS))
 
 
 def card_of(engine: Engine, before: dict[str, Any], photographs: int, data: str) -> dict[str, Any]:

@@ -36,10 +36,11 @@ from rnr.restorer.chain import (
     severity_given,
     walk,
 )
-from rnr.restorer.condition import Intent, encode, wanted
+from rnr.restorer.condition import Intent, encode, left_alone, wanted
 from rnr.restorer.expert import ExpertNetwork, Experts
 from rnr.restorer.images import as_type, images_of
 from rnr.restorer.network import RestorerNetwork
+from rnr.restorer.overview import Overview
 from rnr.restorer.tiling import MARGIN, tiled
 
 MOVED = {"restorer.network": "rnr.restorer.network", "restorer.bridge": "rnr.restorer.bridge"}  # in older folders
@@ -167,6 +168,7 @@ class RestorePipeline(DiffusionPipeline):
         started, steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "tile": tile}
         settings["intent"] = None if intent is None else vars(intent)
+        settings["left_alone"] = left_alone(source, intent) if source is not None else {}
         planned = self._route(source, intent)
         if not planned:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
@@ -262,11 +264,30 @@ class RestorePipeline(DiffusionPipeline):
         """Whole pictures through the expert of a kind."""
         network: ExpertNetwork = self.experts[kind]
         undo = inverse(call.source, kind) if network.config["physics"] else None
+        if network.glance is not None:
+            return self._overviewed(network, network.glance, call)
 
         def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             return x + t * network(x, start, t, undo(start) if undo else None)
 
         return by_tiles(function, network, network.reach, call.tile)
+
+    @staticmethod
+    def _overviewed(network: ExpertNetwork, glance: Overview, call: Call) -> Estimate:
+        """The same for an expert that looks at the whole picture first, once a leg."""
+        seen: list[torch.Tensor] = []
+
+        def function(x: torch.Tensor, start: torch.Tensor, undone: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return x + t * network(x, start, t, undone)
+
+        def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
+            if not seen:
+                seen.append(glance.undo(start.to(network.device)).cpu())
+            if not network.config["widths"]:
+                return sample + t * (seen[0] - start)
+            return in_tiles(function, network, network.reach, call.tile, [sample, start, seen[0]], t)
+
+        return estimate
 
     def _shown(self, names: tuple[str, ...], call: Call) -> Intent | None:
         """What the network without experts removes in a leg: its kinds, and what is only suspected, if this is its only
@@ -292,14 +313,26 @@ def by_tiles(function: TileEstimate, network: ExpertNetwork | RestorerNetwork, m
     """An estimate of whole pictures from one of tiles, on the device of its network."""
 
     def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
-        time_B = torch.tensor([t], device=network.device, dtype=torch.float32)
-
-        def run(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            return function(x.to(network.device), y.to(network.device), time_B)
-
-        return tiled(run, [sample, start], tile, network.multiple, margin)
+        return in_tiles(function, network, margin, tile, [sample, start], t)
 
     return estimate
+
+
+def in_tiles(
+    function: Callable[..., torch.Tensor],
+    network: ExpertNetwork | RestorerNetwork,
+    margin: int,
+    tile: int,
+    images_1CHW: list[torch.Tensor],
+    t: float,
+) -> torch.Tensor:
+    """function(*tiles of the images, t) for the whole picture, computed on the device of the network."""
+    time_B = torch.tensor([t], device=network.device, dtype=torch.float32)
+
+    def run(*tiles: torch.Tensor) -> torch.Tensor:
+        return function(*(each.to(network.device) for each in tiles), time_B)
+
+    return tiled(run, images_1CHW, tile, network.multiple, margin)
 
 
 def folder_of(name: str | Path) -> Path:

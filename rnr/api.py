@@ -170,6 +170,7 @@ def restore(
     diagnosis: list[Any] | Diagnosis | DiagnosisRecord | str | os.PathLike[str] | None = None,
     *,
     only: Iterable[str] = (),
+    force: bool = False,
     steps: int | None = None,
     seed: int = 0,
     strength: float | Mapping[str, float] = 100.0,
@@ -180,10 +181,10 @@ def restore(
 ) -> Result | list[Result]:
     """Diagnose a picture, or each of a list (see `diagnose`), restore it, diagnose it again. Threads may share it.
 
-    `diagnosis` (an object or a file) replaces the reasoner's own: edit it to steer. `only` limits the removal to these
-    kinds. `steps`: the built-in restorer takes 1 by itself, nearest to the clean image on average; more (up to 8 or
-    so) give more texture. Same seed, same result. `strength` (0..100, or by kind): how far to go; 0 gives
-    the same pixels back.
+    `diagnosis` (an object or a file) replaces the reasoner's own: edit it to steer. `only` limits the removal to
+    these kinds. `force` removes also what the reasoner is not sure of. `strength` (0..100, or by kind): how far to
+    go; 0 gives the same pixels back. `steps`: the built-in restorer takes 1 by itself, nearest to the clean image on
+    average; more (up to 8 or so) give more texture. Same seed, same result.
     """
     if (batch := several(picture)) is not None:
         given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis] * len(batch)
@@ -194,7 +195,7 @@ def restore(
         return [restore(one, each, **options) for one, each in zip(batch, given)]
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
-    request = Request(steps, seed, only, _diagnosis(diagnosis), _origin(diagnosis), strength).check()
+    request = Request(steps, seed, only, _diagnosis(diagnosis), _origin(diagnosis), strength, force=force).check()
     outcome = restore_picture(models, source, request, _name(picture))
     pixels = source.pixels_HWC3 if outcome.untouched else _quantised(outcome.pixels_HWC3, source)
     records = (outcome.before, outcome.after)

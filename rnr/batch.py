@@ -18,6 +18,7 @@ from rich.text import Text
 
 from rnr.console import Meter, complain, err, remark_frames
 from rnr.core import Models, Outcome, Request, SetupError, restore_picture, versions
+from rnr.degradation.kind import kind_named
 from rnr.outputs import Job, Mode, Shelf, digest, place_of, printable, record_beside, write_text
 from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, copy_picture, os_problem, read_picture, write_picture
 from rnr.report import Entry, render, report_path
@@ -165,7 +166,7 @@ def record_of(
         "source": {**source, **about},
         "output": output,
         "untouched": outcome.untouched,
-        "explanation": _explanation(request) if outcome.untouched else "",
+        "explanation": _explanation(request, outcome),
         "notes": [printable(note) for note in picture.note],
         "before": outcome.before.model_dump(mode="json"),
         "after": outcome.after.model_dump(mode="json"),
@@ -183,7 +184,16 @@ def stamp_of(data: dict[str, Any]) -> dict[str, Any]:
     return {**{key: data[key] for key in kept}, "source": source, **diagnoses}
 
 
-def _explanation(request: Request) -> str:
+def _explanation(request: Request, outcome: Outcome) -> str:
+    """Why a picture was left as it is, or a finding was; empty where all that was found was removed."""
+    doubts = outcome.settings.get("left_alone") or {}
+    if doubts:
+        scene = outcome.before.diagnosis.scene if outcome.before.diagnosis else None
+        reason = "this looks like no photograph" if scene and scene.medium == "graphic" else "the reasoner is not sure"
+        found = ", ".join(f"{kind_named(kind).words.title} (probability {p:.2f})" for kind, p in doubts.items())
+        return f"{reason}: {found} left alone; --force restores it"
+    if not outcome.untouched:
+        return ""
     if request.strength == 0:
         return "strength 0, left as it is"
     if request.only:

@@ -81,6 +81,7 @@ def restore(
     diagnosis: Annotated[Path | None, typer.Option(help="Restore by this diagnosis, possibly edited.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
     strength: Strengths = None,
+    force: Annotated[bool, typer.Option("--force", help="Restore also what the reasoner is not sure of.")] = False,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
     skip_unreadable: Unreadable = False,
@@ -112,7 +113,9 @@ def restore(
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
         request = _request(steps, seed, only or [], diagnosis)
-        request = replace(request, strength=strength_of(strength or []), stamp=stamp, strip_gps=strip_gps).check()
+        request = replace(
+            request, strength=strength_of(strength or []), stamp=stamp, strip_gps=strip_gps, force=force
+        ).check()
         models = _models(_at(server) or reasoner, restorer, device)
         if engine:
             chosen, (pictures, tables) = _cluster(engine, workers, models), cluster.tables(pictures)
@@ -140,7 +143,7 @@ def _models(reasoner: str, restorer: str, device: str) -> Models:
     return Models(reasoner, restorer, device)
 
 
-def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
+def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None, force: bool = False) -> Request:
     from rnr.core import Request, read_diagnosis
     from rnr.outputs import printable
 

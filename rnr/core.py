@@ -49,6 +49,7 @@ class Request:
     strength: float | Mapping[str, float] = 100.0  # how far each leg goes, 0..100, or by kind
     stamp: bool = False  # write the record into the picture's XMP
     strip_gps: bool = False  # leave positions out of EXIF and XMP
+    force: bool = False  # restore also what the reasoner is not sure of
 
     def check(self) -> Request:
         """Itself. Raises SetupError for a setting that cannot be."""
@@ -73,17 +74,17 @@ class Request:
         """What is wanted of the restorer; None: all that was found, all the way."""
         from rnr.restorer import Intent
 
-        if not self.only and self.strength == 100:
+        if not self.only and self.strength == 100 and not self.force:
             return None
-        return Intent(kinds=list(self.only) or None, strength=self.strength)
+        return Intent(kinds=list(self.only) or None, strength=self.strength, force=self.force)
 
     @property
     def asked(self) -> dict[str, Any]:
         """The settings by which a result is known again. Those that came later stand there where they are set."""
         settings = {"steps": self.steps, "seed": self.seed, "only": list(self.only)}
         strength = dict(self.strength) if isinstance(self.strength, Mapping) else self.strength
-        later = {"strength": strength, "stamp": self.stamp, "strip_gps": self.strip_gps}
-        usual = {"strength": 100.0, "stamp": False, "strip_gps": False}
+        later = {"strength": strength, "stamp": self.stamp, "strip_gps": self.strip_gps, "force": self.force}
+        usual = {"strength": 100.0, "stamp": False, "strip_gps": False, "force": False}
         return settings | {name: value for name, value in later.items() if value != usual[name]}
 
 

@@ -99,6 +99,7 @@ def scene_words(scene: Scene) -> list[tuple[str, str]]:
     """What is known of the scene, as (label, words)."""
     parts = {
         "": scene.summary,
+        "medium": scene.medium,
         "lighting": scene.lighting,
         "colours": " and ".join(dict.fromkeys(scene.colours or [])),
         "texture": scene.texture,

@@ -82,6 +82,9 @@ def train_expert(
         help="Show what the experts of this restorer leave: `built-in` or a folder.")] = None,
     physics: Annotated[bool, typer.Option(
         "--physics", help="Give it the picture as physics would undo it, by the diagnosed factors.")] = False,
+    overview: Annotated[bool, typer.Option(
+        "--overview", help="Train the look at the whole picture, alone; a later training from --init adds the U-Net."
+    )] = False,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
 ) -> None:  # fmt: skip
     """The network of one leg: removes one kind of degradation and leaves the others."""
@@ -90,7 +93,10 @@ def train_expert(
     if images is None:
         stop("name the clean photographs: --images DIR")
     settings = training.Training(images, out, val, samples, seed, resume, init, rate, threads=threads, device=device)
-    _show(lambda: training.train_expert(kind, settings, blocks, residue, physics, minutes, training.Lines()), out)
+    _show(
+        lambda: training.train_expert(kind, settings, blocks, residue, physics, overview, minutes, training.Lines()),
+        out,
+    )
 
 
 @train_app.command("average")

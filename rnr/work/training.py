@@ -96,6 +96,7 @@ def train_expert(
     blocks: str,
     residue: str | None,
     physics: bool,
+    overview: bool,
     minutes: float | None,
     report: Report,
 ) -> Path:
@@ -112,7 +113,9 @@ def train_expert(
                   **{name: value for name, value in given.items() if value is not None})  # fmt: skip
         counts = tuple(int(count) for count in blocks.split(","))
         experts = RestorePipeline.from_pretrained(residue).experts if residue else None
-        return train_expert(kind, training.images, run, counts, training.val, training.init, experts, physics, report)
+        return train_expert(
+            kind, training.images, run, counts, training.val, training.init, experts, physics, overview, report
+        )
 
 
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:

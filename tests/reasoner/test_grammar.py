@@ -25,7 +25,7 @@ def test_what_it_writes_is_canonical_and_is_read_back(seed: int) -> None:
 def test_values_come_in_the_order_of_thought() -> None:
     paths = [p.path for p in run(program(["noise"]), lambda choice: choice.options[0]) if isinstance(p, Choice)]
     assert paths == [
-        "scene.lighting", "scene.colours.0", "scene.colours.1", "scene.texture", "scene.layout",
+        "scene.medium", "scene.lighting", "scene.colours.0", "scene.colours.1", "scene.texture", "scene.layout",
         "findings.noise.evidence", "findings.noise.present", "findings.noise.severity", "findings.noise.factors.type",
         "findings.noise.factors.sigma", "findings.noise.factors.colour", "findings.noise.factors.grain",
         "quality.technical",

@@ -144,3 +144,12 @@ def test_the_hours_of_a_training(tmp_path) -> None:
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert hours_of(tmp_path / "metrics.jsonl") == 2
     assert hours_of(tmp_path / "none.jsonl") == 0
+
+
+def test_the_stream_holds_undamaged_graphics_and_photographs():
+    photographs = [np.random.default_rng(0).integers(0, 255, (512, 512, 3), dtype=np.uint8)]
+    diagnoses = [d for n in range(6) for d in damaged_batch(photographs, 3, n, 0.9, 16)[1]]
+    graphics = [d for d in diagnoses if d.scene.medium == "graphic"]
+    assert 4 <= len(graphics) <= 28 and all(d.scene.medium for d in diagnoses)
+    assert sum(not d.plan for d in graphics) >= 0.6 * len(graphics)
+    assert 3 <= sum(not d.plan for d in diagnoses if d not in graphics) <= 40

@@ -109,6 +109,21 @@ def test_strength_zero_gives_the_same_pixels(pipe, strength):
     assert np.array_equal(pipe.restore(pixels, diagnosis, Intent(strength=strength)).pixels_HWC3, pixels)
 
 
+def test_a_finding_that_the_reasoner_is_not_sure_of_is_left_alone(pipe):
+    pixels, diagnosis, _ = damaged({"noise": 60})
+    belief = Belief(probability=0.7, severity_if_present=60, spread=8)
+    record = DiagnosisRecord(diagnosis=diagnosis, beliefs={"noise": belief}, text=diagnosis.to_json())
+    left = pipe.restore(pixels, record)
+    assert left.untouched and left.settings["left_alone"] == {"noise": 0.7}
+    for asked in ({"intent": Intent(force=True)}, {"intent": Intent(kinds=["noise"])}):
+        assert [leg.kinds for leg in pipe.restore(pixels, record, **asked).legs] == [("noise",)]
+    assert pipe.restore(pixels, record.edit("noise", severity=50)).legs
+    record.beliefs["noise"].probability = 0.99
+    assert not pipe.restore(pixels, record).untouched
+    diagnosis.scene.medium = "graphic"  # the record holds this very diagnosis
+    assert pipe.restore(pixels, record).untouched
+
+
 def test_half_the_strength_is_half_way(pipe):
     pixels, diagnosis, _ = damaged({"noise": 60})
     full, half = (pipe.restore(pixels, diagnosis, Intent(strength=s)).pixels_HWC3 for s in (100, 50))

@@ -170,7 +170,7 @@ def test_missing_and_broken_weights_are_named(tmp_path):
 
 
 def test_one_step_sees_the_picture_upside_down_too(pipe):
-    _, degraded, diagnosis, _ = damaged({"haze": 50})
+    _, degraded, diagnosis, _ = damaged({"low_light": 50})  # a kind without an expert
     upright = pixels(degraded)
     reversed_ = np.ascontiguousarray(upright[::-1, ::-1])
 
