@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, Finding, Quality, Scene, quality_words, reasoning_order
-from rnr.degradation.kind import Factors, Kind, kinds
+from rnr.degradation.kind import PHYSICS, Factors, Kind, kinds
 from rnr.degradation.measure import loss_of_severity, severity_of_loss, technical_quality
 from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, TEXTURE, scene_labels
 
@@ -134,12 +134,14 @@ def truths(
     mixture: Mixture,
     names: Sequence[str] | None = None,
     graphic_B: Sequence[bool] | None = None,
+    physics: int = PHYSICS,
 ) -> list[Diagnosis]:
     """The true Diagnosis of each picture of a batch: findings from the recipe, evidence and scene from the pixels.
 
     `names`: the kinds that are asked for; all by default. `graphic_B`: which pictures are no photographs.
+    `physics`: what older weights do not write, factors and the scene's medium, is left out.
     """
-    known = kinds()
+    known = {name: kind.as_of(physics) for name, kind in kinds().items()}
     order = [name for name in reasoning_order(known) if names is None or name in names]
     severity = {name: mixture.severity(name).tolist() for name in order}
     factors = {name: {f: v.tolist() for f, v in mixture.factors(name).items()} for name in order}
@@ -159,7 +161,7 @@ def truths(
         findings = {name: finding(name, i) for name in order}
         colours = [COLOURS[c] for c in labels["colours"][i]]
         layout, texture = LAYOUT[labels["layout"][i]], TEXTURE[labels["texture"][i]]
-        medium: Any = MEDIUM[bool(graphic_B and graphic_B[i])]
+        medium: Any = MEDIUM[bool(graphic_B and graphic_B[i])] if physics > 1 else None
         lighting = LIGHTING[labels["lighting"][i]]
         scene = Scene(medium=medium, lighting=lighting, colours=colours, texture=texture, layout=layout)
         quality = Quality(technical=technical[i], words=quality_words(technical[i]), source="model")

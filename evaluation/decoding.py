@@ -53,7 +53,8 @@ class Constrained:
         info = xgrammar.TokenizerInfo.from_huggingface(
             tokenizer, vocab_size=size, stop_token_ids=[tokenizer.eos_token_id]
         )
-        self.grammar = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(ebnf(reasoner.kinds))
+        rules = ebnf(reasoner.kinds, physics=reasoner.physics)
+        self.grammar = xgrammar.GrammarCompiler(info, max_threads=1).compile_grammar(rules)
         self.processor = need("xgrammar.contrib.hf", "bench").LogitsProcessor
         self.passes = 0
         self.model.register_forward_pre_hook(self._count)

@@ -111,8 +111,9 @@ def sliced(grid_BDHW: torch.Tensor, image_BCHW: torch.Tensor, rows: tuple[int, i
     begin, end, height = rows
     batch, _, _, width = image_BCHW.shape
     device = image_BCHW.device
-    down = (2 * torch.arange(begin, end, device=device) + 1) / height - 1
-    across = (2 * torch.arange(width, device=device) + 1) / width - 1
+    dtype = image_BCHW.dtype  # not the host's default
+    down = (2 * torch.arange(begin, end, device=device, dtype=dtype) + 1) / height - 1
+    across = (2 * torch.arange(width, device=device, dtype=dtype) + 1) / width - 1
     guide = 2 * luma(image_BCHW).clamp(0, 1)[:, 0] - 1
     place = torch.stack(
         [across.expand(batch, end - begin, -1), down[None, :, None].expand(batch, -1, width), guide], -1

@@ -121,7 +121,7 @@ def test_forced_values_stand_and_are_scored(reasoner) -> None:
 def test_forcing_nonsense_is_an_error_in_the_record(reasoner) -> None:
     assert "not legal" in reasoner.diagnose([picture()], PLAIN, {"findings.noise.severity": "101"} | YES)[0].error
     error = reasoner.diagnose([picture()], PLAIN, {"findings.fog.present": "true"})[0].error
-    assert "no field 'findings.fog.present'; there are scene.lighting" in error
+    assert "no field 'findings.fog.present'; there are scene.medium" in error
 
 
 YES = {"findings.noise.present": "true"}

@@ -39,7 +39,7 @@ def test_what_follows_from_a_forced_value(reasoner: Reasoner) -> None:
 @pytest.mark.parametrize(
     ("forced", "message"),
     [
-        ({"fog.severity": 3}, "no field 'fog.severity'; there are scene.lighting"),
+        ({"fog.severity": 3}, "no field 'fog.severity'; there are scene.medium"),
         ({"noise.severity": 101}, "'101' is not legal; legal: 1, 2, ... 100"),
         ({"noise.evidence": "grain"}, "'grain' is not legal; legal: fine residual below 1 levels, "),
         ({"noise.colour": "blue"}, "legal: per_channel, grey$"),
