@@ -156,7 +156,9 @@ def train_expert(
     folder = run.out / "weights"
     folder.mkdir(exist_ok=True)
     engine.averaged()
-    save_expert(network, folder / f"{kind}.safetensors", card | {"figures": objective.validate(network)})
+    with torch.no_grad():
+        figures = objective.validate(network)
+    save_expert(network, folder / f"{kind}.safetensors", card | {"figures": figures})
     return folder / f"{kind}.safetensors"
 
 
