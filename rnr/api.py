@@ -143,6 +143,7 @@ def restore(  # type: ignore[overload-overlap]
     diagnosis: list[Any] | Diagnosis | DiagnosisRecord | str | os.PathLike[str] | None = ...,
     *,
     only: Iterable[str] = ...,
+    force: bool = ...,
     steps: int | None = ...,
     seed: int = ...,
     strength: float | Mapping[str, float] = ...,
@@ -157,6 +158,7 @@ def restore(
     diagnosis: Diagnosis | DiagnosisRecord | str | os.PathLike[str] | None = ...,
     *,
     only: Iterable[str] = ...,
+    force: bool = ...,
     steps: int | None = ...,
     seed: int = ...,
     strength: float | Mapping[str, float] = ...,
@@ -190,7 +192,7 @@ def restore(
         given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis] * len(batch)
         if len(given) != len(batch):
             raise SetupError(f"{len(batch)} pictures need as many diagnoses, not {len(given)}")
-        options: dict[str, Any] = {"only": only, "steps": steps, "seed": seed, "strength": strength}
+        options: dict[str, Any] = {"only": only, "force": force, "steps": steps, "seed": seed, "strength": strength}
         options |= {"reasoner": reasoner, "restorer": restorer, "device": device, "max_megapixels": max_megapixels}
         return [restore(one, each, **options) for one, each in zip(batch, given)]
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)

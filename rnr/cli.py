@@ -143,7 +143,7 @@ def _models(reasoner: str, restorer: str, device: str) -> Models:
     return Models(reasoner, restorer, device)
 
 
-def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None, force: bool = False) -> Request:
+def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
     from rnr.core import Request, read_diagnosis
     from rnr.outputs import printable
 

@@ -129,6 +129,7 @@ def test_calls_lists_threads_and_event_loops_agree(pictures: list[np.ndarray]) -
     assert [each.text for each in batch] == [each.records[0].text for each in single]
     with pytest.raises(rnr.SetupError, match="2 pictures need as many diagnoses, not 1"):
         rnr.restore(pictures, [GIVEN])
+    assert rnr.restore(pictures[:1], force=True, device="cpu")[0].settings["intent"]["force"]
 
 
 def test_the_hosts_default_type_and_seeds_stay_as_they_are(pictures: list[np.ndarray]) -> None:
