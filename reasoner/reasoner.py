@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import metadata
@@ -26,7 +26,7 @@ from rnr.reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, physic
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.severity import belief
 from rnr.reasoner.spectrum import with_spectrum
-from rnr.reasoner.views import SIDE, as_uint8, boxes_of, views_of
+from rnr.reasoner.views import SIDE, Box, as_uint8, boxes_of, views_of
 
 BUILT_IN = Path(__file__).parent / "weights"
 LARGE_SIDE = 448  # views of a checkpoint that has no card of its own, px
@@ -113,7 +113,7 @@ class Reasoner:
             record.picture_size = (picture.shape[1], picture.shape[0])
             record.picture_sha256 = hashlib.sha256(np.ascontiguousarray(picture).data).hexdigest()
             record.views = boxes_of(picture, side_of(picture.shape[:2], self.card))
-            decoded, beliefs = self._write(picture, settings, forced)
+            decoded, beliefs = self._write(picture, settings, forced, record.views)
             record.text, record.trace, record.forward_passes = decoded.text, decoded.trace, decoded.passes
             record.beliefs = beliefs
             record.diagnosis = Diagnosis.from_json(decoded.text, "the reasoner's text")
@@ -125,11 +125,15 @@ class Reasoner:
         return record
 
     def _write(
-        self, picture: np.ndarray, settings: Settings, given: Mapping[str, object] | None
+        self,
+        picture: np.ndarray,
+        settings: Settings,
+        given: Mapping[str, object] | None,
+        boxes: Sequence[Box] | None = None,
     ) -> tuple[Decoded, dict[str, Belief]]:
         beliefs: dict[str, Belief] = {}
         forced = settled(given or {}, self.kinds, self.physics)
-        session = Session(self.model, self.inputs(picture))
+        session = Session(self.model, self.inputs(picture, boxes))
 
         def watch(choice, session) -> None:
             beliefs[choice.path.split(".")[1]] = belief(choice, session, self.lexicon)
@@ -139,17 +143,17 @@ class Reasoner:
         decoded = decode(session, written, self.lexicon, pick, forced, watch if settings.beliefs else None)
         return decoded, overruled(beliefs, forced)
 
-    def inputs(self, picture_HWC: np.ndarray) -> dict[str, torch.Tensor]:
+    def inputs(self, picture_HWC: np.ndarray, boxes: Sequence[Box] | None = None) -> dict[str, torch.Tensor]:
         """The model's inputs up to the answer: prompt tokens and the views' patches."""
-        views = self.views(picture_HWC)
+        views = self.views(picture_HWC, boxes)
         chat = self.processor.apply_chat_template(messages(self.prompt_text, len(views)), add_generation_prompt=True)
         batch = self.processor(text=[chat], images=list(views), return_tensors="pt")
         names = ("input_ids", "mm_token_type_ids", "pixel_values", "image_grid_thw")
         return {name: batch[name].to(self.model.device) for name in names}
 
-    def views(self, picture_HWC: np.ndarray) -> np.ndarray:
+    def views(self, picture_HWC: np.ndarray, boxes: Sequence[Box] | None = None) -> np.ndarray:
         """uint8 (views, side, side, 3), in the size that the weights were trained on."""
-        return shown(picture_HWC, self.card)
+        return shown(picture_HWC, self.card, boxes)
 
     def _identity(self, settings: Settings, forced: Mapping[str, object] | None) -> dict[str, Any]:
         used = asdict(settings) | ({"forced": dict(forced)} if forced else {})
@@ -162,11 +166,11 @@ class Reasoner:
         return {"model": self.name, "model_hash": self.model_hash, "settings": used, **prompt}
 
 
-def shown(picture_HWC: np.ndarray, card: Mapping[str, Any]) -> np.ndarray:
+def shown(picture_HWC: np.ndarray, card: Mapping[str, Any], boxes: Sequence[Box] | None = None) -> np.ndarray:
     """The views by a card, uint8 (views, side, side, 3): as many as its weights were trained on, of their side; else as
     large as the picture and the budget (`most`) allow. ValueError for a spectrum as former versions drew it."""
     wanted = card.get("views", {})
-    views = views_of(picture_HWC, side_of(picture_HWC.shape[:2], card))
+    views = views_of(picture_HWC, side_of(picture_HWC.shape[:2], card), boxes)
     if not wanted.get("spectrum"):
         return views
     if not wanted.get("tones"):

@@ -9,10 +9,12 @@ Shapes: image_BCHW float in [0, 1]; views are (B, V, 3, side, side) with V = 3, 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.kind import luma
+from rnr.degradation.photographs import rounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,13 +33,15 @@ LARGE = 1_000_000  # pixels above which the overview goes through a box reductio
 Box = tuple[int, int, int, int]  # top, left, height, width in px
 
 
-def views_of(picture_HWC: np.ndarray, side: int = SIDE) -> np.ndarray:
+def views_of(picture_HWC: np.ndarray, side: int = SIDE, boxes: Sequence[Box] | None = None) -> np.ndarray:
     """uint8 (3, side, side, 3) from uint8, uint16 or float [0, 1] pixels (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
-    Smaller pictures are mirrored up. Raises ValueError for an empty picture or another shape.
+    Smaller pictures are mirrored up. `boxes`: those of `boxes_of`, where they are known already. Raises ValueError for
+    an empty picture or another shape.
     """
     picture = _large_enough(as_uint8(picture_HWC), side)
-    crops = [picture[top : top + side, left : left + side] for top, left in _corners(picture, side)]
+    corners = _corners(picture, side) if boxes is None else [box[:2] for box in boxes[1:]]
+    crops = [picture[top : top + side, left : left + side] for top, left in corners]
     return np.stack([_overview(picture, side), *crops])
 
 
@@ -99,7 +103,7 @@ def views_of_batch(image_BCHW: torch.Tensor, side: int = SIDE) -> torch.Tensor:
         corners = enumerate(place.tolist())
         crops = [image_BCHW[i, :, top : top + side, left : left + side] for i, (top, left) in corners]
         views.append(torch.stack(crops))
-    return (torch.stack(views, 1).clamp(0, 1) * 255).round() / 255
+    return rounded(torch.stack(views, 1))
 
 
 def _resize(image_BCHW: torch.Tensor, side: int) -> torch.Tensor:

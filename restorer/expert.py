@@ -135,12 +135,11 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
             inverse_BCHW: The start as physics would undo it; None where no factors are known. Of a network with an
                 overview `self.glance.undo(whole picture)`, None where the start is a whole picture.
         """
-        base = torch.zeros_like(start_BCHW)
-        if self.glance is not None:
-            inverse_BCHW = self.glance.undo(start_BCHW) if inverse_BCHW is None else inverse_BCHW
-            base = inverse_BCHW - start_BCHW
+        if self.glance is not None and inverse_BCHW is None:
+            inverse_BCHW = self.glance.undo(start_BCHW)
         if not self.config["widths"]:
-            return base.float()
+            assert inverse_BCHW is not None  # no U-Net: the overview is the expert
+            return (inverse_BCHW - start_BCHW).float()
         time_BD = self.time(1 - t[:, None])
         h = self.intro(channels_last(functional.pixel_unshuffle(start_BCHW - 0.5, 2)))
         if bool((t < 1).any()):
@@ -155,7 +154,8 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         h = self.middle(h, time_BD)
         for stage, grow in reversed(list(zip(self.up, self.grow))):
             h = stage(skips.pop() + grow(h), time_BD)
-        return functional.pixel_shuffle(self.head(h).float(), 2) + base
+        velocity = functional.pixel_shuffle(self.head(h).float(), 2)
+        return velocity if self.glance is None or inverse_BCHW is None else velocity + (inverse_BCHW - start_BCHW)
 
 
 def channels_last(x_BCHW: torch.Tensor) -> torch.Tensor:

@@ -263,9 +263,9 @@ class RestorePipeline(DiffusionPipeline):
     def _expert(self, kind: str, call: Call) -> Estimate:
         """Whole pictures through the expert of a kind."""
         network: ExpertNetwork = self.experts[kind]
-        undo = inverse(call.source, kind) if network.config["physics"] else None
         if network.glance is not None:
             return self._overviewed(network, network.glance, call)
+        undo = inverse(call.source, kind) if network.config["physics"] else None
 
         def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             return x + t * network(x, start, t, undo(start) if undo else None)

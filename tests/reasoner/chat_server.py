@@ -33,7 +33,7 @@ NAME = "tiny"
 class Served(Reasoner):
     """A reasoner whose pictures arrive as views."""
 
-    def views(self, picture_HWC):
+    def views(self, picture_HWC, boxes=None):
         return picture_HWC
 
 
