@@ -96,8 +96,7 @@ def _factors(kind: Kind, written: Mapping[str, int | float | str], severity: int
         return {name: value for name, value in written.items() if name != kind.main}
     import torch
 
-    values = {name: torch.tensor([kind.factor(name).value(value)]) for name, value in written.items()}
-    solved = kind.with_severity(torch.tensor([float(severity)]), values)[kind.main]
+    solved = kind.with_severity(torch.tensor([float(severity)]), kind.values(written))[kind.main]
     return {**written, kind.main: kind.factor(kind.main).written(float(solved))}
 
 

@@ -188,6 +188,10 @@ class Kind(ABC):
                 return factor
         raise ValueError(f"{self.name} has no factor {name!r}; it has {', '.join(f.name for f in self.factors)}")
 
+    def values(self, written: Mapping[str, FactorValue]) -> dict[str, torch.Tensor]:
+        """Factors as a Diagnosis writes them to (1,) tensors, float32 whatever the host's default type."""
+        return {name: torch.tensor([self.factor(name).value(v)], dtype=torch.float32) for name, v in written.items()}
+
     @property
     def top(self) -> float:
         """The highest severity within the factors' ranges."""

@@ -62,6 +62,11 @@ def to_tensor(picture_HWC: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.array(picture_HWC)).permute(2, 0, 1)[None].float() / 255
 
 
+def rounded(image_BCHW: torch.Tensor) -> torch.Tensor:
+    """Limited to [0, 1] and on the levels of 8 bits, as a file would hold it."""
+    return (image_BCHW.clamp(0, 1) * 255).round() / 255
+
+
 def to_uint8(image_BCHW: torch.Tensor) -> np.ndarray:
     """(1, 3, H, W) or (3, H, W) in [0, 1] to uint8 HWC."""
     return (image_BCHW.reshape(image_BCHW.shape[-3:]).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

@@ -15,6 +15,7 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, Finding, Quality, Scene, quality_words, reasoning_order
 from rnr.degradation.kind import PHYSICS, Factors, Kind, kinds
 from rnr.degradation.measure import loss_of_severity, severity_of_loss, technical_quality
+from rnr.degradation.photographs import rounded
 from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, TEXTURE, scene_labels
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def degrade(clean_BCHW: torch.Tensor, mixture: Mixture, keep: dict[str, torch.Te
         if keep is not None:
             damaged = torch.where(keep[step.kind.name][rows].view(-1, 1, 1, 1), damaged, image[rows])
         image = image.index_copy(0, rows, damaged)
-    return (image.clamp(0, 1) * 255).round() / 255
+    return rounded(image)
 
 
 def truths(

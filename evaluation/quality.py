@@ -17,7 +17,7 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.kind import luma
 from rnr.degradation.measure import damage_left, psnr, ssim
-from rnr.degradation.photographs import to_uint8
+from rnr.degradation.photographs import rounded, to_uint8
 from rnr.evaluation.baselines import apply
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.metrics import spectrum_distance
@@ -85,7 +85,7 @@ class Bench:
 
 def scores(image: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor) -> dict[str, float | None]:
     """Measures of one picture (1, 3, H, W) as a file of 8 bits would hold it."""
-    image = (image.clamp(0, 1) * 255).round() / 255
+    image = rounded(image)
     left = damage_left(image, degraded, clean) if not torch.equal(degraded, clean) else {}
     grey, original = (luma(x)[0, 0].double().numpy() for x in (image, clean))
     return {

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.errors import DiagnosisError
 from rnr.degradation.kind import Kind, kind_named, kinds
 from rnr.degradation.photographs import to_tensor, to_uint8
 from rnr.degradation.synthesize import degrade, prescribe
@@ -73,11 +74,11 @@ def _bytes(picture_HWC: np.ndarray) -> np.ndarray:
     return (picture_HWC.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def diagnosed(reasoner: Any, picture_HWC: np.ndarray, forced: dict[str, str] | None = None) -> DiagnosisRecord:
-    """One record. ValueError where there is no diagnosis in it."""
+def diagnosed(reasoner: Any, picture_HWC: np.ndarray, forced: Mapping[str, object] | None = None) -> DiagnosisRecord:
+    """One record. DiagnosisError where there is no diagnosis in it."""
     record = reasoner.diagnose([picture_HWC], **({"forced": forced} if forced else {}))[0]
     if record.diagnosis is None:
-        raise ValueError(f"a picture could not be diagnosed: {record.error}")
+        raise DiagnosisError(f"a picture could not be diagnosed: {record.error}")
     return record
 
 

@@ -14,12 +14,13 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.depth import scene_depth
 from rnr.degradation.haze import scattering
 from rnr.degradation.kind import column
+from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import Mixture
 from rnr.evaluation.metrics import spearman
 from rnr.explain.cases import Case
 from rnr.explain.figures import Figure
 from rnr.explain.internals import Gradient, Internals, Run
-from rnr.explain.pixels import boxes, tensor_of
+from rnr.explain.pixels import batch_of, boxes
 from rnr.explain.statistics import mean_of
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ else:
 CELL = 8  # px
 QUARTER = 0.25  # of the cells count as the region
 OCCLUDED = 32  # px, side of an occluded square
+Ends = dict[tuple[str, ...], "torch.Tensor"]  # by the kinds of a leg, in order: (1, 3, H, W) in [0, 1]
 MEASURES = ("rank correlation", "IoU of the strongest quarter", "pointing game")
 
 
@@ -65,7 +67,7 @@ def occlusion(internals: Internals, run: Run, picture: np.ndarray, kinds: Sequen
 
     Where no crop lies nothing is said: NaN.
     """
-    image, places = tensor_of(picture), boxes(picture, internals.reasoner.card)
+    image, places = to_tensor(picture), boxes(picture, internals.reasoner.card)
     before = {kind: run.expected_severity(kind) for kind in kinds}
     found = {kind: np.full(picture.shape[:2], np.nan) for kind in kinds}
     for top, left, height, width in places[1:]:
@@ -83,18 +85,23 @@ def occlusion(internals: Internals, run: Run, picture: np.ndarray, kinds: Sequen
 
 def leg_maps(restorer: Any, pixels_HWC3: np.ndarray, source: Any, seed: int = 0) -> dict[str, np.ndarray]:
     """By kind, (H, W): mean absolute change of the pixels by its leg (kinds of one leg share a map)."""
-    states: dict[tuple[str, ...], torch.Tensor] = {}
-    restorer.restore(
-        pixels_HWC3, source, seed=seed,
-        callback_on_step_end=lambda pipe, step, t, tensors: states.update({tuple(tensors["kinds"]): tensors["sample"]}),
-    )  # fmt: skip
-    start = torch.from_numpy(np.ascontiguousarray(pixels_HWC3)).permute(2, 0, 1)[None]
+    ends: Ends = {}
+    restorer.restore(pixels_HWC3, source, seed=seed, callback_on_step_end=noting(ends))
+    start = batch_of(pixels_HWC3)
     found: dict[str, np.ndarray] = {}
-    for names, end in states.items():
-        change = (end.clamp(0, 1) - start).abs().mean(1)[0].numpy()
-        found |= dict.fromkeys(names, change)
-        start = end.clamp(0, 1)
+    for names, end in ends.items():
+        found |= dict.fromkeys(names, (end - start).abs().mean(1)[0].numpy())
+        start = end
     return found
+
+
+def noting(ends: Ends) -> Callable[..., None]:
+    """A callback of the restorer that notes where each leg ended."""
+
+    def note(pipe: Any, step: int, t: float, tensors: dict[str, Any]) -> None:
+        ends[tuple(tensors["kinds"])] = tensors["sample"].clamp(0, 1)
+
+    return note
 
 
 def cells(map_HW: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ restorer goes by the result in both cases; what an intervention does to the pixe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.errors import Error
 from rnr.degradation.kind import kind_named
+from rnr.evaluation.robustness import diagnosed
 from rnr.evaluation.tables import Row, Table
 
 if TYPE_CHECKING:
@@ -127,8 +129,6 @@ def with_factors(record: DiagnosisRecord, factors: Mapping[str, float | str]) ->
             raise Error(f"{name}: {kind} is not present, so it has no factors; set its severity, too")
         number = value if kind_named(kind).factor(factor).choices else float(value)
         data["findings"][kind]["factors"][factor] = number
-    import json
-
     return record.model_copy(deep=True, update={"diagnosis": Diagnosis.from_json(json.dumps(data), "the edit")})
 
 
@@ -208,11 +208,3 @@ def intervene(
         second = diagnosed(reasoner, result.pixels_HWC3) if again else None
         sides.append(Side(record, result.pixels_HWC3, result.legs, second))
     return Counterfactual(change, *sides)
-
-
-def diagnosed(reasoner: Any, pixels_HWC3: np.ndarray, forced: Mapping[str, object] | None = None) -> DiagnosisRecord:
-    """The record of one picture. Raises Error where none could be made."""
-    record = reasoner.diagnose([pixels_HWC3], **({"forced": forced} if forced else {}))[0]
-    if record.diagnosis is None:
-        raise Error(f"could not be diagnosed: {record.error}")
-    return record

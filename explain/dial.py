@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.kind import kinds
+from rnr.degradation.photographs import to_tensor
 from rnr.explain.cases import Case, Rule
-from rnr.explain.pixels import tensor_of
 from rnr.explain.pixelwise import mediation
 from rnr.explain.subject import Answers
 from rnr.explain.thought import Thought
@@ -84,7 +84,7 @@ class DialReasoner:
         """The evidence as it is measured."""
         key = _hash(picture, "seen"), kind
         if key not in self._seen:
-            value = float(kinds()[kind].measure(tensor_of(picture))[0])
+            value = float(kinds()[kind].measure(to_tensor(picture))[0])
             self._seen[key] = kinds()[kind].measurement.text(value)
         return self._seen[key]
 

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.errors import Error
-from rnr.explain.pixels import boxes, patches_of, tensor_of, views_of_tensor
+from rnr.degradation.photographs import to_tensor
+from rnr.explain.pixels import boxes, patches_of, views_of_tensor
 from rnr.explain.script import Script, expected, log_probabilities, rows_of, script_of
 from rnr.reasoner.reasoner import Settings
 from rnr.reasoner.views import Box, as_uint8
@@ -270,7 +271,7 @@ class Internals:
         picture = self.pixels(image)
         run = self.run(picture, diagnosis)
         run._known(kind)
-        places, pixels = boxes(picture, self.reasoner.card), tensor_of(picture).requires_grad_()
+        places, pixels = boxes(picture, self.reasoner.card), to_tensor(picture).requires_grad_()
         value = self.severity_of(pixels, run, kind, places)
         (slope,) = torch.autograd.grad(value, pixels)
         by_pixel, seen = (t[0].permute(1, 2, 0).cpu().numpy() for t in (slope, pixels.detach()))
@@ -278,7 +279,8 @@ class Internals:
 
     def along(self, image_1CHW: torch.Tensor, run: Run, places: list[Box]) -> Run:
         """A float picture along the answer of a run, its crops at these boxes; differentiable in the pixels."""
-        model, inputs = self.reasoner.model, self.reasoner.inputs(self.pixels(image_1CHW.detach()[0].permute(1, 2, 0)))
+        model, pixels = self.reasoner.model, self.pixels(image_1CHW.detach()[0].permute(1, 2, 0))
+        inputs = self.reasoner.inputs(pixels, places)
         views = views_of_tensor(image_1CHW, self.reasoner.card, places)
         inputs["pixel_values"] = patches_of(views.to(model.device), self.reasoner.processor).to(model.dtype)
         return self._forward(run.script, inputs, run.diagnosis, False)

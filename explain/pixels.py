@@ -22,9 +22,9 @@ else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
 
-def tensor_of(picture_HWC: np.ndarray) -> torch.Tensor:
-    """uint8 (H, W, 3) as float32 (1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.array(picture_HWC)).permute(2, 0, 1)[None].float() / 255
+def batch_of(pixels_HWC: np.ndarray) -> torch.Tensor:
+    """(1, 3, H, W) float32 of (H, W, 3) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels_HWC, dtype=np.float32)).permute(2, 0, 1)[None]
 
 
 def views_of_tensor(image_1CHW: torch.Tensor, card: Mapping[str, Any], boxes: list[Box]) -> torch.Tensor:

@@ -17,6 +17,7 @@ from rnr.evaluation.metrics import spearman
 from rnr.evaluation.steering import share
 from rnr.explain.cases import Case, case_of
 from rnr.explain.figures import Figure
+from rnr.explain.pixels import batch_of
 from rnr.explain.statistics import Estimate, bootstrap, mean_of
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def restored(restorer: Any, image: torch.Tensor, source: Source, seed: int = 0) 
     """(1, 3, H, W) of an image (1, 3, H, W) by a diagnosis."""
     pixels = image[0].permute(1, 2, 0).contiguous().numpy()
     result = restorer.restore(pixels, source, seed=seed)
-    return torch.from_numpy(np.ascontiguousarray(result.pixels_HWC3)).permute(2, 0, 1)[None].float()
+    return batch_of(result.pixels_HWC3)
 
 
 def removed(case: Case, image: torch.Tensor, result: torch.Tensor) -> float:

@@ -15,9 +15,10 @@ from rnr.degradation.kind import kinds
 from rnr.degradation.synthesize import Mixture
 from rnr.evaluation.metrics import spearman
 from rnr.evaluation.tables import Row, Table
-from rnr.explain.attribution import MEASURES, maps_of, random_map, scores, true_map
+from rnr.explain.attribution import MEASURES, Ends, maps_of, noting, random_map, scores, true_map
 from rnr.explain.internals import Internals, Run
 from rnr.explain.page import Section
+from rnr.explain.pixels import batch_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,21 +147,14 @@ def fields(work: Work) -> tuple[Section, Any]:
 
 def legs(work: Work) -> tuple[Section, Any]:
     """What each finding did to the pixels."""
-    states: list[tuple[tuple[str, ...], np.ndarray]] = []
-
-    def note(pipe: Any, step: int, t: float, tensors: dict) -> None:
-        image = tensors["sample"][0].permute(1, 2, 0).clamp(0, 1).cpu().numpy()
-        if states and states[-1][0] == tuple(tensors["kinds"]):
-            states.pop()
-        states.append((tuple(tensors["kinds"]), image))
-
-    result = work.restored(work.record, note)
+    ends: Ends = {}
+    result = work.restored(work.record, noting(ends))
     section = Section("What each finding did to the pixels")
     section.note = f"After each leg, and what it changed, {LOUD:g} times amplified about grey."
     section.show("before", work.picture)
     start, rows = work.pixels, []
-    for (names, image), leg in zip(states, result.legs):
-        title = ", ".join(names)
+    for (names, end), leg in zip(ends.items(), result.legs):
+        title, image = ", ".join(names), end[0].permute(1, 2, 0).cpu().numpy()
         section.show(f"without {title}", image)
         section.show(f"change by {title}", 0.5 + LOUD * (image - start))
         largest = 255 * float(np.abs(image - start).max())
@@ -177,25 +171,20 @@ def doses(work: Work) -> tuple[Section, Any]:
     from rnr.restorer.chain import removed_severity
 
     section, rows = Section("Dose and response"), []
-    start = tensor(work.pixels)
+    start = batch_of(work.pixels)
     for name in work.present:
         wanted = [*range(0, kinds()[name].highest, DOSE), kinds()[name].highest]
         removed = []
         for dose in wanted:
             diagnosis = work.record.diagnosis.only(name).edit(name, severity=dose)  # type: ignore[union-attr]
             result = work.restored(diagnosis)
-            removed.append(removed_severity(start, tensor(result.pixels_HWC3)))
+            removed.append(removed_severity(start, batch_of(result.pixels_HWC3)))
             section.show(f"{name} {dose}", result.pixels_HWC3)
         row: Row = {"kind": name, "Spearman": spearman(wanted, removed)}
         rows.append(row | {f"at {dose}": value for dose, value in zip(wanted, removed)})
     section.note = "Only this kind is removed, at rising severities. at N: severity of what was removed at severity N."
     section.table = Table.of("Dose and response", rows, digits={f"at {n}": 1 for n in range(101)}) if rows else None
     return section, rows
-
-
-def tensor(pixels_HWC: np.ndarray) -> torch.Tensor:
-    """(1, 3, H, W) of (H, W, 3)."""
-    return torch.from_numpy(np.ascontiguousarray(pixels_HWC, dtype=np.float32)).permute(2, 0, 1)[None]
 
 
 def effects(work: Work) -> tuple[Section, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.errors import Error
 from rnr.degradation.files import whole
 from rnr.explain.script import Place
+from rnr.reasoner.reasoner import versions
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +57,7 @@ def save_run(run: Run, path: str | Path) -> Path:
         "options": {name: list(row) for name, row in fields.items()},
         "model": reasoner.name, "model_hash": reasoner.model_hash,
         "prompt": reasoner.prompt.name, "prompt_version": reasoner.prompt.version,
-        "versions": {name: metadata.version(name) for name in ("reason-and-restore", "torch", "transformers")},
+        "versions": versions(),
     }  # fmt: skip
     with whole(path) as part:
         save_file(tensors, str(part), metadata={"index": json.dumps(index, ensure_ascii=False)})

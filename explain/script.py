@@ -91,15 +91,14 @@ class Script:
         Raises:
             Error: For a name that is not there; it lists those that are.
         """
-        for full in (name, f"findings.{name}", f"views.{name}"):
-            if full in self.places:
-                return self.places[full]
-        raise Error(f"there is no {name!r} in this answer; there are {', '.join(self.places)}")
+        return self.places[self.path(name)]
 
     def path(self, name: str) -> str:
         """The full name of a field or a view. Raises Error as `place`."""
-        self.place(name)
-        return next(full for full in (name, f"findings.{name}", f"views.{name}") if full in self.places)
+        for full in (name, f"findings.{name}", f"views.{name}"):
+            if full in self.places:
+                return full
+        raise Error(f"there is no {name!r} in this answer; there are {', '.join(self.places)}")
 
     def mask(self, dtype: torch.dtype) -> torch.Tensor:
         """(1, 1, S, S) additive attention mask: each token sees the prompt as usual, and its ancestors."""

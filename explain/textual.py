@@ -16,7 +16,7 @@ from rnr.evaluation.metrics import spearman
 from rnr.explain.cases import Case, Rule
 from rnr.explain.dial import DialReasoner, EvenRule
 from rnr.explain.figures import TOLERANCE, Figure
-from rnr.explain.probe import FOLDS, ridge
+from rnr.explain.probe import FOLDS, left_out
 from rnr.explain.statistics import Estimate, auroc, bootstrap, mean_of
 from rnr.explain.subject import Subject
 from rnr.explain.thought import Thought
@@ -247,12 +247,7 @@ def simulatability(read: Read) -> tuple[list[Figure], Scores]:
 
 def foretold(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Predictions of y for each row while it was left out."""
-    folds, result = np.arange(len(y)) % min(FOLDS, len(y)), np.empty(len(y))
-    for fold in set(folds):
-        held = folds == fold
-        weight, bias = ridge(x[~held], y[~held], 0.01)
-        result[held] = x[held] @ weight + bias
-    return result
+    return left_out(x, y, np.arange(len(y)) % min(FOLDS, len(y)), 0.01)
 
 
 def gain(pairs: Sequence[tuple[bool, bool]]) -> float:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
-from rnr.judge.content import PASS, same
+from rnr.judge.content import PASS, same, unit
 
 if TYPE_CHECKING:
     import numpy as np
@@ -115,7 +115,7 @@ def lost_tones(before_HWC3: np.ndarray, after_HWC3: np.ndarray) -> float:
     Structure is the standard deviation among neighbouring cells of CELL px, without the share that noise has in it. A
     black sky that comes out of a haze is clipped, too, but it had no structure to lose.
     """
-    a, b = _unit(before_HWC3), _unit(after_HWC3)
+    a, b = unit(before_HWC3), unit(after_HWC3)
     clipped = _cells((((b < NEAR) & (a >= NEAR)) | ((b > 1 - NEAR) & (a <= 1 - NEAR))).astype(np.float32))
     mean_a, mean_b = _cells(a), _cells(b)
     grain = np.maximum(_cells(a * a) - mean_a**2, 0) / CELL**2
@@ -125,11 +125,6 @@ def lost_tones(before_HWC3: np.ndarray, after_HWC3: np.ndarray) -> float:
     inverted = (_spread(mean_a, mean_b, 7) < AGAINST * scale) & (structure > SEEN)
     lost = np.maximum(clipped, (flat | inverted).astype(np.float32))
     return float((lost * structure).sum() / max(float(structure.sum()), 1e-6))
-
-
-def _unit(image_HWC3: np.ndarray) -> np.ndarray:
-    top = 1.0 if image_HWC3.dtype.kind == "f" else float(np.iinfo(image_HWC3.dtype).max)
-    return image_HWC3.astype(np.float32) / np.float32(top)
 
 
 def _cells(image_HWC: np.ndarray) -> np.ndarray:

@@ -85,15 +85,20 @@ def features(before_HWC3: np.ndarray, after_HWC3: np.ndarray) -> np.ndarray:
     return np.array(numbers)
 
 
+def unit(image_HWC3: np.ndarray) -> np.ndarray:
+    """uint8, uint16 or float in [0, 1] as float32 in [0, 1]."""
+    top = 1.0 if image_HWC3.dtype.kind == "f" else float(np.iinfo(image_HWC3.dtype).max)
+    return image_HWC3.astype(np.float32) / np.float32(top)
+
+
 def _bands(image_HWC3: np.ndarray) -> list[tuple[int, np.ndarray]]:
     """(level, band) of luma, red - blue and green - (red + blue) / 2; colour without its finest level."""
     import cv2
 
-    top = 1.0 if image_HWC3.dtype.kind == "f" else float(np.iinfo(image_HWC3.dtype).max)
     short = [max(0, NATIVE - side) for side in image_HWC3.shape[:2]]
     if all(short):  # mirrored up, so that its pixels have the scale of the calibration
         image_HWC3 = np.pad(image_HWC3, ((0, short[0]), (0, short[1]), (0, 0)), mode="symmetric")
-    small = cv2.resize(image_HWC3.astype(np.float32) / np.float32(top), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(unit(image_HWC3), (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     red, green, blue = (small[..., channel] for channel in range(3))
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     parts = ((luma, 0), (red - blue, 1), (green - (red + blue) / 2, 1))

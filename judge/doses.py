@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from rnr.degradation.kind import Factors, Kind, interpolate
+from rnr.degradation.photographs import rounded
 
 DOSES = tuple(range(0, 101, 10))
 SEVERITY = (25.0, 75.0)  # of what is undone: room below and above on the scale
@@ -50,7 +51,3 @@ def scaled(kind: Kind, factors: Factors, dose: float) -> Factors:
         return {**factors, "transmission": factors["transmission"] ** times}
     noise = factors["noise"] * times.clamp(max=1)  # no more grain is taken away than was put in
     return {"exposure": factors["exposure"] ** times, "gamma": 1 + (factors["gamma"] - 1) * times, "noise": noise}
-
-
-def rounded(image_BCHW: torch.Tensor) -> torch.Tensor:
-    return (image_BCHW.clamp(0, 1) * 255).round() / 255

@@ -104,10 +104,9 @@ def overruled(beliefs: Mapping[str, Belief], forced: Mapping[str, str]) -> dict[
     for kind, belief in beliefs.items():
         present, severity = (forced.get(f"findings.{kind}.{field}") for field in ("present", "severity"))
         if present == "false":
-            result[kind] = Belief(probability=0, severity_if_present=0, spread=0, interval=(0, 0))
+            result[kind] = Belief.certain(0)
         elif severity is not None:
-            number = float(severity)
-            result[kind] = Belief(probability=1, severity_if_present=number, spread=0, interval=(number, number))
+            result[kind] = Belief.certain(int(severity))
         elif present == "true":
             result[kind] = belief.model_copy(update={"probability": 1.0})
     return result

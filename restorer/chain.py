@@ -147,9 +147,7 @@ def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Callable[[
     # Factors that came with a later physics may be missing: a reasoner of the first does not write them.
     if any(factor.name not in written for factor in known.as_of(1).factors):
         return None
-    values = {
-        name: torch.tensor([known.factor(name).value(value)], dtype=torch.float32) for name, value in written.items()
-    }
+    values = known.values(written)
 
     def undo(image_BCHW: torch.Tensor) -> torch.Tensor:
         factors = {name: value.to(image_BCHW.device) for name, value in values.items()}

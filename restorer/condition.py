@@ -162,8 +162,8 @@ def left_alone(source: DiagnosisRecord | Diagnosis, intent: Intent | None = None
         return {}
     graphic = source.diagnosis is not None and source.diagnosis.scene.medium == "graphic"
     believed = {kind: source.belief(kind) for kind in source.diagnosis.present} if source.diagnosis else {}
-    least = 1.1 if graphic else CONFIDENT
-    return {kind: b.probability for kind, b in believed.items() if b and b.spread and b.probability < least}
+    estimated = {kind: belief.probability for kind, belief in believed.items() if belief and belief.spread}
+    return {kind: p for kind, p in estimated.items() if graphic or p < CONFIDENT}
 
 
 def encode(layout: Layout, source: Diagnosis | DiagnosisRecord | None, intent: Intent | None = None) -> Condition:
@@ -196,9 +196,7 @@ def _belief(name: str, source: Diagnosis | DiagnosisRecord | None) -> Belief | N
 def _features(name: str, rows: list[dict], belief: Belief | None, diagnosis: Diagnosis | None) -> torch.Tensor:
     written = diagnosis.findings[name].factors if diagnosis and name in diagnosis.findings else {}
     kind = kinds().get(name)
-    values = (
-        {f: torch.tensor([kind.factor(f).value(v)], dtype=torch.float32) for f, v in written.items()} if kind else {}
-    )
+    values = kind.values(written) if kind else {}
     belief = belief or Belief(probability=0, severity_if_present=0, spread=0)
     severity = belief.severity_if_present if belief.probability > 0 else 0.0
     numbers = torch.tensor([[belief.probability], [severity], [belief.spread]], dtype=torch.float32)

@@ -67,9 +67,8 @@ def tiled(
     """
     tile = max(tile, 2 * BAND) + -max(tile, 2 * BAND) % math.lcm(multiple, STRIDE)
     height, width = images_1CHW[0].shape[-2:]
-    result = torch.zeros(1, height, width, 3, dtype=torch.float32).permute(
-        0, 3, 1, 2
-    )  # as a picture's array lies: no copy afterwards
+    # As a picture's array lies: no copy afterwards.
+    result = torch.zeros(1, height, width, 3, dtype=torch.float32).permute(0, 3, 1, 2)
     for rows in spans(height, tile, margin):
         for columns in spans(width, tile, margin):
             parts = [image[..., rows.read, columns.read] for image in images_1CHW]

@@ -31,10 +31,13 @@ EVERY = 5  # steps between evaluations
 
 def uphill(reasoner: Any, picture_CHW: torch.Tensor, clean_CHW: torch.Tensor) -> torch.Tensor:
     """Gradient (3, S, S), S the side of a view, of the log-probability that nothing is wrong with this picture."""
-    nothing = truths(clean_CHW[None], clean_CHW[None], Mixture([], 1), reasoner.kinds, physics=reasoner.physics)[
-        0
-    ].to_json()
-    row = {"images": reasoner.views(to_uint8(picture_CHW)), "prompt": reasoner.prompt_text, "completion": nothing}
+    clean = clean_CHW[None]
+    (nothing,) = truths(clean, clean, Mixture([], 1), reasoner.kinds, physics=reasoner.physics)
+    row = {
+        "images": reasoner.views(to_uint8(picture_CHW)),
+        "prompt": reasoner.prompt_text,
+        "completion": nothing.to_json(),
+    }
     batch = Collator(reasoner.processor)([row])
     labels, weights = batch.pop("labels")[0, 1:], batch.pop("loss_weights")[0, 1:]
     picture = picture_CHW.detach().clone().requires_grad_(True)

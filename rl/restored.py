@@ -16,7 +16,7 @@ import torch
 
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.degradation.kind import interpolate
-from rnr.degradation.photographs import random_crops
+from rnr.degradation.photographs import random_crops, rounded
 from rnr.degradation.synthesize import CLOSE, VISIBLE, Mixture, degrade, draw_mixture, truths
 from rnr.reasoner.data import damaged_batch, stage_at
 from rnr.restorer.confusion import Confusion
@@ -61,7 +61,7 @@ class WithRestored:
         partial = (mode == CERTAIN) & (torch.rand(batch, generator=generator) < PART)
         keep = {name: partial & (torch.rand(batch, generator=generator) < 0.5) for name in layout.factors}
         condition = tell(clean, mixture, mode, keep, layout, self.confusion, generator)
-        return (self.network.one_step(degraded, condition).clamp(0, 1) * 255).round() / 255
+        return rounded(self.network.one_step(degraded, condition))
 
 
 def left(

@@ -23,7 +23,7 @@ from rnr.console import Meter, complain
 from rnr.core import Models, SetupError, versions
 from rnr.graph import StoreError, ThreadError
 from rnr.graph.checkpoints import alone
-from rnr.outputs import Job, Shelf, digest, place_of, printable, record_beside, write_text
+from rnr.outputs import Job, Shelf, printable, record_beside, source_of, write_text
 from rnr.pictures import Picture, PictureError, copy_picture, read_picture, write_picture
 from rnr.report import report_path
 
@@ -165,11 +165,7 @@ class AgentBatch:
     def _data(self, job: Job, picture: Picture, desk: Desk, run: Any, target: Path) -> dict[str, Any]:
         before, after = desk.records(run)
         return {
-            "source": {
-                "file": printable(job.source.name),
-                "sha256": digest(job.source),
-                "place": place_of(job.source),
-            },
+            "source": source_of(job.source),
             "output": printable(target.name),
             "untouched": untouched(run),
             "before": before.model_dump(mode="json"),

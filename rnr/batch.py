@@ -19,7 +19,7 @@ from rich.text import Text
 from rnr.console import Meter, complain, err, remark_frames
 from rnr.core import Models, Outcome, Request, SetupError, restore_picture, versions
 from rnr.degradation.kind import kind_named
-from rnr.outputs import Job, Mode, Shelf, digest, place_of, printable, record_beside, write_text
+from rnr.outputs import Job, Mode, Shelf, printable, record_beside, source_of, write_text
 from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, copy_picture, os_problem, read_picture, write_picture
 from rnr.report import Entry, render, report_path
 
@@ -119,12 +119,7 @@ class Batch:
         return asked(self.models, self.request)
 
     def _data(self, job: Job, picture: Picture, outcome: Outcome, target: Path) -> dict[str, Any]:
-        source = {
-            "file": printable(job.source.name),
-            "sha256": digest(job.source),
-            "place": place_of(job.source),
-        }
-        return record_of(self.models, self.request, picture, outcome, source, printable(target.name))
+        return record_of(self.models, self.request, picture, outcome, source_of(job.source), printable(target.name))
 
     def _again(self, job: Job, data: dict[str, Any]) -> Entry:
         """The entry of a picture that an earlier run finished."""

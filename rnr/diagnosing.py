@@ -125,7 +125,7 @@ def _problem(file: str, error: Exception) -> PictureError:
 
 
 def _failed(problem: PictureError) -> Row:
-    if not isinstance(problem, SkippedFile):  # these are told in one line
+    if not isinstance(problem, SkippedFile):  # these are counted in one line
         complain(problem)
     record = DiagnosisRecord(diagnosis=None, error=f"{problem.problem}; {problem.remedy}")
     return Row(printable(problem.file), record)

@@ -25,8 +25,6 @@ Photo = Annotated[Path, typer.Argument(help="A photograph.", show_default=False)
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Steps = Annotated[int | None, typer.Option(min=1, max=100, help="Of each leg.", show_default="the restorer's own")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KIND.FIELD=VALUE")]
-Kinds = Annotated[list[str] | None, typer.Option(metavar="KIND")]
 
 
 def register(app: typer.Typer, bench: typer.Typer) -> None:
@@ -73,7 +71,7 @@ def explain(
     from rnr.explain.page import render
     from rnr.explain.report import as_json
     from rnr.explain.report import explain as explained
-    from rnr.outputs import prepare_folder, printable
+    from rnr.outputs import prepare_folder, printable, write_text
     from rnr.pictures import read_picture
     from rnr.reasoner.views import as_uint8
 
@@ -87,8 +85,8 @@ def explain(
         models = _models(reasoner, restorer, device)
         found: Explanation = explained(models.reasoner, models.pipeline, pixels, known, steps, seed)
         page = render(printable(photo.name), "an explanation", found.sentence, found.sections)
-        _write(paths[0], page)
-        _write(paths[1], json.dumps(as_json(found), ensure_ascii=False, indent=1) + "\n")
+        write_text(paths[0], page)
+        write_text(paths[1], json.dumps(as_json(found), ensure_ascii=False, indent=1) + "\n")
     plain_stdout(found.sentence)
     plain_stdout(f"Page: {printable(paths[0])}")
 
@@ -157,7 +155,7 @@ def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths
     from rnr.core import versions
     from rnr.degradation.files import whole
     from rnr.explain.page import Section, render
-    from rnr.outputs import printable
+    from rnr.outputs import printable, write_text
     from rnr.reasoner.views import as_uint8
 
     sides = (found.original, found.changed)
@@ -172,7 +170,7 @@ def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths
     difference = (found.changed.pixels_HWC3 - found.original.pixels_HWC3) * 4 + 0.5
     section.show("difference, 4 times amplified", difference)
     sentence = f"Intervention: {found.intervention.words()}."
-    _write(paths[2], render(printable(photo.name), "an intervention", sentence, [section]))
+    write_text(paths[2], render(printable(photo.name), "an intervention", sentence, [section]))
     data: dict[str, Any] = {
         "intervention": found.intervention.words(),
         "forced": dict(found.intervention.forced),
@@ -180,7 +178,7 @@ def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths
     }
     data |= {name: side.record.model_dump(mode="json") for name, side in zip(("original", "counterfactual"), sides)}
     data |= {"mean_difference_levels": found.difference, "versions": versions()}
-    _write(paths[3], json.dumps(data, ensure_ascii=False, indent=1) + "\n")
+    write_text(paths[3], json.dumps(data, ensure_ascii=False, indent=1) + "\n")
 
 
 def _free(out: Path, stem: str, endings: tuple[str, ...], overwrite: bool) -> list[Path]:
@@ -190,13 +188,6 @@ def _free(out: Path, stem: str, endings: tuple[str, ...], overwrite: bool) -> li
         if path.exists() and not overwrite:
             raise PictureError(path, "already exists", "choose another output folder or allow --overwrite")
     return paths
-
-
-def _write(path: Path, text: str) -> None:
-    from rnr.degradation.files import whole
-
-    with whole(path) as part:
-        part.write_text(text, encoding="utf-8")
 
 
 def _models(reasoner: str, restorer: str, device: str) -> Models:

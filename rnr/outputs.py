@@ -50,6 +50,11 @@ def place_of(path: Path) -> str:
     return hashlib.sha256(os.fsencode(os.path.abspath(path))).hexdigest()[:16]
 
 
+def source_of(path: Path) -> dict[str, str]:
+    """How a record names the picture that it is about."""
+    return {"file": printable(path.name), "sha256": digest(path), "place": place_of(path)}
+
+
 @dataclass(frozen=True)
 class Job:
     """One picture of a batch and the name of its results, that no other picture of the batch has.

@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from rnr.degradation.errors import Error
+from rnr.degradation.photographs import to_tensor
 from rnr.explain import Internals, Run, load_run, save_run
-from rnr.explain.pixels import boxes, patches_of, tensor_of, views_of_tensor
+from rnr.explain.pixels import boxes, patches_of, views_of_tensor
 from rnr.reasoner.decode import Session, decode
 from rnr.reasoner.grammar import program
 from tests.explain.conftest import Damaged
@@ -73,7 +74,7 @@ def test_float_views_are_the_views(
 ) -> None:
     picture = np.asarray(Image.fromarray(photographs["coffee"]).resize(size[::-1]))
     reasoner = built_in.reasoner
-    made = views_of_tensor(tensor_of(picture), reasoner.card, boxes(picture, reasoner.card))
+    made = views_of_tensor(to_tensor(picture), reasoner.card, boxes(picture, reasoner.card))
     shown = torch.from_numpy(reasoner.views(picture)).permute(0, 3, 1, 2) / 255
     assert float((made[1:3] - shown[1:3]).abs().max()) < 1e-6
     assert float((made - shown).abs().mean()) < 1.5 / 255  # rounded to 8 bits twice, and large pictures by Pillow
@@ -87,7 +88,7 @@ def test_the_gradient_is_the_slope(who: str, damaged: Damaged, request: pytest.F
     run = internals.run(damaged.picture)
     found = internals.gradient(damaged.picture, "haze", run.diagnosis)
     assert found.pixels_HWC.shape == damaged.picture.shape and len(found.boxes) == 3
-    image, step = tensor_of(damaged.picture), 5e-4
+    image, step = to_tensor(damaged.picture), 5e-4
     veil = np.linspace(0, 1, image.shape[-1], dtype=np.float32)[:, None].repeat(3, 1)  # along it the model is smooth
     way = torch.from_numpy(np.broadcast_to(veil, damaged.picture.shape).copy()).permute(2, 0, 1)[None]
     with torch.no_grad():
