@@ -14,7 +14,19 @@ from rnr import __version__, explain_cli
 from rnr.console import hush, stop, tolerant
 from rnr.core import BUILT_IN, SetupError
 from rnr.evaluation.cli import app as bench_app
-from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName, Strengths, Unreadable, strength_of
+from rnr.options import (
+    Device,
+    Megapixels,
+    Out,
+    Overwrite,
+    ReasonerName,
+    RestorerName,
+    Seed,
+    Steps,
+    Strengths,
+    Unreadable,
+    strength_of,
+)
 from rnr.pictures import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.rl.cli import app as rl_app
 from rnr.serve import commands as serve_commands
@@ -41,19 +53,11 @@ explain_cli.register(app, bench_app)
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
 Server = Annotated[str | None, typer.Option(metavar="URL", help="Diagnose there: an OpenAI-compatible vLLM server.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Engine = Annotated[str | None, typer.Option(metavar="ray", help="Many processes or machines, by Ray Data.")]
 Workers = Annotated[int, typer.Option(min=1, help="With --engine ray: actors, each with its own models.")]
 Traceback = Annotated[bool, typer.Option("--traceback", help="Show where unexpected errors come from.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 
 SkipExisting = Annotated[bool, typer.Option("--skip-existing", "--resume", help="Go on with a batch that was cut off.")]
-Steps = Annotated[
-    int | None,
-    typer.Option(
-        min=1, max=100, help="Built-in: 1 is nearest to the clean image, 2-8 give more texture.", show_default="1"
-    ),
-]
 Sets = Annotated[list[str], typer.Option("--set", metavar="KIND=SEVERITY", help="Such as haze=40; may be repeated.")]
 
 

@@ -12,7 +12,8 @@ import typer
 from rnr.console import hush, stop
 from rnr.core import BUILT_IN, Models, SetupError
 from rnr.degradation.errors import Error
-from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName
+from rnr.evaluation import cli as bench_cli
+from rnr.options import Device, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed, Steps
 from rnr.pictures import MAX_MEGAPIXELS, PictureError
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from rnr.explain.report import Explanation, Known
 
 Photo = Annotated[Path, typer.Argument(help="A photograph.", show_default=False)]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
-Steps = Annotated[int | None, typer.Option(min=1, max=100, help="Of each leg.", show_default="the restorer's own")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 
 
 def register(app: typer.Typer, bench: typer.Typer) -> None:
@@ -216,16 +214,16 @@ def records(
 
 
 def faithfulness(
-    images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for tables")],
+    images: bench_cli.Images,
+    out: bench_cli.Out,
     tests: Annotated[str | None, typer.Option("--tests", help="comma-separated; all by default")] = None,
     cases: Annotated[int, typer.Option("--cases", min=6, help="minimal pairs of damaged crops")] = 48,
     size: Annotated[int, typer.Option("--size", min=128, help="side of the crops, px")] = 144,
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="use only the first N photographs")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (all by default)")] = None,
+    limit: bench_cli.Limit = None,
+    seed: bench_cli.Seed = 0,
+    threads: bench_cli.Threads = None,
 ) -> None:
     """Does the chain of thought cause the numbers, do the numbers cause the pixels? Each figure has n, a bootstrap 95%
     interval and a negative control; the tests themselves are tested first, on synthetic reasoners.

@@ -20,6 +20,14 @@ RestorerName = Annotated[
     str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a recipe (.toml).")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
+Steps = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=100, help="Built-in: 1 is nearest to the clean image, 2-8 give more texture.", show_default="1"
+    ),
+]
 Unreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Files in folders that cannot be read are no failure (exit code 0).")
 ]
