@@ -170,6 +170,47 @@ def robustness(
 
 
 @app.command()
+def unfamiliar(
+    images: Annotated[list[Path], typer.Option("--images", help="folder of undamaged photographs; may be repeated")],
+    out: Out,
+    pictures: Annotated[
+        list[Path] | None, typer.Option("--pictures", help="folder of other undamaged images; may be repeated")
+    ] = None,
+    drawings: Annotated[int, typer.Option("--drawings", min=0, help="undamaged graphics to draw from --seed")] = 500,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="damaged regions per photograph, for recall")] = 2,
+    reasoner: ReasonerName = "built-in",
+    restorer: RestorerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 1000,
+    threads: Threads = None,
+    resume: Annotated[bool, typer.Option("--resume", help="keep the images that are already in --out")] = False,
+) -> None:
+    """First do no harm: undamaged photographs and graphics come back as they were, and damage is found all the same."""
+    from rnr.evaluation import unfamiliar as module
+    from rnr.evaluation.samples import batches
+
+    started = time.monotonic()
+    with running.errors():
+        photographs = {folder.name: running.photographs(folder, limit) for folder in images}
+        groups = photographs | {folder.name: running.photographs(folder, None) for folder in pictures or []}
+        groups |= {"drawn graphics": module.graphics(drawings, seed)} if drawings else {}
+        diagnoser, model = running.load_reasoner(reasoner, threads), running.load_restorer(restorer, threads)
+        settings = running.identity(diagnoser, model) | {"groups": list(groups), "limit": limit, "seed": seed}
+        settings |= {"drawings": drawings}
+        held = module.journal(out, settings, resume)
+        with running.progress("undamaged images", sum(map(len, groups.values()))) as report:
+            module.measure(diagnoser, model, groups, held, report)
+        tables = {"unfamiliar_harm": module.harm_table(held.rows)}
+        if mixtures:
+            clean = [photograph for named in photographs.values() for photograph in named.values()]
+            count = mixtures * len(clean)
+            with running.progress("damaged regions", count) as report:
+                drawn = batches(clean, count, seed, names=diagnoser.kinds)
+                tables["unfamiliar_recall"] = module.recall_table(diagnoser, drawn, report)
+        running.publish(tables, out, settings | {"mixtures": mixtures}, started)
+
+
+@app.command()
 def decoding(
     images: Images,
     out: Out,
