@@ -96,6 +96,38 @@ def deepened(model: Qwen3VLForConditionalGeneration, depth: int) -> Qwen3VLForCo
     return deeper
 
 
+def grown(
+    model: Qwen3VLForConditionalGeneration, old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast
+) -> Qwen3VLForConditionalGeneration:
+    """The same model with another vocabulary, such as that of one kind more.
+
+    Every token that both know keeps its embedding, wherever it stands; a new one starts at the mean of the old ones,
+    which favours no answer.
+
+    Args:
+        model: With tied embeddings, as `tiny_config` makes it.
+        old: The tokenizer that it was trained with.
+        new: The one that it is to speak.
+
+    Example:
+        >>> model = grown(model, load_processor("weights").tokenizer, build_tokenizer())
+    """
+    config = copy.deepcopy(model.config)
+    fresh: Any = tiny_config(new)
+    for name in (*(f"{mark}_token_id" for mark in _MARKS), "eos_token_id", "pad_token_id"):
+        setattr(config, name, getattr(fresh, name))
+    config.text_config.vocab_size, config.text_config.pad_token_id = len(new), new.pad_token_id
+    larger = new_model(config)
+    known, before = old.get_vocab(), model.state_dict()
+    places = torch.tensor([known.get(token, -1) for token in new.convert_ids_to_tokens(range(len(new)))])
+    for name, values in larger.state_dict().items():
+        had = before[name]
+        if "embed_tokens" in name or name.startswith("lm_head"):
+            had = torch.where((places >= 0)[:, None], had[places.clamp(min=0)], had.mean(0))
+        values.copy_(had)
+    return larger
+
+
 def _scale_linears(model: Qwen3VLForConditionalGeneration) -> None:
     """Weights of standard deviation 1/sqrt(fan_in); those that write to a residual stream / sqrt(2 depth)."""
     config: Any = model.config

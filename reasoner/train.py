@@ -4,7 +4,8 @@
 
 What differs from plain SFT: rows come from an endless stream; tokens that carry a value weigh more than the skeleton;
 the schedule is by samples; the exported weights are an average over the last steps. `--resume` goes on after a kill
-(with the same result as an unbroken run), also with another `--samples`; `--init DIR` starts from weights alone.
+(with the same result as an unbroken run), also with another `--samples`; `--init DIR` starts from weights alone,
+also from those that know fewer kinds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from rnr.reasoner.collate import MISREAD, SPREAD, Collator
 from rnr.reasoner.curves import curves
 from rnr.reasoner.data import Damage, Row, held_out, rows
 from rnr.reasoner.export import finish
-from rnr.reasoner.model import deepened, new_model, tiny_config, use_linear_patches
+from rnr.reasoner.model import deepened, grown, new_model, tiny_config, use_linear_patches
 from rnr.reasoner.probe import NAME, attach
 from rnr.reasoner.processor import build_processor, load_processor
 from rnr.reasoner.tokenizer import build_tokenizer
@@ -148,15 +149,21 @@ def _step(checkpoint: Path) -> int:
 
 
 def build(args: argparse.Namespace, photographs: list, prompt: str):
-    """Model and processor: fresh, or from `--init`. The whitened DCT of the patch embedding stays as it is."""
+    """Model and processor: fresh, or from `--init`, whose weights grow by the kinds that they do not know.
+
+    The whitened DCT of the patch embedding stays as it is.
+    """
+    tokenizer = build_tokenizer(extra=[prompt])
     if args.init:
         from transformers import Qwen3VLForConditionalGeneration
 
         model = Qwen3VLForConditionalGeneration.from_pretrained(args.init, dtype=torch.float32)
         model = deepened(model, args.depth) if args.depth else model
         processor = load_processor(str(args.init))
+        if set(tokenizer.get_vocab()) - set(processor.tokenizer.get_vocab()):  # they know fewer kinds
+            model = grown(model, processor.tokenizer, tokenizer)
+            processor = build_processor(tokenizer)
     else:
-        tokenizer = build_tokenizer(extra=[prompt])
         model, processor = new_model(tiny_config(tokenizer), args.seed, photographs), build_processor(tokenizer)
     model.model.visual.patch_embed.requires_grad_(False)
     attach(model, VIEWS["crops"] + 2)

@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from rnr.degradation.diagnosis import reasoning_order
 from rnr.reasoner.collate import Collator
-from rnr.reasoner.model import dct_filters, deepened, new_model, tiny_config, use_linear_patches
+from rnr.reasoner.grammar import Skeleton, program, run
+from rnr.reasoner.model import dct_filters, deepened, grown, new_model, tiny_config, use_linear_patches
 from rnr.reasoner.processor import PictureProcessor, load_processor
-from tests.reasoner.conftest import picture
+from rnr.reasoner.tokenizer import build_tokenizer
+from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture
+
+MARKS = (("image_token_id", "image_pad"), ("vision_start_token_id", "vision_start"), ("eos_token_id", "im_end"))
+
+
+def pieces(names: list[str]):
+    return run(program(names), lambda choice: choice.options[0])
 
 
 def test_stored_in_half_precision_it_is_small(tokenizer) -> None:
@@ -48,6 +57,23 @@ def test_a_deeper_tower_starts_as_what_it_grew_from(small_model) -> None:
 def test_a_tower_grows_by_whole_multiples(small_model) -> None:
     with pytest.raises(ValueError, match="multiple"):
         deepened(small_model, 2 * small_model.config.vision_config.depth + 1)
+
+
+def test_a_model_grows_by_a_kind_and_says_of_the_others_what_it_said() -> None:
+    *fewer, _ = names = reasoning_order()
+    old, new = build_tokenizer(fewer), build_tokenizer(names)
+    model = new_model(tiny_config(old, SMALL_TEXT, SMALL_VISION), seed=1)
+    larger = grown(model, old, new)
+    assert set(new.get_vocab()) > set(old.get_vocab())
+    text = "".join(piece.text if isinstance(piece, Skeleton) else piece.options[0] for piece in pieces(fewer))
+    before, after = (
+        by(input_ids=torch.tensor([words.encode(text)])).logits[0, -1] for by, words in ((model, old), (larger, new))
+    )
+    shared = sorted(old.get_vocab())
+    said, says = (logits[words.convert_tokens_to_ids(shared)] for logits, words in ((before, old), (after, new)))
+    assert torch.allclose(said, says, atol=1e-5)
+    assert all(larger.config.to_dict()[name] == new.convert_tokens_to_ids(f"<|{mark}|>") for name, mark in MARKS)
+    assert larger.config.text_config.vocab_size == len(new) == larger.get_input_embeddings().weight.shape[0]
 
 
 def test_the_patch_embedding_starts_white(tokenizer) -> None:

@@ -11,14 +11,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.kind import kinds
 from rnr.reasoner.callbacks import hours_of
 from rnr.reasoner.collate import IGNORED, SKELETON, Collator
 from rnr.reasoner.data import EASY, damaged_batch, held_out, rows, stage_at
+from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.probe import NAME
+from rnr.reasoner.processor import build_processor
+from rnr.reasoner.tokenizer import build_tokenizer
 from rnr.reasoner.validate import agreement, f1, summary
-from tests.reasoner.conftest import picture, random_diagnosis
+from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture, random_diagnosis
 
 trl = pytest.importorskip("trl", reason="the `train` extra is not installed")
 PHOTOGRAPHS = [picture(330, 330, seed) for seed in range(3)]
@@ -129,6 +132,23 @@ def test_a_broken_training_ends_like_an_unbroken_one(tmp_path) -> None:
     assert not [name for name in load_file(str(whole / "model.safetensors")) if NAME in name], "the probe stays behind"
     records = [json.loads(line) for line in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()]
     assert [record["samples"] for record in records if "loss" in record] == [2, 4, 6, 8, 10]
+
+
+def test_weights_of_fewer_kinds_grow_when_a_training_starts_from_them(tmp_path) -> None:
+    from rnr.reasoner import train
+    from rnr.reasoner.reasoner import Reasoner
+
+    (tmp_path / "photographs").mkdir()
+    Image.fromarray(PHOTOGRAPHS[0]).save(tmp_path / "photographs" / "0.png")
+    words = build_tokenizer(reasoning_order()[:-1])
+    model, older = new_model(tiny_config(words, SMALL_TEXT, SMALL_VISION), seed=1), tmp_path / "older"
+    model.save_pretrained(older)
+    build_processor(words).save_pretrained(older)
+    asked = arguments(tmp_path / "run", tmp_path / "photographs", "--init", str(older))
+    reasoner = Reasoner.from_pretrained(str(train.main(asked)))
+    assert reasoner.kinds == reasoning_order()
+    record = reasoner.diagnose([PHOTOGRAPHS[0]])[0]
+    assert record.diagnosis is not None and list(record.diagnosis.findings) == reasoning_order()
 
 
 def test_scores() -> None:
