@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
-from rnr.reasoner.grammar import segments
+from rnr.reasoner.grammar import Segment, segments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,6 +21,7 @@ else:
 IGNORED = -100
 SKELETON = 0.1  # weight of text that is not chosen: learned soon, and it must not drown the values
 MISREAD = 0.2  # share of evidence words that are shown wrong in training: about as many as are misread in use
+FALSE = 0.03  # share of the evidence of absent kinds that is shown wrong by any distance; a choice
 WEIGHTS = {"severity": 2.0, "present": 2.0, "evidence": 1.0, "technical": 1.0}
 SCENE, FACTOR = 0.3, 1.0
 MOST_PIECES = 50_000  # texts whose tokens are remembered
@@ -58,7 +59,8 @@ def patchify(views_NCHW: torch.Tensor, patch: int = 16, merge: int = 2) -> torch
 def misread(options: Sequence[str], text: str, rng: random.Random) -> str:
     """A word of evidence as a reasoner may have read it: a neighbour on its scale.
 
-    Nothing further off: it hardly happens, and a model that is shown far misreadings believes no evidence at all.
+    Nothing further off: it hardly happens, and a model that is shown far misreadings of what is there believes no
+    evidence at all. Of what is not there any word is shown now and then (`FALSE`): evidence alone makes no finding.
     """
     place = options.index(text) + rng.choice((-1, 1))
     return options[min(max(place, 0), len(options) - 1)]
@@ -79,6 +81,8 @@ class Collator:
     Farebrother et al. 2024): 57 is a better answer than 27 where 58 is true. The batch then has soft_places
     (N, 3: row, position, token) and soft_shares (N,).
     `severities`: the batch has the true severities (B, K) in 0..1 for `rnr.reasoner.probe`, too.
+    Rows with the text of another picture (`own`, see `rnr.reasoner.data.counterfactual_batch`) are shown its evidence
+    and do not learn to say it.
     """
 
     def __init__(
@@ -118,7 +122,8 @@ class Collator:
             batch["soft_places"] = torch.tensor([entry[:3] for entry in soft]).reshape(-1, 3)
             batch["soft_shares"] = torch.tensor([entry[3] for entry in soft])
         if self.severities:
-            batch["severities"] = severities(diagnoses)
+            written = severities(diagnoses).tolist()
+            batch["severities"] = torch.tensor([row.get("own") or true for row, true in zip(rows, written)])
         return batch | {"mm_token_type_ids": kinds} | self.pixels([row["images"] for row in rows])
 
     def pixels(self, pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
@@ -138,15 +143,27 @@ class Collator:
         rng = random.Random(zlib.crc32(row["completion"].encode()))  # the row decides, so that a resumed run repeats it
         for segment in segments(diagnosis):
             piece = shown = self._piece(segment.text)
-            if segment.path and segment.path.endswith(".evidence") and rng.random() < self.doubt:
-                wrong = self._piece(misread(segment.options, segment.text, rng))
-                shown = wrong if len(wrong) == len(piece) else piece
+            weight = weight_of(segment.path)
+            if segment.path and segment.path.endswith(".evidence"):
+                shown = self._shown(segment, diagnosis, rng) if row.get("own") is None else piece
+                weight = weight if row.get("own") is None else 0.0
             if self.spread and segment.path and len(segment.options) > FEW and _is_number(segment.text):
                 soft |= {len(ids) + i: told for i, told in enumerate(self._soft(segment.options, segment.text))}
             ids, true = ids + shown, true + piece
-            weights += [weight_of(segment.path)] * len(piece)
+            weights += [weight] * len(piece)
         end = [self.tokenizer.eos_token_id]
         return ids + end, true + end, weights + [SKELETON], soft
+
+    def _shown(self, segment: Segment, diagnosis: Diagnosis, rng: random.Random) -> list[int]:
+        """The tokens of a word of evidence as what follows sees them: right, misread, or false."""
+        absent = not diagnosis.findings[str(segment.path).split(".")[1]].present
+        wrong = segment.text
+        if rng.random() < self.doubt:
+            wrong = misread(segment.options, segment.text, rng)
+        elif self.doubt and absent and rng.random() < FALSE:
+            wrong = rng.choice(segment.options)
+        shown, piece = self._piece(wrong), self._piece(segment.text)
+        return shown if len(shown) == len(piece) else piece
 
     def _soft(self, options: tuple[str, ...], text: str) -> list[dict[int, float]]:
         """For each token of the number, which tokens could stand there, given the true ones before it."""

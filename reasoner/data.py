@@ -1,19 +1,22 @@
 """Training rows for the reasoner: an endless, seeded stream of damaged pictures with their true Diagnosis.
 
-A row is {images: uint8 (4, 128, 128, 3) views, prompt, completion}, what TRL's SFTTrainer takes. Rows are made a batch
-at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on exactly where it was.
+A row is {images: uint8 (4, 128, 128, 3) views, prompt, completion, own}, what TRL's SFTTrainer takes. Rows are made a
+batch at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on where it was.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
-from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.drawings import drawing
+from rnr.degradation.kind import uniform
 from rnr.degradation.photographs import random_crops, to_tensor
-from rnr.degradation.synthesize import Stage, degrade, draw_mixture, draw_seed, truths
+from rnr.degradation.synthesize import VISIBLE, Mixture, Stage, Step, degrade, draw_mixture, draw_seed, truths
 from rnr.reasoner.spectrum import with_spectrum
 from rnr.reasoner.views import views_of_batch
 
@@ -32,6 +35,9 @@ REGIONS = {  # height and width in px: share of the batches; the last three are 
 GRAPHIC = 0.14  # share of pictures that are no photographs; a choice
 SPARED = 0.1  # share of photographs that stay undamaged beside those that the stages leave so; a choice
 SPARED_GRAPHIC = 0.8  # the same of graphics; a choice
+COUNTERFACTUAL = 0.1  # share of batches whose text is that of the same picture with other severities; a choice
+SHIFT = (8.0, 25.0)  # points by which those severities differ; the lower end is what an edit must move: a choice
+UNTAUGHT = ("low_light", "compression")  # kinds that are never shifted: on them the effect of evidence is measured
 EASY = 0.04  # share of the stream that shows one kind at a time
 LATER = {"single": 0.35, "several": 0.5, "high_order": 0.15}
 
@@ -55,10 +61,12 @@ def rows(
     echo: int = 2,
     block: int = 32,
     damage: Damage | None = None,
+    counterfactual: float = COUNTERFACTUAL,
 ) -> Iterator[Row]:
     """Rows from sample number `start` (a multiple of `batch`) on, for ever; `total` scales the curriculum.
 
-    `damage` makes the pictures and their true diagnoses (default: `damaged_batch`).
+    `damage` makes the pictures and their true diagnoses (default: `damaged_batch`), but for a share `counterfactual`
+    of the batches (`counterfactual_batch`).
 
     Making a row costs half as much as learning from it, so each block of batches is shown `echo` times, shuffled anew
     (data echoing, Choi et al. 2019).
@@ -68,7 +76,9 @@ def rows(
     while True:
         begin, kept = number * block * echo, []
         for place in range(begin, begin + block):
-            made = make_rows(*damage(photographs, seed, place, place * batch / total, batch), prompt)
+            other = random.Random(seed * 1_000_003 + place).random() < counterfactual
+            drawn = (counterfactual_batch if other else damage)(photographs, seed, place, place * batch / total, batch)
+            made = make_rows(drawn[0], drawn[1], prompt, *drawn[2:])
             kept += made
             yield from made if place >= first else []
         for round_ in range(1, echo):
@@ -88,6 +98,53 @@ def damaged_batch(
 ) -> tuple[torch.Tensor, list[Diagnosis]]:
     """Batch `number` of the stream: regions of photographs and graphics (B, 3, H, W), degraded or spared, and their
     true diagnoses of these kinds (all)."""
+    clean, mixture, graphic, _ = _drawn(photographs, seed, number, progress, batch, names)
+    degraded = degrade(clean, mixture)
+    return degraded, truths(clean, degraded, mixture, names, graphic)
+
+
+def counterfactual_batch(
+    photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int
+) -> tuple[torch.Tensor, list[Diagnosis], torch.Tensor]:
+    """Batch `number` with the text of another picture: the same one with other severities of what is there.
+
+    From it a reasoner learns that the evidence before a severity counts: the measured words are those of the other
+    picture, and so are the severities that follow. Presence is the same, and nothing differs by more than `SHIFT`, so
+    that the words still fit the pixels; words that do not fit are the collator's `FALSE`.
+
+    Returns:
+        The pictures (B, 3, H, W), the diagnoses of the others, and the pictures' own severities (B, K) in 0..1.
+    """
+    clean, mixture, graphic, generator = _drawn(photographs, seed, number, progress, batch, None)
+    other = shifted(mixture, generator)
+    own = torch.stack([mixture.severity(name) / 100 for name in reasoning_order()], 1)
+    return degrade(clean, mixture), truths(clean, degrade(clean, other), other, graphic_B=graphic), own
+
+
+def shifted(mixture: Mixture, generator: torch.Generator) -> Mixture:
+    """The same recipe with severities moved up or down by `SHIFT`, as far as a kind's range goes; not of UNTAUGHT."""
+    return Mixture([_moved(step, mixture.batch, generator) for step in mixture.steps], mixture.batch)
+
+
+def _moved(step: Step, batch: int, generator: torch.Generator) -> Step:
+    kind = step.kind
+    if kind.name in UNTAUGHT:
+        return step
+    way = 1 - 2 * torch.randint(0, 2, (batch,), generator=generator)
+    wanted = kind.severity(step.factors) + way * uniform(batch, *SHIFT, generator)
+    factors = kind.with_severity(wanted.clamp(2 * VISIBLE, kind.top), step.factors)
+    return replace(step, factors=factors)
+
+
+def _drawn(
+    photographs: Sequence[np.ndarray],
+    seed: int,
+    number: int,
+    progress: float,
+    batch: int,
+    names: Sequence[str] | None,
+) -> tuple[torch.Tensor, Mixture, list[bool], torch.Generator]:
+    """Clean regions (B, 3, H, W), what is to be done to them, and which of them are graphics."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     size = list(REGIONS)[int(torch.multinomial(torch.tensor(list(REGIONS.values())), 1, generator=generator))]
     clean = random_crops(list(photographs), batch, size, generator, upright=True)
@@ -98,18 +155,26 @@ def damaged_batch(
     spared = torch.rand(batch, generator=generator) < torch.where(graphic, SPARED_GRAPHIC, SPARED)
     for step in mixture.steps:
         step.mask_B = step.mask_B & ~spared
-    degraded = degrade(clean, mixture)
-    return degraded, truths(clean, degraded, mixture, names, graphic.tolist())
+    return clean, mixture, graphic.tolist(), generator
 
 
-def make_rows(image_BCHW: torch.Tensor, diagnoses: Sequence[Diagnosis], prompt: str) -> list[Row]:
-    """Rows of any pictures (of one size, at least 128 px) whose diagnosis is known, restored ones too."""
+def make_rows(
+    image_BCHW: torch.Tensor, diagnoses: Sequence[Diagnosis], prompt: str, own_BK: torch.Tensor | None = None
+) -> list[Row]:
+    """Rows of any pictures (of one size, at least 128 px) whose diagnosis is known, restored ones too.
+
+    `own_BK`: the pictures' severities in 0..1 where the diagnoses are those of others (`counterfactual_batch`); a row
+    holds them as `own`, else None.
+    """
     views = (with_spectrum(views_of_batch(image_BCHW)) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
-    texts = [diagnosis.to_json() for diagnosis in diagnoses]
-    return [{"images": view, "prompt": prompt, "completion": text} for view, text in zip(views, texts)]
+    own = [None] * len(diagnoses) if own_BK is None else own_BK.tolist()
+    return [
+        {"images": view, "prompt": prompt, "completion": diagnosis.to_json(), "own": mine}
+        for view, diagnosis, mine in zip(views, diagnoses, own)
+    ]
 
 
 def held_out(photographs: Sequence[np.ndarray], prompt: str, count: int, batch: int = 16, seed: int = 77) -> list[Row]:
     """A fixed set of rows for validation: the late stages of the curriculum on other photographs."""
-    stream = rows(photographs, prompt, seed, total=1, start=0, batch=batch, echo=1)
+    stream = rows(photographs, prompt, seed, total=1, start=0, batch=batch, echo=1, counterfactual=0)
     return [next(stream) for _ in range(count)]

@@ -15,7 +15,16 @@ from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.kind import kinds
 from rnr.reasoner.callbacks import hours_of
 from rnr.reasoner.collate import IGNORED, SKELETON, Collator
-from rnr.reasoner.data import EASY, damaged_batch, held_out, rows, stage_at
+from rnr.reasoner.data import (
+    COUNTERFACTUAL,
+    EASY,
+    UNTAUGHT,
+    counterfactual_batch,
+    damaged_batch,
+    held_out,
+    rows,
+    stage_at,
+)
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.probe import NAME
 from rnr.reasoner.processor import build_processor
@@ -173,3 +182,52 @@ def test_the_stream_holds_undamaged_graphics_and_photographs():
     assert 4 <= len(graphics) <= 28 and all(d.scene.medium for d in diagnoses)
     assert sum(not d.plan for d in graphics) >= 0.6 * len(graphics)
     assert 3 <= sum(not d.plan for d in diagnoses if d not in graphics) <= 40
+
+
+def test_the_text_of_a_counterfactual_is_that_of_other_severities_and_fits_the_pixels():
+    compared = 0
+    for number in range(4):
+        pictures, diagnoses, own = counterfactual_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
+        again, truths = damaged_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
+        assert torch.equal(pictures, again), "the pixels are those of the stream"
+        for other, truth, row in zip(diagnoses, truths, own.tolist()):
+            assert other.present == truth.present
+            for name, severity in zip(reasoning_order(), row):
+                said, true = (d.findings[name].severity or 0 for d in (other, truth))
+                assert true == pytest.approx(100 * severity, abs=0.51)
+                assert abs(said - true) <= (1 if name in UNTAUGHT else 60)
+                compared += name not in UNTAUGHT and abs(said - true) >= 7
+    assert compared >= 10
+
+
+def test_a_row_of_another_pictures_text_shows_its_evidence_and_does_not_learn_it(processor):
+    text = random_diagnosis(1).to_json()
+    row = {"images": np.zeros((3, 128, 128, 3), np.uint8), "prompt": "diagnose", "completion": text}
+    own = [0.25] * len(reasoning_order())
+    plain = Collator(processor, severities=True)([row])
+    other = Collator(processor, doubt=1.0, severities=True)([row | {"own": own}])
+    assert torch.equal(other["input_ids"], plain["input_ids"]), "shown as it is, not misread"
+    assert other["severities"].tolist() == [own] and plain["severities"].tolist() != [own]
+    left_out = (plain["loss_weights"] > 0) & (other["loss_weights"] == 0)
+    assert int(left_out.sum()) >= len(reasoning_order()) and not (left_out & (other["labels"] != IGNORED)).any()
+
+
+def test_false_evidence_is_shown_of_absent_kinds_only(processor, monkeypatch):
+    monkeypatch.setattr("rnr.reasoner.collate.FALSE", 1.0)
+    text = random_diagnosis(1).to_json()
+    present = Diagnosis.from_json(text).present
+    texts = [
+        {processor.tokenizer.encode(word)[0] for word in kind.measurement.texts}
+        for name, kind in kinds().items() if name in present
+    ]  # fmt: skip
+    row = {"images": np.zeros((3, 128, 128, 3), np.uint8), "prompt": "diagnose", "completion": text}
+    plain, false = Collator(processor)([row]), Collator(processor, doubt=1e-9)([row])
+    wrong = (plain["input_ids"] != false["input_ids"]).nonzero()[:, 1].tolist()
+    assert wrong and torch.equal(plain["labels"], false["labels"])
+    assert not any(int(plain["input_ids"][0, place]) in words for place in wrong for words in texts)
+
+
+def test_the_stream_holds_counterfactuals():
+    rows_ = list(itertools.islice(rows(PHOTOGRAPHS, "diagnose", 0, 1000, batch=2, block=16, echo=1), 64))
+    shares = sum(row["own"] is not None for row in rows_) / len(rows_)
+    assert 0 < shares < 3 * COUNTERFACTUAL
