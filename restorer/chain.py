@@ -19,6 +19,7 @@ from rnr.degradation.measure import ms_ssim, severity_of_loss
 from rnr.restorer.bridge import BridgeScheduler, times
 from rnr.restorer.condition import Intent, diagnosis_of, wanted
 
+Undo = Callable[[torch.Tensor], torch.Tensor]  # pictures as physics would undo a kind
 Estimate = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]  # of x_t, x_1 and t, whole pictures
 LOOK = 512  # px; severities are measured on the picture's middle of this size: a choice, it bounds the time
 TOLERANCE = 0.25  # share of a severity by which two photographs with the same damage may differ; a choice
@@ -139,7 +140,7 @@ def severity_given(source: Diagnosis | DiagnosisRecord | None, kind: str) -> flo
     return None if severity is None else float(severity)
 
 
-def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
+def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Undo | None:
     """Physics' inverse of a kind by the factors of its finding; None where the diagnosis does not give all of them."""
     diagnosis = diagnosis_of(source)
     written = diagnosis.findings[kind].factors if diagnosis and kind in diagnosis.findings else {}

@@ -69,7 +69,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         kind: Name of the kind of degradation that this expert undoes.
         widths: Channels at 1/2, 1/4, 1/8 of the resolution.
         blocks: Residual blocks of each resolution, on the way down (all) and up (all but the last).
-        physics: Whether it takes the picture as physics would undo it.
+        physics: Whether it takes the picture as physics would undo it; with an overview it is the overview that does.
         overview: Whether it looks at the whole picture first; the velocity is counted from what that gives.
     """
 
@@ -83,7 +83,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         overview: bool = False,
     ) -> None:
         super().__init__()
-        self.glance = Overview() if overview else None
+        self.glance = Overview(physics) if overview else None
         if not widths:
             return
         pairs = list(zip(widths, widths[1:]))
@@ -133,7 +133,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
             start_BCHW: The picture at the start of the leg.
             t: (B,), 0..1.
             inverse_BCHW: The start as physics would undo it; None where no factors are known. Of a network with an
-                overview `self.glance.undo(whole picture)`, None where the start is a whole picture.
+                overview `self.glance.undo(whole picture, its inverse)`, None where the start is a whole picture.
         """
         if self.glance is not None and inverse_BCHW is None:
             inverse_BCHW = self.glance.undo(start_BCHW)

@@ -27,6 +27,7 @@ OTHERS = (0.5, 0.3, 0.2)  # shares of pictures with 0, 1, 2 other kinds; a choic
 KNOWN = 0.7  # share of pictures whose factors the diagnosis gives; a choice
 MISREAD = 0.25  # share of those that it misreads; a choice
 JITTER = 0.04  # standard deviation of a reading, by the range of the factor; a choice
+READ = 10.0  # standard deviation in points of severity, from which the main factor follows: README, mean errors 8 to 10
 SEVERITY = 2.0  # the weakest damage that is drawn: below 2.5 it counts as absent (synthesize.VISIBLE)
 
 
@@ -74,7 +75,10 @@ def draw_legs(
 
 def inverse_of(start_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, generator: torch.Generator) -> torch.Tensor:
     """The start as physics would undo it, by what a reasoner could say of the factors."""
-    (step,) = mixture.of(kind.name)
+    steps = mixture.of(kind.name)
+    if not steps:  # validation on clean pictures
+        return start_BCHW
+    (step,) = steps
     draw = torch.rand(2, len(start_BCHW), generator=generator)
     other = kind.draw_between(SEVERITY, kind.top, len(start_BCHW), generator)
     misread, read = draw[1] < MISREAD, {}
@@ -83,7 +87,10 @@ def inverse_of(start_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, generator
         if not factor.choices:
             span = JITTER * (factor.high - factor.low)
             value = (value + span * off).clamp(factor.low, factor.high)
-        read[factor.name] = torch.where(misread, other[factor.name].to(value.dtype), value)
+        read[factor.name] = value
+    severity = kind.severity(step.factors) + READ * torch.randn(len(start_BCHW), generator=generator)
+    read = kind.with_severity(severity.clamp(SEVERITY, kind.top), read)
+    read = {name: torch.where(misread, other[name].to(value.dtype), value) for name, value in read.items()}
     known = ((draw[0] < KNOWN) & step.mask_B).view(-1, 1, 1, 1)
     return torch.where(known, kind.invert(start_BCHW, read).clamp(-0.5, 1.5), start_BCHW)
 

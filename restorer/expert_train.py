@@ -25,7 +25,7 @@ from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.restorer.bridge import corrupt
 from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert
-from rnr.restorer.expert_data import LegBatch, draw_legs
+from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of
 from rnr.training.config import Run
 from rnr.training.engine import Engine
 from rnr.training.journal import Report
@@ -70,7 +70,7 @@ class ExpertObjective:
         """A batch and its number of crops in units of 64x64 px."""
         physics = bool(self.model.config["physics"])
         if self.global_:
-            return draw_legs(self.kind, self.photographs, 16, SQUARE, seed, self.experts), 16
+            return draw_legs(self.kind, self.photographs, 16, SQUARE, seed, self.experts, physics), 16
         stages = STAGES[-1:] if physics or self.model.config["overview"] else STAGES
         size, batch = next((n, b) for until, n, b in stages if progress < until)
         leg = draw_legs(self.kind, self.photographs, batch, size, seed, self.experts, physics)
@@ -88,24 +88,34 @@ class ExpertObjective:
             t = torch.where(draw[0] < ONE_STEP, 1.0, 0.05 + 0.95 * draw[1])
             noise = torch.randn(start.shape, generator=generator).to(device)
             x = corrupt(end, start, t, SIGMA * draw[2], noise)
-        inverse = None if batch.inverse is None else batch.inverse.to(device)
+        inverse = looked(self.model, start, None if batch.inverse is None else batch.inverse.to(device))
         estimate = x + t.view(-1, 1, 1, 1) * self.model(x, start, t, inverse)
         if progress < ROOT_FROM:
             return (estimate - end).abs().mean()
         return ((estimate - end) ** 2).mean((1, 2, 3)).add(1e-6).sqrt().mean()
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        """PSNR in dB of one step, by the severity of the kind alone; clean pictures up to 70."""
+        """PSNR in dB of one step, by the severity of the kind alone; clean pictures up to 70. Where the network takes
+        physics' inverse, by factors that are read as in training."""
         if self.clean is None:
             return {}
         result = {}
         for severity in (0.0, *sorted({min(s, self.kind.top) for s in SEVERITIES})):
             mixture = prescribe({self.kind.name: severity} if severity else {}, seed=7, batch=len(self.clean))
             start = degrade(self.clean, mixture).contiguous(memory_format=torch.channels_last)
-            restored = (start + model(start, start, torch.ones(len(start)))).clamp(0, 1)
+            read = None
+            if model.config["physics"]:
+                read = inverse_of(start, self.kind, mixture, torch.Generator().manual_seed(7))
+            velocity = model(start, start, torch.ones(len(start)), looked(model, start, read))
+            restored = (start + velocity).clamp(0, 1)
             name = f"{self.kind.name} {severity:g}" if severity else "clean"
             result[name] = round(float(psnr(restored, self.clean).clamp(max=70).mean()), 2)
         return result
+
+
+def looked(model: Any, start: torch.Tensor, inverse: torch.Tensor | None) -> torch.Tensor | None:
+    """The last input of a network: physics' inverse, or what an overview makes of it."""
+    return inverse if model.glance is None or inverse is None else model.glance.undo(start, inverse)
 
 
 def train_expert(
@@ -132,6 +142,7 @@ def train_expert(
         residue: Experts of later-formed kinds whose residue the pictures show.
         physics: Give the network the picture as physics would undo it; an `init` without that input is grown by it.
         overview: Train a network that looks at the whole picture, alone; with an `init` that has one, add the U-Net.
+            With `physics` it corrects what physics makes of the picture.
         report: Gets every row of the journal.
 
     Returns:
@@ -165,7 +176,7 @@ def train_expert(
 def fresh(kind: str, blocks: tuple[int, ...], physics: bool, overview: bool) -> ExpertNetwork:
     """A new network: a U-Net, or an overview alone."""
     return (
-        ExpertNetwork(kind, (), (), overview=True) if overview else ExpertNetwork(kind, blocks=blocks, physics=physics)
+        ExpertNetwork(kind, (), (), physics, True) if overview else ExpertNetwork(kind, blocks=blocks, physics=physics)
     )
 
 

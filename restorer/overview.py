@@ -4,7 +4,8 @@ From a thumbnail it predicts the quantities of one formula, I -> ((I - A) / t + 
 full resolution: the inverse of Koschmieder's equation (transmission t, airlight A) and of a short exposure with a
 camera's response (t the exposure, A = 0, p = 1 / gamma). t comes from a bilateral grid that is sliced by the picture's
 own luma, so that it follows the edges of things (Chen, Paris & Durand, SIGGRAPH 2007; Gharbi et al., "Deep bilateral
-learning", SIGGRAPH 2017); A and p are one number a channel.
+learning", SIGGRAPH 2017); A and p are one number a channel. An overview that takes physics' inverse sees both pictures
+and corrects the inverse: what the diagnosis reads of a scene and what the overview expects of one are then both used.
 
 Shapes: image_BCHW in [0, 1], whole pictures of any size.
 """
@@ -43,13 +44,19 @@ class Tones:
 
 
 class Overview(nn.Module):
-    """Thumbnail -> `Tones`; begins as the identity."""
+    """Thumbnail -> `Tones`; begins as the identity.
 
-    def __init__(self) -> None:
+    Args:
+        physics: Whether it takes the picture as physics would undo it, too, and corrects that.
+    """
+
+    def __init__(self, physics: bool = False) -> None:
         super().__init__()
+        self.physics = physics
         self.look = nn.Sequential(
-            nn.Conv2d(8, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, WIDTH, 3, 2, 1), nn.ReLU(), *(Block() for _ in range(2))
-        )
+            nn.Conv2d(16 if physics else 8, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, WIDTH, 3, 2, 1), nn.ReLU(),
+            *(Block() for _ in range(2)),
+        )  # fmt: skip
         self.whole = nn.Sequential(
             nn.Conv2d(WIDTH, WIDTH, 3, 2, 1), nn.ReLU(), nn.Conv2d(WIDTH, WIDTH, 3, 2, 1), nn.ReLU(), nn.Flatten(),
             nn.Linear(WIDTH * 16, 256), nn.ReLU(),
@@ -61,27 +68,41 @@ class Overview(nn.Module):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, image_BCHW: torch.Tensor) -> Tones:
-        """The tones of whole pictures."""
-        small = functional.interpolate(image_BCHW, (SIDE, SIDE), mode="bilinear", antialias=True)
-        pool, half = functional.max_pool2d, PATCH // 2
-        dark, bright = -pool(-small.amin(1, True), PATCH, 1, half), pool(small.amax(1, True), PATCH, 1, half)
-        logarithm = torch.log2(1 + 255 * small.clamp(min=0)) / 8  # a dark picture's differences
-        local = self.look(torch.cat([small - 0.5, dark - 0.5, bright - 0.5, logarithm - 0.5], 1))
+    def forward(self, image_BCHW: torch.Tensor, inverse_BCHW: torch.Tensor | None = None) -> Tones:
+        """The tones of whole pictures, or of their inverses by physics (the pictures themselves where not known)."""
+        seen = [image_BCHW]
+        if self.physics:
+            seen.append(image_BCHW if inverse_BCHW is None else inverse_BCHW)
+        local = self.look(torch.cat([features(each) for each in seen], 1))
         whole = self.whole(local)
         grid = self.grid(local + self.spread(whole)[:, :, None, None])
         numbers = self.numbers(whole).float()
         base = numbers[:, :1, None, None]
-        light = functional.softplus(4 * (grid.float() + base) - 3) / 2  # begins at t = 0.98
-        return Tones(light, torch.sigmoid(4 * numbers[:, 1:4]), torch.exp(-functional.softplus(4 * numbers[:, 4:] - 3)))
+        light, power = grid.float() + base, numbers[:, 4:]
+        if self.physics:  # an inverse can be overdone, too: both ways
+            light, power = 2 * light, 2 * power
+        else:  # begins at t = 0.98
+            light, power = functional.softplus(4 * light - 3) / 2, functional.softplus(4 * power - 3)
+        return Tones(light, torch.sigmoid(4 * numbers[:, 1:4]), torch.exp(-power))
 
-    def undo(self, image_BCHW: torch.Tensor, tones: Tones | None = None) -> torch.Tensor:
-        """The pictures by the formula, in [0, 1] or a little beyond, a band of rows at a time."""
-        tones = tones or self(image_BCHW)
-        height = image_BCHW.shape[-2]
+    def undo(self, image_BCHW: torch.Tensor, inverse_BCHW: torch.Tensor | None = None) -> torch.Tensor:
+        """The pictures, or their inverses by physics, through the formula: in [0, 1] or a little beyond, a band of rows
+        at a time."""
+        tones = self(image_BCHW, inverse_BCHW)
+        begin = image_BCHW if inverse_BCHW is None else inverse_BCHW
+        height = begin.shape[-2]
         rows = [(top, min(height, top + BAND)) for top in range(0, height, BAND)]
-        parts = [toned(image_BCHW[..., a:b, :], tones, (a, b, height)) for a, b in rows]
+        parts = [toned(begin[..., a:b, :], tones, (a, b, height)) for a, b in rows]
         return parts[0] if len(parts) == 1 else torch.cat(parts, -2)
+
+
+def features(image_BCHW: torch.Tensor) -> torch.Tensor:
+    """What a thumbnail shows (B, 8, SIDE, SIDE): colours, dark and bright channel, colours on a logarithmic scale."""
+    small = functional.interpolate(image_BCHW, (SIDE, SIDE), mode="bilinear", antialias=True)
+    pool, half = functional.max_pool2d, PATCH // 2
+    dark, bright = -pool(-small.amin(1, True), PATCH, 1, half), pool(small.amax(1, True), PATCH, 1, half)
+    logarithm = torch.log2(1 + 255 * small.clamp(min=0)) / 8  # a dark picture's differences
+    return torch.cat([small - 0.5, dark - 0.5, bright - 0.5, logarithm - 0.5], 1)
 
 
 class Block(nn.Module):

@@ -28,6 +28,7 @@ from rnr.restorer.bridge import BridgeScheduler
 from rnr.restorer.chain import (
     Estimate,
     Leg,
+    Undo,
     certain_severity,
     dose_of,
     inverse,
@@ -47,6 +48,7 @@ MOVED = {"restorer.network": "rnr.restorer.network", "restorer.bridge": "rnr.res
 BUILT_IN = Path(__file__).parent / "weights"
 TILE = 768  # px; with the margins of the network without experts 1.9 times the picture is computed (at 512 2.4 times)
 
+SPREAD = 32  # px about a tile that `Kind.invert` may look at; shrinkage takes 16
 Callback = Callable[["RestorePipeline", int, float, dict], None]
 
 
@@ -263,9 +265,9 @@ class RestorePipeline(DiffusionPipeline):
     def _expert(self, kind: str, call: Call) -> Estimate:
         """Whole pictures through the expert of a kind."""
         network: ExpertNetwork = self.experts[kind]
-        if network.glance is not None:
-            return self._overviewed(network, network.glance, call)
         undo = inverse(call.source, kind) if network.config["physics"] else None
+        if network.glance is not None:
+            return self._overviewed(network, network.glance, undo, call)
 
         def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             return x + t * network(x, start, t, undo(start) if undo else None)
@@ -273,16 +275,21 @@ class RestorePipeline(DiffusionPipeline):
         return by_tiles(function, network, network.reach, call.tile)
 
     @staticmethod
-    def _overviewed(network: ExpertNetwork, glance: Overview, call: Call) -> Estimate:
+    def _overviewed(network: ExpertNetwork, glance: Overview, undo: Undo | None, call: Call) -> Estimate:
         """The same for an expert that looks at the whole picture first, once a leg."""
         seen: list[torch.Tensor] = []
+
+        def physical(start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            assert undo is not None
+            return undo(start)
 
         def function(x: torch.Tensor, start: torch.Tensor, undone: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             return x + t * network(x, start, t, undone)
 
         def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
             if not seen:
-                seen.append(glance.undo(start.to(network.device)).cpu())
+                known = undo and in_tiles(physical, network, SPREAD, call.tile, [start], t).to(network.device)
+                seen.append(glance.undo(start.to(network.device), known).cpu())
             if not network.config["widths"]:
                 return sample + t * (seen[0] - start)
             return in_tiles(function, network, network.reach, call.tile, [sample, start, seen[0]], t)

@@ -6,6 +6,7 @@ import skimage.data
 import torch
 from PIL import Image
 
+from rnr.degradation.kind import kind_named
 from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.restorer import BridgeScheduler, Experts, RestorePipeline
@@ -74,3 +75,28 @@ def test_the_built_in_haze_expert_undoes_haze():
     restored = pipe(hazy, truths(CLEAN, hazy, mixture), output_type="pt").images
     error, before = (float(((x - CLEAN) ** 2).mean()) for x in (restored, hazy))
     assert error < 0.3 * before
+
+
+def test_an_overview_that_takes_physics_begins_as_its_inverse_and_corrects_it_both_ways():
+    network = ExpertNetwork("haze", (), (), physics=True, overview=True)
+    start, inverse = 0.5 * CLEAN + 0.4, CLEAN.clamp(1e-3, 1)
+    one = torch.ones(1)
+    with torch.no_grad():
+        undone = network.glance.undo(start, inverse)
+        assert torch.allclose(start + network(start, start, one, undone), inverse, atol=1e-5)
+        assert torch.allclose(start + network(start, start, one), start, atol=1e-5), "nothing known: the picture itself"
+        for bias, brighter in ((0.5, True), (-0.5, False)):
+            network.glance.numbers.bias.copy_(torch.tensor([0, 0, 0, 0, bias, bias, bias]))
+            assert bool(network.glance.undo(start, inverse).mean() > inverse.mean()) == brighter
+
+
+def test_the_pipeline_gives_it_the_inverse_by_the_diagnosis(tmp_path):
+    save_expert(ExpertNetwork("low_light", (), (), physics=True, overview=True), tmp_path / "low_light.safetensors", {})
+    pipe = RestorePipeline(None, BridgeScheduler(), experts=Experts.from_pretrained(tmp_path))
+    mixture = prescribe({"low_light": 50}, 3)
+    dark = degrade(CLEAN, mixture)
+    (truth,) = truths(CLEAN, dark, mixture)
+    kind = kind_named("low_light")
+    expected = kind.invert(dark, kind.values(truth.findings["low_light"].factors)).clamp(1e-3, 1)
+    given = pipe.restore(dark[0].permute(1, 2, 0).numpy(), truth, tile=64).pixels_HWC3
+    torch.testing.assert_close(torch.from_numpy(given).permute(2, 0, 1), expected[0], atol=0.01, rtol=0)
