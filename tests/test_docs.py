@@ -1,4 +1,4 @@
-"""The documents: links lead somewhere, commands have the options that are written, the README is short and its code runs."""
+"""The documents: links lead somewhere, commands have the options that are written, code runs, the README is short."""
 
 from __future__ import annotations
 
