@@ -31,7 +31,7 @@ from rnr.pictures import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.rl.cli import app as rl_app
 from rnr.serve import commands as serve_commands
 from rnr.train_cli import data_app, train_app
-from rnr.view.command import view
+from rnr.view.command import gallery, view
 
 if TYPE_CHECKING:
     from rnr.agent_batch import AgentBatch
@@ -47,6 +47,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(bench_app, name="bench")
 app.add_typer(rl_app, name="rl")
 app.command()(view)
+app.command()(gallery)
 serve_commands.register(app, bench_app)
 explain_cli.register(app, bench_app)
 

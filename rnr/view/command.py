@@ -1,4 +1,4 @@
-"""`rnr view`: the options."""
+"""`rnr view` and `rnr gallery`: the options."""
 
 from __future__ import annotations
 
@@ -50,6 +50,32 @@ def view(
         stop(str(error))
 
 
+def gallery(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Folders that rnr restore wrote, and those of the photographs.",
+                                   show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make, with index.html.", show_default=False)],
+    title: Annotated[str, typer.Option(help="Heading of the page.")] = "Before and after",
+) -> None:  # fmt: skip
+    """A page of restored photographs, before and after, to share: small copies without metadata."""
+    try:
+        from rnr.view.gallery import gallery as written
+        from rnr.view.library import Library
+
+        library = Library(paths)
+        with Meter(sum(len(run.items) for run in library.runs), "copying") as meter:
+
+            def tell(name: str) -> None:
+                meter.tell(name)
+                meter.done()
+
+            problems = written(library, out, title, tell)
+    except Error as error:
+        stop(str(error))
+    _finish(problems, f"Open {out / 'index.html'} in a browser.")
+
+
 def _export(library, out: Path, with_views: bool) -> None:  # type: ignore[no-untyped-def]
     from rnr.view.export import export
 
@@ -61,9 +87,14 @@ def _export(library, out: Path, with_views: bool) -> None:  # type: ignore[no-un
             meter.done()
 
         problems = export(library, out, with_views, tell)
+    _finish(problems, f"{count} records. Open {out / 'index.html'} in a browser.")
+
+
+def _finish(problems: list[str], words: str) -> None:
+    """Say what was written, and what could not be shown: exit code 1 then."""
     for problem in problems:
         remark(problem)
-    plain_stdout(f"{count} records. Open {out / 'index.html'} in a browser.")
+    plain_stdout(words)
     if problems:
         raise typer.Exit(1)
 

@@ -6,6 +6,7 @@ the rows are a script already. Everything is written to a temporary folder that 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -30,18 +31,24 @@ def export(library: Library, out: Path, with_views: bool, tell: Callable[[str], 
     Raises:
         SetupError: If `out` exists or cannot be written.
     """
+    with new_folder(out) as temporary:
+        return list(_Writer(library, temporary, with_views).write(tell))
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `out` when all is written, or goes. Raises SetupError."""
     if out.exists():
-        raise SetupError(f"{printable(out)}: is there already; choose another folder for the export")
+        raise SetupError(f"{printable(out)}: is there already; choose another folder")
     temporary = out.with_name(f".{out.name}-{secrets.token_hex(4)}.tmp")
     try:
         temporary.mkdir(parents=True)
-        problems = list(_Writer(library, temporary, with_views).write(tell))
+        yield temporary
         os.rename(temporary, out)
     except OSError as error:
         raise SetupError(f"{printable(out)}: cannot be written ({error.strerror}); choose another folder") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return problems
 
 
 class _Writer:
