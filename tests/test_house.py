@@ -165,8 +165,9 @@ def test_the_constraints_pin_every_requirement_within_its_range() -> None:
             assert requirement.specifier.contains(versions[name]), f"{requirement} against {versions[name]}"
 
 
-def test_the_changelog_knows_the_version() -> None:
+def test_changelog_and_citation_know_the_version() -> None:
     assert f"## {rnr.__version__} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"\nversion: {rnr.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
