@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from rnr.degradation.protocols import Diagnoser, Restorer
     from rnr.graph import Context
 else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
@@ -54,7 +55,7 @@ class AgentBench:
     """Each way on each picture."""
 
     def __init__(
-        self, reasoner: Any, restorer: Any, ways: Sequence[str], steps: int, candidates: int, seed: int
+        self, reasoner: Diagnoser, restorer: Restorer, ways: Sequence[str], steps: int, candidates: int, seed: int
     ) -> None:
         from rnr.graph import build_graph
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,6 +26,8 @@ from rnr.restorer.train import Settings, Trainer, validation_set
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from rnr.degradation.protocols import Diagnoser
 
 WIDTHS, BLOCKS = (16, 32, 64), (1, 1, 2)
 TWINS = ("told", "no scene", "blind")
@@ -71,7 +73,9 @@ class Twins:
 
 
 @torch.no_grad()
-def compare(networks: dict[str, RestorerNetwork], photographs: Sequence[np.ndarray], reasoner: Any = None) -> list[Row]:
+def compare(
+    networks: dict[str, RestorerNetwork], photographs: Sequence[np.ndarray], reasoner: Diagnoser | None = None
+) -> list[Row]:
     """A row per task: input and PSNR in dB of each twin, one step."""
     rows: list[Row] = []
     known = next(iter(networks.values())).layout.factors

@@ -23,10 +23,10 @@ from trl import SFTConfig
 from rnr import prompts
 from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from rnr.degradation.kind import PHYSICS
+from rnr.reasoner.card import CARD
+from rnr.reasoner.checkpoint import load_model
 from rnr.reasoner.collate import Collator
 from rnr.reasoner.dataset import SETTINGS
-from rnr.reasoner.export import CARD
-from rnr.reasoner.loading import load_model
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.train import DiagnosisTrainer
 from rnr.reasoner.views import CROPS, views_of

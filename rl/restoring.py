@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from rnr.degradation.photographs import read_folder
-from rnr.reasoner import Reasoner
-from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load_restorer
+from rnr.reasoner import load_local
+from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load
 from rnr.restorer.export import samples_of
 from rnr.rl.config import RestorerConfig, write_effective
 from rnr.rl.edit_policy import EditPolicy
@@ -29,7 +29,7 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
     exploration_of(config)
     named(config.rewards, {"severity": SeverityReward(None)})  # type: ignore[arg-type]
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
-    judge = Judge(Reasoner.from_pretrained(config.reasoner, device=device()), config.views)
+    judge = Judge(load_local(config.reasoner, device()), config.views)
     rewards = named(config.rewards, {"severity": SeverityReward(judge, config.gate)})
     policy = policy_of(config)
 
@@ -47,7 +47,7 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
 
 def policy_of(config: RestorerConfig) -> DiffusionPolicy:
     """The restorer with an adapter, or whole beside a frozen copy. ValueError for what this restorer cannot do."""
-    restorer = load_restorer(config.restorer, device=device(), **config.options)
+    restorer = load(config.restorer, device(), **config.options)
     if isinstance(restorer, QwenEditRestorer):
         if config.train == "full" or config.weaken:
             raise ValueError(f'{config.restorer} is trained by an adapter and as it is: train = "lora", weaken = 0')
