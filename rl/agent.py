@@ -33,10 +33,10 @@ from rnr.reasoner.card import folder_of, read_card
 from rnr.reasoner.export import export
 from rnr.restorer import load
 from rnr.rl.config import AgentConfig
-from rnr.rl.judge import Judge, device
+from rnr.rl.judge import device, judge_of
 from rnr.rl.reasoning import adapter, follow, resumed, settings
 from rnr.rl.record import Log, begin
-from rnr.rl.rewards import SeverityReward, ask
+from rnr.rl.rewards import SeverityReward, ask, named
 from rnr.rl.tasks import Tasks, check_truth
 from rnr.rl.trainer import Report
 
@@ -159,7 +159,7 @@ def build(config: AgentConfig) -> GRPOTrainer:
     restorer = load(config.restorer)
     policy = load_local(config.reasoner, device())
     frozen = Reasoner(copy.deepcopy(policy.model), policy.processor, policy.card, policy.name, policy.model_hash)
-    judge = Judge(frozen, config.views)
+    judge = judge_of(config.judge, frozen, config.views)
     judge.refuse_policy(policy.model.parameters())
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
     told: dict[str, Any] = {"told": "true", "stage": config.stage, "names": policy.kinds}
@@ -167,10 +167,13 @@ def build(config: AgentConfig) -> GRPOTrainer:
     held = Tasks(others, config.val_rows, config.size, config.seed + 1, **told)
     for some in (tasks, held):
         check_truth(some)  # type: ignore[arg-type]
-    reward = SeverityReward(judge, config.gate)
+    severity = SeverityReward(judge, config.gate)
+    known = {"severity": severity, "calls": CallCost(config.call_cost, severity)}
+    rewards = named(config.rewards, known, judge)
     probe = attempts(tasks, frozen, restorer, config)()
     probe.reset(0)
-    ask("severity", reward, prompts=[""], completions=[""], environments=[probe])
+    for name, reward in rewards.items():
+        ask(name, reward, prompts=[""], completions=[""], environments=[probe])
     if policy.card:  # weights of our own: their tokenizer knows of no tools
         policy.processor = copy.deepcopy(policy.processor)
         policy.processor.chat_template = policy.processor.tokenizer.chat_template = TEMPLATE
@@ -180,7 +183,7 @@ def build(config: AgentConfig) -> GRPOTrainer:
     both = Both(tasks, held)
     trainer = GRPOTrainer(
         model=policy.model.train(), processing_class=policy.processor,
-        reward_funcs=[reward, CallCost(config.call_cost, reward)],  # type: ignore[list-item]
+        reward_funcs=list(rewards.values()),  # type: ignore[arg-type]
         args=settings(
             config, max_tool_calling_iterations=config.max_calls, save_steps=config.save_every,
             save_total_limit=2, per_device_eval_batch_size=config.group, num_generations_eval=config.group,

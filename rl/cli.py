@@ -79,6 +79,8 @@ def canaries(
     tasks: Annotated[int, typer.Option("--tasks", min=2, help="damaged pictures")] = 6,
     size: Annotated[int, typer.Option("--size", min=64, help="their side, px")] = 192,
     views: Annotated[int, typer.Option("--views", min=1, max=3, help="of the judge")] = 2,
+    reward: Annotated[str, typer.Option("--reward", help="severity, or my_module:my_reward")] = "severity",
+    judge: Annotated[str, typer.Option("--judge", help="its class, my_module:MyJudge")] = "rnr.rl.judge:Judge",
     reasoner: Annotated[str, typer.Option("--reasoner", help=f"the judge: {REASONERS}")] = "built-in",
     seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
     threads: Threads = None,
@@ -86,14 +88,15 @@ def canaries(
     """Score pictures that no sound reward pays for; exit code 1 if it pays for what is worse than the input."""
     with errors():
         from rnr.rl.canaries import failures, score, table
-        from rnr.rl.judge import Judge
-        from rnr.rl.rewards import SeverityReward
+        from rnr.rl.judge import judge_of
+        from rnr.rl.rewards import SeverityReward, named
         from rnr.rl.tasks import Tasks
 
         model = load_local(reasoner)
-        judge, photographs = Judge(model, views), list(running.photographs(images, None).values())
+        chosen = named([reward], {"severity": SeverityReward}, judge_of(judge, model, views))
+        photographs = list(running.photographs(images, None).values())
         made = Tasks(photographs, tasks, size, seed, told="true", names=model.kinds)
-        rows = score(SeverityReward(judge), [made[i] for i in range(tasks)])
+        rows = score(chosen[reward], [made[i] for i in range(tasks)])
         table(rows)
         found = failures(rows)
     for failure in found:

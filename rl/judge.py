@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
+from rnr.degradation.loading import object_at
 from rnr.degradation.photographs import to_uint8
 from rnr.judge.reading import severities
 
@@ -23,6 +24,14 @@ else:
 SHIFT = 8  # px: the grid of a compressed file stays where it was
 REMEMBERED = 256  # pictures: a group of rollouts shares its input
 Severities = dict[str, float]  # kind: expected severity, 0-100
+
+
+def judge_of(path: str, reasoner: Reasoner, view_count: int) -> Judge:
+    """A judge by its import path. Raises ValueError for what is none."""
+    found = object_at(path)
+    if not (isinstance(found, type) and issubclass(found, Judge)):
+        raise ValueError(f"{path}: not a judge; it must be a class that derives from rnr.rl.judge.Judge")
+    return found(reasoner, view_count)
 
 
 def device() -> str:
