@@ -143,7 +143,7 @@ def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
             "losses": _percent([gain < -SAME for gain in gains]),
         }
         line |= {name: mean(row[name] for row in mine) for name in ("squared", "structural", "severity", "steps")}
-        line |= {"taken back": mean(row["taken_back"] for row in mine), "worse than input": _percent(worse)}
+        line |= {"rolled back": mean(row["taken_back"] for row in mine), "worse than input": _percent(worse)}
         spent = [_number(row, "seconds") / _number(base[str(row["picture"])], "seconds") for row in mine if base]
         lines.append(line | {"time": mean(spent), "n": len(mine)})
     note = (

@@ -310,7 +310,7 @@ def twin(
     samples: Annotated[
         int, typer.Option("--samples", min=16, help="training samples of each twin, in 64 px crops")
     ] = 100_000,
-    twins: Annotated[str | None, typer.Option("--twins", help="of: told (with the diagnosis), no scene, blind")] = None,
+    twins: Annotated[str | None, typer.Option("--twins", help="of: told (by the diagnosis), no scene, blind")] = None,
     reasoner: Annotated[
         str | None, typer.Option("--reasoner", help="also conditioned on the predictions of this reasoner")
     ] = None,

@@ -1,8 +1,8 @@
 """Does the diagnosis matter? Small twins, trained alike on as many samples, that see more or less of it.
 
-told: diagnosis and scene, as the built-in restorer is trained; no scene: the same without the scene's labels; blind: no
-diagnosis at all. They are compared on the same damaged photographs, conditioned on the true diagnosis (and, with a
-reasoner, on the predicted one).
+`told`: conditioned on diagnosis and scene, as the built-in restorer is trained; `no scene`: without the scene's labels;
+`blind`: on no diagnosis at all. They are compared on the same damaged photographs, by the true diagnosis (and, with a
+reasoner, by the predicted one).
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ def table(rows: Sequence[Row], samples: int) -> Table:
     means: Row = {"task": "mean of damaged", "n": None}
     note = (
         f"PSNR in dB, one step; small twins ({WIDTHS}, {BLOCKS}) after {samples} samples each, the same seed. "
-        "diagnosis: told (with the diagnosis) minus blind, by the true diagnosis (predicted: by the reasoner's); "
-        "scene: told minus no scene."
+        "diagnosis: conditioned on it (`told`) minus blind, by the true diagnosis (predicted: by the reasoner's); "
+        "scene: `told` minus no scene."
     )
     lines = [*rows, means | {name: mean(row[name] for row in damaged) for name in names}]
     return Table.of("The diagnosis matters", lines, note)

@@ -81,8 +81,8 @@ class Context:
         return identity["model_hash"] or identity["model"]
 
     def draws(self) -> list[Draw]:
-        """The restorer's own number of steps first (the built-in one's is nearest to the truth); then more steps, then
-        more steps with other noise."""
+        """The restorer's own number of steps first (the built-in one's is nearest to the clean image); then more steps,
+        then more steps with other noise."""
         own = self.pipeline.steps
         more = max(MORE_STEPS, own)
         draws = [Draw(steps=own, seed=self.seed, eta=0.0), Draw(steps=more, seed=self.seed + (more == own), eta=0.0)]

@@ -103,7 +103,7 @@ def has_scene_text(data: Path) -> bool:
 def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int, told: bool = False) -> None:
     """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads.
 
-    `told`: it has learned a scene's free text, which a server's grammar then allows.
+    `told` says that it has learned a scene's free text, which a server's grammar then allows.
     """
     trainer.save_model(str(folder))
     card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "physics": PHYSICS}

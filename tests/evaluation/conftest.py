@@ -1,4 +1,4 @@
-"""Stand-ins for trained models: a reasoner that is told the truth, a restorer that leaves pictures as they are."""
+"""Stand-ins for trained models: a reasoner that knows the ground truth, a restorer that leaves pictures as they are."""
 
 from __future__ import annotations
 
