@@ -11,3 +11,7 @@ class MissingExtra(Error, RuntimeError):
 
 class DiagnosisError(Error, ValueError):
     """A diagnosis, or an edit of one, that cannot be."""
+
+
+class SetupError(Error, ValueError):
+    """Nothing could be started: missing or broken weights, no such device, a diagnosis that makes no sense."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from rnr.degradation.protocols import Diagnoser, Restorer
     from rnr.graph import Context
 else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
@@ -54,7 +55,7 @@ class AgentBench:
     """Each way on each picture."""
 
     def __init__(
-        self, reasoner: Any, restorer: Any, ways: Sequence[str], steps: int, candidates: int, seed: int
+        self, reasoner: Diagnoser, restorer: Restorer, ways: Sequence[str], steps: int, candidates: int, seed: int
     ) -> None:
         from rnr.graph import build_graph
 
@@ -142,7 +143,7 @@ def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
             "losses": _percent([gain < -SAME for gain in gains]),
         }
         line |= {name: mean(row[name] for row in mine) for name in ("squared", "structural", "severity", "steps")}
-        line |= {"taken back": mean(row["taken_back"] for row in mine), "worse than input": _percent(worse)}
+        line |= {"rolled back": mean(row["taken_back"] for row in mine), "worse than input": _percent(worse)}
         spent = [_number(row, "seconds") / _number(base[str(row["picture"])], "seconds") for row in mine if base]
         lines.append(line | {"time": mean(spent), "n": len(mine)})
     note = (

@@ -10,6 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from rnr.evaluation import running
+from rnr.reasoner.loading import NAMES as REASONERS
+from rnr.reasoner.loading import load as load_reasoner
+from rnr.restorer.loading import NAMES as RESTORERS
+from rnr.restorer.loading import load as load_restorer
+from rnr.restorer.loading import load_bridge
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -17,9 +22,12 @@ Images = Annotated[Path, typer.Option("--images", help="folder of clean photogra
 Out = Annotated[Path, typer.Option("--out", "-o", help="folder for tables and plots")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="use only the first N photographs")]
 Seed = Annotated[int, typer.Option("--seed", help="of everything that is drawn")]
-ReasonerName = Annotated[str, typer.Option("--reasoner", help="built-in, a weights folder, or the URL of a server")]
-RestorerName = Annotated[str, typer.Option("--restorer", help="built-in, or a weights folder")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads (all by default)")]
+ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
+RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
+Threads = Annotated[  # takes effect where it is read
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads (all by default)", callback=running.use_threads),
+]
 Size = Annotated[int, typer.Option("--size", min=0, help="side of the centre that is used, px; 0 = whole photographs")]
 
 
@@ -42,7 +50,7 @@ def confusion(
     from rnr.evaluation.confusion import diagnosed, write_confusion
 
     with running.errors():
-        photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
+        photographs, model = running.photographs(images, limit), load_reasoner(reasoner)
         with running.progress("diagnosing", regions) as report:
             batches = diagnosed(model, list(photographs.values()), regions, seed, report)
         about = {"regions": regions, "seed": seed, "photographs": len(photographs), "kinds": model.kinds}
@@ -55,14 +63,13 @@ def training(
     images: Images,
     restorer: RestorerName = "built-in",
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="time for each network")] = 20,
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads")] = 1,
+    threads: Threads = 1,
 ) -> None:
     """Crops of 64 px a second: an expert's training in fp32 and bf16, and the network without experts."""
     from rnr.evaluation.training_speed import table
 
     with running.errors():
         photographs = list(running.photographs(images, 32).values())
-        running.use_threads(threads)
         typer.echo(table(photographs, restorer, seconds).markdown())
 
 
@@ -94,7 +101,7 @@ def quality(
         run = QualityRun(out, counts, sweep, size, seed, limit, resume)
         if bool(images) == bool(clean or degraded) or bool(clean) != bool(degraded):
             raise ValueError("name --images DIR, or both --clean DIR and --degraded DIR")
-        run.load(reasoner, restorer, threads)
+        run.load(reasoner, restorer)
         if images:
             run.take_photographs(images, tasks)
         elif clean and degraded:
@@ -125,11 +132,10 @@ def diagnosis(
         photographs = list(running.photographs(images, limit).values())
         settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed}
         if random_weights:
-            running.use_threads(threads)
             tables = diagnosis_run.untrained(photographs, random_weights, seed)
             settings |= {"random_weights": random_weights}
         else:
-            model = running.load_reasoner(reasoner, threads)
+            model = load_reasoner(reasoner)
             tables = diagnosis_run.trained(model, photographs, mixtures, seed, out)
             settings |= running.identity(model)
         running.publish(tables, out, settings, started)
@@ -148,12 +154,12 @@ def robustness(
     """The reasoner on changes that mean nothing, on degradation types outside its training, and on forced evidence."""
     from rnr.evaluation import robustness
     from rnr.evaluation.samples import batches
-    from rnr.reasoner import is_server
+    from rnr.reasoner import Reasoner
 
     started = time.monotonic()
     with running.errors():
         photographs = list(running.photographs(images, limit).values())
-        model, count = running.load_reasoner(reasoner, threads), mixtures * len(photographs)
+        model, count = load_reasoner(reasoner), mixtures * len(photographs)
         with running.progress("diagnosing", count) as report:
             shown = robustness.looked_at(model, batches(photographs, count, seed, names=model.kinds), report)
         tables = {}
@@ -162,7 +168,7 @@ def robustness(
         unknown = 1 + len(robustness.strangers(model.kinds))
         with running.progress("unknown damage", unknown * len(photographs)) as report:
             tables["robustness_strangers"] = robustness.strangers_table(model, photographs, seed, report)
-        if not is_server(reasoner):  # which takes no word but its own
+        if isinstance(model, Reasoner):  # a server takes no word but its own
             with running.progress("forced evidence", len(shown)) as report:
                 tables["robustness_forced"] = robustness.forced_table(model, shown, report)
         settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | running.identity(model)
@@ -227,12 +233,12 @@ def decoding(
     from rnr.evaluation import decoding, served
     from rnr.evaluation.samples import batches
     from rnr.evaluation.tables import Table
-    from rnr.reasoner import is_server
+    from rnr.reasoner import Reasoner
 
     started = time.monotonic()
     with running.errors():
-        way: Any = served if is_server(reasoner) else decoding
-        photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
+        photographs, model = running.photographs(images, limit), load_reasoner(reasoner)
+        way: Any = decoding if isinstance(model, Reasoner) else served
         drawn = batches(list(photographs.values()), pictures, seed, names=model.kinds)
         damaged = [picture for batch in drawn for picture in batch.pictures()][:pictures]
         with running.progress("decoding twice", len(damaged)) as report:
@@ -258,7 +264,7 @@ def steering(
 
     started = time.monotonic()
     with running.errors():
-        photographs, model = running.photographs(images, limit), running.load_restorer(restorer, threads)
+        photographs, model = running.photographs(images, limit), load_bridge(restorer)
         with running.progress("restoring", len(photographs) * len(module.pairs(model.kinds))) as report:
             rows = module.measure(model, photographs, size, seed, steps, report)
         module.draw(rows, out)
@@ -293,8 +299,8 @@ def agent(
     started = time.monotonic()
     with running.errors():
         names = running.chosen(ways, module.WAYS)
-        photographs, judge = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
-        model = running.load_restorer(restorer, threads)
+        photographs, judge = running.photographs(images, limit), load_reasoner(reasoner)
+        model = load_restorer(restorer)
         settings = running.identity(judge, model) | {"images": images.name, "limit": limit, "size": size}
         settings |= {"ways": names, "steps": steps, "candidates": candidates, "seed": seed}
         bench = module.AgentBench(judge, model, names, steps, candidates, seed)
@@ -322,14 +328,13 @@ def judge(
     started = time.monotonic()
     with running.errors():
         held = {f"{folder.name}/{n}": p for folder in images for n, p in running.photographs(folder, None).items()}
-        running.use_threads(threads)
         tables, settings = {}, {"images": [folder.name for folder in images], "seed": seed}
         if mixtures:
             with running.progress("content", mixtures) as report:
                 tables["judge_content"] = judging.content_table(list(held.values()), mixtures, seed, report)
         swept = dict(list(held.items())[:sweeps])
         if swept:
-            model = running.load_reasoner(reasoner, threads)
+            model = load_reasoner(reasoner)
             settings |= running.identity(model)
             journal = judging.journal(out, settings, resume)
             with running.progress("photographs swept", len(swept)) as report:
@@ -346,7 +351,7 @@ def twin(
     samples: Annotated[
         int, typer.Option("--samples", min=16, help="training samples of each twin, in 64 px crops")
     ] = 100_000,
-    twins: Annotated[str | None, typer.Option("--twins", help="of: told (with the diagnosis), no scene, blind")] = None,
+    twins: Annotated[str | None, typer.Option("--twins", help="of: told (by the diagnosis), no scene, blind")] = None,
     reasoner: Annotated[
         str | None, typer.Option("--reasoner", help="also conditioned on the predictions of this reasoner")
     ] = None,
@@ -363,12 +368,11 @@ def twin(
     with running.errors():
         names = running.chosen(twins, module.TWINS)
         photographs, held = list(running.photographs(images, limit).values()), running.photographs(val, None)
-        running.use_threads(threads)
         training, networks = module.Twins(out, samples, seed, threads or 1), {}
         for name in names:
             with running.progress(f"training: {name}", samples) as report:
                 networks[name] = training.train(name, photographs, resume, report)
-        model = running.load_reasoner(reasoner) if reasoner else None
+        model = load_reasoner(reasoner) if reasoner else None
         rows = module.compare(networks, list(held.values()), model)
         table = module.table(rows, samples)
         curves: dict[str, Sequence[float]] = {
@@ -409,7 +413,6 @@ def speed(
         sizes = [float(size) for size in megapixels.split(",")] + ([100.0] if large else [])
         arguments = ["--images", str(images), "--steps", steps, "--reasoner", reasoner, "--restorer", restorer]
         arguments += ["--threads", str(threads)] if threads else []
-        running.use_threads(threads)
         with running.progress("sizes", len(sizes)) as report:
             rows = measure(arguments, sizes, report)
         settings = {"steps": steps, "reasoner": reasoner, "restorer": restorer, "sizes": sizes, "threads": threads}

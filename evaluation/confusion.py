@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.files import whole
@@ -19,20 +19,13 @@ from rnr.degradation.files import whole
 if TYPE_CHECKING:
     import numpy as np
 
+    from rnr.degradation.protocols import Diagnoser
     from rnr.degradation.synthesize import Mixture
 
 TOGETHER = 16  # crops that are diagnosed at a time
 KEPT = {"diagnosis", "beliefs"}  # of a record
 
 Batch = tuple["Mixture", list[DiagnosisRecord]]
-
-
-class Diagnoser(Protocol):
-    """What is asked of a reasoner here; a server's client fits, too."""
-
-    kinds: list[str]
-
-    def diagnose(self, images: list[np.ndarray], /) -> list[DiagnosisRecord]: ...
 
 
 def diagnosed(

@@ -19,6 +19,8 @@ from rnr.reasoner.ebnf import ebnf
 if TYPE_CHECKING:
     import numpy as np
 
+    from rnr.reasoner import Reasoner
+
 MOST_TOKENS = 600  # a Diagnosis has fewer than half of that
 
 
@@ -46,7 +48,7 @@ class Clock:
 class Constrained:
     """transformers' `generate` with a mask over the tokens that the grammar forbids."""
 
-    def __init__(self, reasoner: Any) -> None:
+    def __init__(self, reasoner: Reasoner) -> None:
         xgrammar = need("xgrammar", "bench")
         self.reasoner, self.model, tokenizer = reasoner, reasoner.model, reasoner.processor.tokenizer
         size = self.model.config.text_config.vocab_size
@@ -75,7 +77,7 @@ class Constrained:
         return Written(ids, tokenizer.decode(ids), self.passes, *spent)
 
 
-def skeleton(reasoner: Any, picture_HWC: np.ndarray) -> Written:
+def skeleton(reasoner: Reasoner, picture_HWC: np.ndarray) -> Written:
     """Our own way, without the passes that beliefs cost."""
     from rnr.reasoner import Settings
 
@@ -89,7 +91,7 @@ def skeleton(reasoner: Any, picture_HWC: np.ndarray) -> Written:
 
 
 def compare(
-    reasoner: Any, pictures: Sequence[np.ndarray], report: Callable[[int], None] = lambda done: None
+    reasoner: Reasoner, pictures: Sequence[np.ndarray], report: Callable[[int], None] = lambda done: None
 ) -> list[Row]:
     """A row per picture. Both ways run once beforehand, so that neither pays for warming up."""
     constrained = Constrained(reasoner)

@@ -10,7 +10,7 @@ from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
 from rnr.evaluation.samples import Batch
 
 if TYPE_CHECKING:
-    from rnr.evaluation.confusion import Diagnoser
+    from rnr.degradation.protocols import Diagnoser
 
 
 @dataclass

@@ -15,7 +15,7 @@ from rnr.evaluation.tables import Row, Table
 if TYPE_CHECKING:
     import numpy as np
 
-    from rnr.evaluation.confusion import Diagnoser
+    from rnr.degradation.protocols import Diagnoser
 else:
     np = LazyModule("numpy")
 

@@ -25,6 +25,8 @@ from rnr.judge.reading import severities
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from rnr.degradation.protocols import Diagnoser
 else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
@@ -63,7 +65,7 @@ def journal(out: Path, settings: dict[str, Any], resume: bool) -> Journal:
 
 
 def measure_sweeps(
-    reasoner: Any, photographs: Mapping[str, np.ndarray], seed: int, held: Journal, report: Report
+    reasoner: Diagnoser, photographs: Mapping[str, np.ndarray], seed: int, held: Journal, report: Report
 ) -> None:
     """A row of the journal for each photograph and kind."""
     for number, (name, photograph) in enumerate(photographs.items()):
@@ -76,7 +78,7 @@ def measure_sweeps(
         report(number + 1)
 
 
-def _diagnosed(reasoner: Any, pictures: Sequence[np.ndarray]) -> list[Any]:
+def _diagnosed(reasoner: Diagnoser, pictures: Sequence[np.ndarray]) -> list[Any]:
     """A record of each, equal pictures once."""
     records = {picture.tobytes(): picture for picture in pictures}
     known = dict(zip(records, reasoner.diagnose(list(records.values()))))

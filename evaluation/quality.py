@@ -27,6 +27,8 @@ from rnr.evaluation.tables import Row
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from rnr.degradation.protocols import Diagnoser, Restorer
 else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
@@ -41,8 +43,8 @@ KEY = ("task", "picture")
 class Bench:
     """What is compared. `steps` are those of the table, `more_steps` those that only the step plot needs."""
 
-    reasoner: Any
-    restorer: Any
+    reasoner: Diagnoser
+    restorer: Restorer
     steps: tuple[int, ...] = (1, 4)
     more_steps: tuple[int, ...] = (2, 8)
     told: tuple[str, ...] = ("predicted", "true", "blind")

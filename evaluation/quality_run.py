@@ -13,6 +13,8 @@ from rnr.evaluation.pairs import Pair, folder_pairs, levels_of, sweep_pairs, tas
 from rnr.evaluation.quality import COLUMNS, KEY, Bench, measure
 from rnr.evaluation.recipes import TASKS, task_named, tasks_of
 from rnr.evaluation.tables import Row, Table
+from rnr.reasoner.loading import load as load_reasoner
+from rnr.restorer.loading import load as load_restorer
 
 
 class QualityRun:
@@ -60,8 +62,8 @@ class QualityRun:
         self.settings |= {"clean": clean.name, "degraded": degraded.name}
         self.count, self.pairs = len(held), lambda: iter(held)
 
-    def load(self, reasoner: str, restorer: str, threads: int | None) -> None:
-        models = running.load_reasoner(reasoner, threads), running.load_restorer(restorer, threads)
+    def load(self, reasoner: str, restorer: str) -> None:
+        models = load_reasoner(reasoner), load_restorer(restorer)
         self.bench = Bench(*models, steps=self.steps, seed=self.seed)
         self.settings |= running.identity(*models)
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from PIL import Image
 
@@ -27,6 +27,9 @@ from rnr.evaluation.tables import Row, Table
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from rnr.degradation.protocols import Diagnoser
+    from rnr.reasoner import Reasoner
 else:
     np = LazyModule("numpy")
 
@@ -74,15 +77,18 @@ def _bytes(picture_HWC: np.ndarray) -> np.ndarray:
     return (picture_HWC.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def diagnosed(reasoner: Any, picture_HWC: np.ndarray, forced: Mapping[str, object] | None = None) -> DiagnosisRecord:
+def diagnosed(reasoner: Diagnoser, picture_HWC: np.ndarray) -> DiagnosisRecord:
     """One record. DiagnosisError where there is no diagnosis in it."""
-    record = reasoner.diagnose([picture_HWC], **({"forced": forced} if forced else {}))[0]
+    return _sound(reasoner.diagnose([picture_HWC])[0])
+
+
+def _sound(record: DiagnosisRecord) -> DiagnosisRecord:
     if record.diagnosis is None:
         raise DiagnosisError(f"a picture could not be diagnosed: {record.error}")
     return record
 
 
-def looked_at(reasoner: Any, batches: Iterable[Batch], report: Report = lambda done: None) -> list[Shown]:
+def looked_at(reasoner: Diagnoser, batches: Iterable[Batch], report: Report = lambda done: None) -> list[Shown]:
     """Each damaged region with its true diagnosis and what the reasoner says of it."""
     shown: list[Shown] = []
     for batch in batches:
@@ -92,7 +98,7 @@ def looked_at(reasoner: Any, batches: Iterable[Batch], report: Report = lambda d
     return shown
 
 
-def changes_table(reasoner: Any, shown: Sequence[Shown], report: Report = lambda done: None) -> Table:
+def changes_table(reasoner: Diagnoser, shown: Sequence[Shown], report: Report = lambda done: None) -> Table:
     """How far the expected severity of the kinds that are there moves with changes that leave the damage as it is."""
     moved: dict[str, list[float]] = {name: [] for name in CHANGES}
     same: dict[str, list[bool]] = {name: [] for name in CHANGES}
@@ -115,7 +121,7 @@ def changes_table(reasoner: Any, shown: Sequence[Shown], report: Report = lambda
 
 
 def strangers_table(
-    reasoner: Any, photographs: Sequence[np.ndarray], seed: int, report: Report = lambda done: None
+    reasoner: Diagnoser, photographs: Sequence[np.ndarray], seed: int, report: Report = lambda done: None
 ) -> Table:
     """Findings on clean photographs and on damage that is none of the kinds."""
     rows: list[Row] = []
@@ -157,7 +163,7 @@ def _inventions(records: Sequence[DiagnosisRecord]) -> Row:
     }
 
 
-def forced_table(reasoner: Any, shown: Sequence[Shown], report: Report = lambda done: None) -> Table:
+def forced_table(reasoner: Reasoner, shown: Sequence[Shown], report: Report = lambda done: None) -> Table:
     """Where the expected severity of a finding goes when the evidence word before it is replaced by the next one."""
     pairs: dict[str, list[tuple[int, int]]] = {kind: [] for kind in reasoner.kinds}
     shifts: dict[str, list[tuple[int, float]]] = {kind: [] for kind in reasoner.kinds}
@@ -187,7 +193,7 @@ def _place(kind: str, evidence: str | None) -> int:
     return texts.index(evidence) if evidence in texts else -1
 
 
-def _shifts(reasoner: Any, picture: np.ndarray, first: DiagnosisRecord, kind: str) -> list[tuple[int, float]]:
+def _shifts(reasoner: Reasoner, picture: np.ndarray, first: DiagnosisRecord, kind: str) -> list[tuple[int, float]]:
     """(-1 or 1, points): what the word below and the word above do to the expected severity."""
     texts, base = kind_named(kind).measurement.texts, first.expected_severity(kind)
     said = _place(kind, first.diagnosis.findings[kind].evidence) if first.diagnosis else -1
@@ -195,6 +201,6 @@ def _shifts(reasoner: Any, picture: np.ndarray, first: DiagnosisRecord, kind: st
     for way in (-1, 1) if said >= 0 and base is not None else ():
         if 0 <= said + way < len(texts):
             forced = {f"findings.{kind}.evidence": texts[said + way]}
-            other = diagnosed(reasoner, picture, forced).expected_severity(kind)
+            other = _sound(reasoner.diagnose([picture], forced=forced)[0]).expected_severity(kind)
             shifts += [] if other is None or base is None else [(way, other - base)]
     return shifts

@@ -15,6 +15,7 @@ import typer
 if TYPE_CHECKING:
     import numpy as np
 
+    from rnr.degradation.protocols import Diagnoser, Restorer
     from rnr.evaluation.tables import Table
 
 
@@ -25,36 +26,24 @@ def photographs(folder: Path, limit: int | None) -> dict[str, np.ndarray]:
     return read_folder(folder, limit)
 
 
-def load_reasoner(name: str, threads: int | None = None) -> Any:
-    from rnr.reasoner import load_reasoner
-
-    use_threads(threads)
-    return load_reasoner(name)
-
-
-def load_restorer(name: str, threads: int | None = None) -> Any:
-    from rnr.restorer import RestorePipeline
-
-    use_threads(threads)
-    return RestorePipeline.from_pretrained(name)
-
-
-def use_threads(threads: int | None) -> None:
+def use_threads(threads: int | None) -> int | None:
+    """From here on; None: as many as there are cores."""
     if threads:
         import cv2
         import torch
 
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
+    return threads
 
 
-def identity(reasoner: Any = None, restorer: Any = None) -> dict[str, Any]:
+def identity(reasoner: Diagnoser | None = None, restorer: Restorer | None = None) -> dict[str, Any]:
     """Which weights were measured, on which forward models."""
     from rnr.degradation.kind import PHYSICS
 
     about: dict[str, Any] = {"physics": PHYSICS}  # of the damage, whatever the weights were trained on
     if reasoner is not None:
-        about |= {"reasoner": reasoner.name, "reasoner_hash": reasoner.model_hash}
+        about |= {"reasoner": reasoner.identity["model"], "reasoner_hash": reasoner.identity["model_hash"]}
         about |= {"reasoner_kinds": reasoner.kinds, "reasoner_physics": reasoner.physics}
     if restorer is not None:
         about |= {"restorer": restorer.identity["model"], "restorer_hash": restorer.identity["model_hash"]}

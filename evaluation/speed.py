@@ -16,14 +16,18 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.evaluation import running
 from rnr.evaluation.tables import Row, Table
+from rnr.reasoner.loading import load as load_reasoner
+from rnr.restorer.loading import load as load_restorer
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from rnr.degradation.protocols import Diagnoser, Restorer
 else:
     np = LazyModule("numpy")
 
@@ -60,7 +64,9 @@ def highest() -> float:
     return peak / MEGA if sys.platform == "darwin" else peak * 1024 / MEGA
 
 
-def measure_here(reasoner: Any, restorer: Any, photograph: np.ndarray, megapixels: float, steps: Sequence[int]) -> Row:
+def measure_here(
+    reasoner: Diagnoser, restorer: Restorer, photograph: np.ndarray, megapixels: float, steps: Sequence[int]
+) -> Row:
     """One size in this process. Damage is held present by a true diagnosis, so that nothing is skipped."""
     from rnr.degradation.diagnosis import Diagnosis, Finding
 
@@ -122,10 +128,8 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
-    models = (
-        running.load_reasoner(options.reasoner, options.threads),
-        running.load_restorer(options.restorer, options.threads),
-    )
+    running.use_threads(options.threads)
+    models = load_reasoner(options.reasoner), load_restorer(options.restorer)
     photograph = next(iter(running.photographs(options.images, 1).values()))
     steps = [int(count) for count in options.steps.split(",")]
     print(json.dumps(measure_here(*models, photograph, options.megapixels, steps)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.kind import kinds
@@ -23,6 +23,8 @@ from rnr.evaluation.tables import Cell, Row, Table, group_mean
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from rnr.restorer import RestorePipeline
 else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
@@ -44,9 +46,9 @@ def share(restored: torch.Tensor, damaged: torch.Tensor, without: Sequence[torch
     return torch.linalg.solve(gram_KK + ridge_KK, basis_NK.T @ change_N1)[:, 0].tolist()
 
 
-def steer(restorer: Any, clean: torch.Tensor, named: str, other: str, seed: int, steps: int) -> Row:
+def steer(restorer: RestorePipeline, clean: torch.Tensor, named: str, other: str, seed: int, steps: int) -> Row:
     """One picture (1, 3, H, W), both damages on it, one of them named by a true diagnosis and an Intent."""
-    from rnr.restorer import Intent
+    from rnr.degradation.intent import Intent
 
     strength = {kind: min(STRENGTH, kinds()[kind].top) for kind in (named, other)}
     mixture = prescribe(strength, seed)
@@ -67,7 +69,7 @@ def _without(clean: torch.Tensor, mixture: Mixture, kind: str) -> torch.Tensor:
 
 
 def measure(
-    restorer: Any,
+    restorer: RestorePipeline,
     photographs: Mapping[str, np.ndarray],
     size: int,
     seed: int,

@@ -60,10 +60,10 @@ def expert(photographs: Sequence[np.ndarray], precision: str, seconds: float) ->
 
 def first_generation(photographs: Sequence[np.ndarray], restorer: str, seconds: float) -> float:
     """Crops a second of the network without experts, as `rnr train restorer` trains it."""
-    from rnr.restorer.pipeline import RestorePipeline
+    from rnr.restorer import load_bridge
     from rnr.restorer.train import Settings, Trainer
 
-    network = RestorePipeline.from_pretrained(restorer).network
+    network = load_bridge(restorer).network
     if network is None:
         raise ValueError(f"{restorer}: holds no network without experts to compare with")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
 """Does the diagnosis matter? Small twins, trained alike on as many samples, that see more or less of it.
 
-told: diagnosis and scene, as the built-in restorer is trained; no scene: the same without the scene's labels; blind: no
-diagnosis at all. They are compared on the same damaged photographs, conditioned on the true diagnosis (and, with a
-reasoner, on the predicted one).
+`told`: conditioned on diagnosis and scene, as the built-in restorer is trained; `no scene`: without the scene's labels;
+`blind`: on no diagnosis at all. They are compared on the same damaged photographs, by the true diagnosis (and, with a
+reasoner, by the predicted one).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -26,6 +26,8 @@ from rnr.restorer.train import Settings, Trainer, validation_set
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from rnr.degradation.protocols import Diagnoser
 
 WIDTHS, BLOCKS = (16, 32, 64), (1, 1, 2)
 TWINS = ("told", "no scene", "blind")
@@ -71,7 +73,9 @@ class Twins:
 
 
 @torch.no_grad()
-def compare(networks: dict[str, RestorerNetwork], photographs: Sequence[np.ndarray], reasoner: Any = None) -> list[Row]:
+def compare(
+    networks: dict[str, RestorerNetwork], photographs: Sequence[np.ndarray], reasoner: Diagnoser | None = None
+) -> list[Row]:
     """A row per task: input and PSNR in dB of each twin, one step."""
     rows: list[Row] = []
     known = next(iter(networks.values())).layout.factors
@@ -105,8 +109,8 @@ def table(rows: Sequence[Row], samples: int) -> Table:
     means: Row = {"task": "mean of damaged", "n": None}
     note = (
         f"PSNR in dB, one step; small twins ({WIDTHS}, {BLOCKS}) after {samples} samples each, the same seed. "
-        "diagnosis: told (with the diagnosis) minus blind, by the true diagnosis (predicted: by the reasoner's); "
-        "scene: told minus no scene."
+        "diagnosis: conditioned on it (`told`) minus blind, by the true diagnosis (predicted: by the reasoner's); "
+        "scene: `told` minus no scene."
     )
     lines = [*rows, means | {name: mean(row[name] for row in damaged) for name in names}]
     return Table.of("The diagnosis matters", lines, note)

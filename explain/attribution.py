@@ -111,7 +111,7 @@ def cells(map_HW: np.ndarray) -> np.ndarray:
 
 
 def scores(map_HW: np.ndarray, truth_HW: np.ndarray) -> dict[str, float]:
-    """How well a map tells where the damage is; NaN where the truth is the same everywhere or nothing is said.
+    """How well a map tells where the damage is; NaN where the ground truth is the same everywhere or nothing is said.
 
     Args:
         map_HW: Attribution, larger where more.

@@ -1,6 +1,6 @@
 """Inside a reasoner, by the names of the Diagnosis' fields instead of token positions.
 
-    internals = Internals(rnr.reasoner.load_reasoner("built-in"))
+    internals = Internals(rnr.reasoner.load("built-in"))
     run = internals.run(photo)
     run.hidden("haze.severity", layer=2)          # (D,) where the severity is about to be chosen
     run.lens("haze.severity")                     # (layers + 1,) E[severity | present] by layer
@@ -187,7 +187,7 @@ class Internals:
         Error: For a reasoner behind a server, whose insides nobody sees.
 
     Example:
-        >>> internals = Internals(load_reasoner("built-in"))  # doctest: +SKIP
+        >>> internals = Internals(rnr.reasoner.load("built-in"))  # doctest: +SKIP
         >>> internals.run(photo).expected_severity("haze")  # doctest: +SKIP
     """
 

@@ -3,32 +3,41 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from rnr.degradation.loading import one_at_a_time
+from rnr.degradation.protocols import Diagnoser, Restorer
 from rnr.graph.state import Draw, Strategy
 from rnr.graph.store import Store, short_hash
+from rnr.reasoner.loading import load as load_reasoner
+from rnr.restorer.loading import load as load_restorer
+
+Model = TypeVar("Model")
 
 STEPS = range(1, 33)
 CANDIDATES = range(1, 9)
 MORE_STEPS = 4  # of the restorer, for the candidates after the first
 _locks: WeakKeyDictionary[object, threading.Lock] = WeakKeyDictionary()
-_register, _guard = threading.Lock(), threading.Lock()
+_register = threading.Lock()
 
 
 @dataclass
 class Context:
-    """`reasoner` and `restorer` are objects (`Reasoner`, `RestorePipeline` or what behaves like them) or names to load.
+    """`reasoner` and `restorer` are objects (a `Diagnoser`, a `Restorer`) or the names that `rnr.reasoner.load` and
+    `rnr.restorer.load` take.
 
     `steps` bounds the restorations of a run, `seconds` the time in models (looked at between steps), `candidates` the
     restorations that compete in a step. `ask` puts each step before a person. Raises ValueError for what cannot be.
     """
 
+    # Any, so that langgraph can say the schema of a context: Diagnoser | str, Restorer | str, a Store or its folder
     reasoner: Any = "built-in"
     restorer: Any = "built-in"
-    store: Any = "pictures"  # a Store or its folder; Any, so that langgraph can say the schema of a context
+    store: Any = "pictures"
     strategy: Strategy = "auto"
     steps: int = 6
     seconds: float = 600.0
@@ -52,18 +61,19 @@ class Context:
         return self.store if isinstance(self.store, Store) else _store(str(self.store))
 
     @property
-    def judge(self) -> Any:
-        return _load("reasoner", self.reasoner) if isinstance(self.reasoner, str) else self.reasoner
+    def judge(self) -> Diagnoser:
+        return _loaded(load_reasoner, self.reasoner) if isinstance(self.reasoner, str) else self.reasoner
 
     @property
-    def pipeline(self) -> Any:
-        return _load("restorer", self.restorer) if isinstance(self.restorer, str) else self.restorer
+    def pipeline(self) -> Restorer:
+        return _loaded(load_restorer, self.restorer) if isinstance(self.restorer, str) else self.restorer
 
     @property
     def judge_id(self) -> str:
         """Names weights and prompt, so that a diagnosis in the store is known again."""
-        judge = self.judge
-        return short_hash("judge", judge.model_hash or judge.name, judge.prompt.name, judge.prompt.version)
+        identity = self.judge.identity
+        weights = identity["model_hash"] or identity["model"]
+        return short_hash("judge", weights, identity["prompt"], identity["prompt_version"])
 
     @property
     def restorer_id(self) -> str:
@@ -71,35 +81,29 @@ class Context:
         return identity["model_hash"] or identity["model"]
 
     def draws(self) -> list[Draw]:
-        """The restorer's own number of steps first (the built-in one's is nearest to the truth); then more steps, then
-        more steps with other noise."""
-        own = getattr(self.pipeline, "steps", 1)
+        """The restorer's own number of steps first (the built-in one's is nearest to the clean image); then more steps,
+        then more steps with other noise."""
+        own = self.pipeline.steps
         more = max(MORE_STEPS, own)
         draws = [Draw(steps=own, seed=self.seed, eta=0.0), Draw(steps=more, seed=self.seed + (more == own), eta=0.0)]
         draws += [Draw(steps=more, seed=self.seed + number, eta=1.0) for number in range(2, self.candidates)]
         return draws[: self.candidates]
 
 
-def lock_of(model: Any) -> threading.Lock:
+def lock_of(model: object) -> threading.Lock:
     """Models keep state while they run (a scheduler's times): one picture at a time in each."""
     with _register:
         return _locks.setdefault(model, threading.Lock())
 
 
-def _load(what: str, name: str) -> Any:
-    with _guard:  # transformers cannot load two models at the same time
-        return _loaded(what, name)
+def _loaded(load: Callable[[str], Model], name: str) -> Model:
+    with one_at_a_time:  # threads that ask for the same one share it
+        return _cached(load, name)
 
 
 @lru_cache(maxsize=4)
-def _loaded(what: str, name: str) -> Any:
-    if what == "reasoner":
-        from rnr.reasoner import load_reasoner
-
-        return load_reasoner(name)
-    from rnr.restorer import load_restorer
-
-    return load_restorer(name)
+def _cached(load: Callable[[str], Any], name: str) -> Any:
+    return load(name)
 
 
 @lru_cache(maxsize=16)

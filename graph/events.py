@@ -79,7 +79,7 @@ class Judged(_Told):
 
 
 class Decided(_Told):
-    """Step `number` is kept or taken back; `severity` is the best picture's."""
+    """Step `number` is kept or rolled back; `severity` is the best picture's."""
 
     event: Literal["decided"]
     number: int

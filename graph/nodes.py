@@ -17,6 +17,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, interrupt
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.intent import Intent
 from rnr.degradation.kind import PHYSICS, kinds
 from rnr.graph import judging, planning
 from rnr.graph.context import Context, lock_of
@@ -38,7 +39,6 @@ from rnr.graph.state import (
     check_version,
 )
 from rnr.graph.store import short_hash
-from rnr.restorer.condition import Intent
 
 
 def diagnose(state: AgentInput, runtime: Runtime[Context]) -> Command[Literal["plan"]]:

@@ -1,7 +1,7 @@
 """What to do next, as a pure function of the state: the same state, the same step.
 
 one-pass: everything that was found, at once, once. stepwise: one kind at a time in the planned order, planned anew
-after each look. auto: one pass; where damage remains, or the pass was taken back, stepwise from there. A kind is not
+after each look. auto: one pass; where damage remains, or the pass was rolled back, stepwise from there. A kind is not
 tried twice on the same picture and not accepted more than twice, so a run ends by itself, budgets or not.
 """
 

@@ -13,10 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-from rnr.reasoner.export import EMA_FILE
-
 COMPLETE = "complete"  # an empty file, written last: a checkpoint without it was cut off
 METRICS = "metrics.jsonl"
+EMA_FILE = "ema.safetensors"  # the averaged weights in a checkpoint
 
 Report = Callable[[dict[str, Any]], None]
 

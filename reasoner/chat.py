@@ -18,11 +18,6 @@ BUSY = (408, 425, 429, 500, 502, 503, 504)
 GONE = (OSError, http.client.HTTPException, TimeoutError)  # URLError is an OSError
 
 
-def is_server(name: str) -> bool:
-    """Whether this names a model behind a server, or vLLM in this process, rather than weights."""
-    return name.startswith(("http://", "https://", "vllm:"))
-
-
 class ServerError(Error, ValueError):
     """The server cannot be reached, refuses, or answers what is no answer."""
 

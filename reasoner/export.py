@@ -23,11 +23,9 @@ import torch
 from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from rnr.degradation.kind import PHYSICS
 from rnr.prompts import Prompt, load
+from rnr.reasoner.card import CARD
 from rnr.reasoner.probe import NAME, detach
 from rnr.reasoner.views import VIEWS
-
-CARD = "reasoner.json"
-EMA_FILE = "ema.safetensors"  # the averaged weights in a checkpoint
 
 
 def export(model, processor, folder: Path, prompt: Prompt, training: dict[str, Any] | None = None) -> Path:
@@ -107,7 +105,7 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     from safetensors.torch import load_file
     from transformers import Qwen3VLForConditionalGeneration
 
-    from rnr.reasoner.callbacks import METRICS, hours_of, last_checkpoint
+    from rnr.reasoner.callbacks import EMA_FILE, METRICS, hours_of, last_checkpoint
     from rnr.reasoner.processor import load_processor
 
     checkpoint = last_checkpoint(training)

@@ -23,10 +23,10 @@ from trl import SFTConfig
 from rnr import prompts
 from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from rnr.degradation.kind import PHYSICS
+from rnr.reasoner.card import CARD
+from rnr.reasoner.checkpoint import load_model
 from rnr.reasoner.collate import Collator
 from rnr.reasoner.dataset import SETTINGS
-from rnr.reasoner.export import CARD
-from rnr.reasoner.loading import load_model
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.train import DiagnosisTrainer
 from rnr.reasoner.views import CROPS, views_of
@@ -103,7 +103,7 @@ def has_scene_text(data: Path) -> bool:
 def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int, told: bool = False) -> None:
     """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads.
 
-    `told`: it has learned a scene's free text, which a server's grammar then allows.
+    `told` says that it has learned a scene's free text, which a server's grammar then allows.
     """
     trainer.save_model(str(folder))
     card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "physics": PHYSICS}

@@ -61,7 +61,7 @@ def program(
 ) -> Program:
     """Write a Diagnosis of these kinds (all, in reasoning order, by default), with the factors of this physics.
 
-    `told`: a scene with free text. `medium`: whether the scene's medium is asked; since physics 2 it is.
+    With `told`, a scene with free text. `medium`: whether the scene's medium is asked; since physics 2 it is.
     """
     known = kinds()
     order = list(names) if names is not None else reasoning_order(known)

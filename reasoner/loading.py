@@ -1,145 +1,65 @@
-"""A Qwen3-VL checkpoint from a folder or a hub: the settings that large ones need, and errors that name the remedy."""
+"""From a name to a reasoner: the one way, for everybody.
+
+    reasoner = rnr.reasoner.load("built-in")
+    reasoner = rnr.reasoner.load("http://localhost:8000")
+    reasoner = rnr.reasoner.load("recipes/qwen3vl_8b.toml", device="auto")
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN, device_named, explained, one_at_a_time, recipe_of
 
-from rnr.degradation.arithmetic import dtype_named
-from rnr.degradation.diagnosis import SCHEMA_VERSION
-from rnr.degradation.kind import PHYSICS
-from rnr.reasoner.export import CARD
-from rnr.reasoner.views import CROPS
+if TYPE_CHECKING:
+    from rnr.reasoner.reasoner import Reasoner
+    from rnr.reasoner.server import ServerReasoner
 
-ARCHITECTURE = "qwen3_vl"
-ATTENTION = ("sdpa", "eager")  # looking ahead needs a mask of its own, which flash attention does not take
-OUT_OF_MEMORY = 'set quantisation = "4bit", device_map = "auto" (several GPUs), fewer pixels, or take a smaller model'
+NAMES = "built-in, a weights folder, a hub name, a server's URL, vllm:FOLDER, a recipe (.toml)."  # for --help
 
 
-def load_model(
-    source: str,
-    device: str = "cpu",
-    dtype: str | torch.dtype | None = None,
-    device_map: str | dict | None = None,
-    attention: str | None = None,
-    adapter: str | Path | None = None,
-    quantisation: str | None = None,
-) -> Any:
-    """`Qwen3VLForConditionalGeneration`. `dtype`: float32 on a CPU, bfloat16 on a GPU unless given.
+def is_server(name: str) -> bool:
+    """Whether this names a model behind a server, or vLLM in this process, rather than weights."""
+    return name.startswith(("http://", "https://", "vllm:"))
 
-    `device_map` is accelerate's ("auto" spreads over all GPUs); `attention` sdpa or eager; `adapter` a LoRA folder;
-    `quantisation` "4bit" or "8bit" (bitsandbytes). Raises ValueError that says what is wrong and what to do.
+
+def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Reasoner | ServerReasoner:
+    """The reasoner of this name.
+
+    Args:
+        name: `built-in`, a weights folder, a hub name, the URL of an OpenAI-compatible server, `vllm:FOLDER`, or a
+            recipe (a TOML file with `model = "..."` and options).
+        device: auto, cpu, cuda, …; where a server computes is its own affair.
+        options: Those of `Reasoner.from_pretrained`, or of `ServerReasoner` for a server; they overrule the recipe's.
+
+    Returns:
+        A `rnr.degradation.protocols.Diagnoser`.
+
+    Raises:
+        SetupError: For what is missing, broken, or made for another release; it says what to do.
+
+    Example:
+        >>> load("built-in").kinds[0]  # doctest: +SKIP
+        'noise'
     """
-    from transformers import Qwen3VLForConditionalGeneration
+    model, wanted = recipe_of(str(name))
+    with one_at_a_time, explained(model):
+        if is_server(model):
+            from rnr.reasoner.server import ServerReasoner
 
-    if attention not in (None, *ATTENTION):
-        raise ValueError(f"attention is {' or '.join(ATTENTION)}, not {attention!r}")
-    check_architecture(source)
-    options: dict[str, Any] = {"dtype": _dtype(dtype, device)}
-    options |= {"attn_implementation": attention} if attention else {}
-    options |= {"quantization_config": _quantised(quantisation)} if quantisation else {}
-    if device_map or quantisation:
-        options["device_map"] = device_map or device
-    try:
-        model: Any = Qwen3VLForConditionalGeneration.from_pretrained(source, **options)
-        model = model if "device_map" in options else model.to(torch.device(device))
-    except torch.OutOfMemoryError as error:
-        raise ValueError(f"reasoner {source}: out of memory on {device}; {OUT_OF_MEMORY}") from error
-    if adapter:
-        load_adapter(model, Path(adapter))
-    return model
+            return ServerReasoner(model, **wanted | options)
+        from rnr.reasoner.reasoner import Reasoner
+
+        return Reasoner.from_pretrained(model, device_named(device), **wanted | options)
 
 
-def check_architecture(source: str) -> None:
-    """ValueError where there is no model or another one: transformers would fill its weights with random numbers."""
-    from transformers import AutoConfig
+def load_local(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Reasoner:
+    """The same for those who need the weights in this process. Raises SetupError for a server, too."""
+    from rnr.reasoner.reasoner import Reasoner
 
-    try:
-        found = AutoConfig.from_pretrained(source).model_type
-    except OSError as error:
-        problem = str(error).strip().splitlines()[0]
-        raise ValueError(f"reasoner {source}: neither a weights folder nor a model on the hub ({problem})") from error
-    if found != ARCHITECTURE:
-        raise ValueError(f"reasoner {source}: a {found} model; it must be a Qwen3-VL ({ARCHITECTURE}, dense)")
-
-
-def _dtype(dtype: str | torch.dtype | None, device: str) -> torch.dtype | str:
-    if isinstance(dtype, torch.dtype) or dtype == "auto":  # auto: as stored
-        return dtype
-    return dtype_named(dtype, device)
-
-
-def _quantised(quantisation: str) -> Any:
-    from importlib.util import find_spec
-
-    from transformers import BitsAndBytesConfig
-
-    if quantisation not in ("4bit", "8bit"):
-        raise ValueError(f'quantisation is "4bit" or "8bit", not {quantisation!r}')
-    if find_spec("bitsandbytes") is None:
-        raise ValueError("quantisation needs bitsandbytes: pip install bitsandbytes")
-    return BitsAndBytesConfig(**{f"load_in_{quantisation}": True})
-
-
-def load_adapter(model: Any, folder: Path) -> None:
-    """Put a LoRA on a model, which keeps its class. Raises ValueError as `check_adapter`."""
-    check_adapter(model, folder)
-    model.load_adapter(str(folder))
-    model.eval()
-
-
-def check_adapter(model: Any, folder: Path) -> None:
-    """ValueError where there is no adapter, or where it was made for another base or another release."""
-    from safetensors import safe_open
-
-    check_card(read_card(folder), f"adapter {folder}")
-    weights = folder / "adapter_model.safetensors"
-    if not weights.is_file() or not (folder / "adapter_config.json").is_file():
-        raise ValueError(f"adapter {folder}: holds no adapter_config.json and adapter_model.safetensors")
-    modules = dict(model.named_modules())
-    with safe_open(str(weights), "pt") as file:
-        for name in file.keys():  # noqa: SIM118
-            place = name.removeprefix("base_model.model.").split(".lora_")[0]
-            width = getattr(modules.get(place), "in_features", None)
-            if ".lora_A." in name and file.get_slice(name).get_shape()[1] != width:
-                base = json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"]
-                raise ValueError(f"adapter {folder}: made for another base ({base}); {place} does not fit this model")
-
-
-def check_folder(folder: Path) -> None:
-    """ValueError where a folder holds no weights, or weights that this release cannot use."""
-    if not (folder / "config.json").is_file():
-        raise ValueError(
-            f"reasoner {folder}: no weights here; train them with `rnr train reasoner`, or name another folder"
-        )
-    check_card(read_card(folder), f"reasoner {folder}")
-
-
-def check_card(card: dict[str, Any], name: str) -> None:
-    """ValueError where weights were made for another release."""
-    crops, version = card.get("views", {}).get("crops", CROPS), card.get("schema_version", SCHEMA_VERSION)
-    if crops != CROPS:
-        raise ValueError(f"{name}: trained on {crops} crops a picture, this release makes {CROPS}")
-    if version != SCHEMA_VERSION:
-        problem = f"writes diagnoses of schema version {version}, this release reads {SCHEMA_VERSION}"
-        raise ValueError(f"{name}: {problem}; train it again or use the release it came with")
-
-
-def physics_of(card: Mapping[str, Any]) -> int:
-    """In which weights of this card speak: the first where it names kinds but no physics, today's where it is none."""
-    return card.get("physics", 1 if card.get("kinds") else PHYSICS)
-
-
-def read_card(folder: Path) -> dict[str, Any]:
-    """What a weights folder says of itself; {} where it says nothing."""
-    path = folder / CARD
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON ({error}); copy the weights folder again") from None
+    found = load(name, device, **options)
+    if isinstance(found, Reasoner):
+        return found
+    raise SetupError(f"{name}: this needs a reasoner's weights in this process; name built-in, a folder or a hub name")

@@ -18,17 +18,17 @@ import torch
 from rnr import prompts
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, reasoning_order
 from rnr.degradation.kind import kinds
+from rnr.reasoner.card import BUILT_IN, folder_of, physics_of, read_card
+from rnr.reasoner.checkpoint import OUT_OF_MEMORY, load_model
 from rnr.reasoner.collate import messages
 from rnr.reasoner.decode import Decoded, Lexicon, Session, decode, sampler
 from rnr.reasoner.forcing import overruled, settled
 from rnr.reasoner.grammar import program
-from rnr.reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, physics_of, read_card
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.severity import belief
 from rnr.reasoner.spectrum import with_spectrum
 from rnr.reasoner.views import SIDE, Box, as_uint8, boxes_of, views_of
 
-BUILT_IN = Path(__file__).parent / "weights"
 LARGE_SIDE = 448  # views of a checkpoint that has no card of its own, px
 WHOLE = 64 << 20  # weight files up to this size are hashed in full, larger ones by size and both ends
 
@@ -54,6 +54,11 @@ class Reasoner:
         self.prompt_text = self.prompt.fill(kinds=[kinds()[kind].as_of(self.physics) for kind in self.kinds])
         self.lexicon = Lexicon(processor.tokenizer, self.kinds, self.physics)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What an answer follows from beside the picture and the settings."""
+        return identity_of(self.name, self.model_hash, self.prompt, self.physics)
+
     @classmethod
     def from_pretrained(
         cls,
@@ -67,15 +72,12 @@ class Reasoner:
         """Load a folder or a hub name; "built-in" is the one that comes with the package (float32 everywhere).
 
         `pixels` is the budget of each view of a checkpoint that has no views of its own (default 448 x 448); `adapter`
-        and the other options are those of `rnr.reasoner.loading.load_model`. Raises ValueError that says what is
+        and the other options are those of `rnr.reasoner.checkpoint.load_model`. Raises ValueError that says what is
         missing or broken, and what to do.
         """
-        folder = BUILT_IN if str(path_or_name) == "built-in" else Path(path_or_name)
-        local = folder.exists() or folder == BUILT_IN
-        if local:
-            check_folder(folder)
-        source = str(folder) if local else str(path_or_name)
-        card = (read_card(folder) if local else {}) | (read_card(Path(adapter)) if adapter else {})
+        folder = folder_of(path_or_name)
+        source = str(folder or path_or_name)
+        card = (read_card(folder) if folder else {}) | (read_card(Path(adapter)) if adapter else {})
         if pixels:
             card.setdefault("views", {"most": max(SIDE, math.isqrt(pixels) // 32 * 32)})
         try:
@@ -86,7 +88,7 @@ class Reasoner:
             raise
         except Exception as error:  # safetensors, json and hub errors have no common base
             raise ValueError(f"reasoner {source}: cannot be loaded ({type(error).__name__}: {error})") from error
-        return cls(model, processor, card, str(path_or_name), hash_of(folder, adapter) if local or adapter else "")
+        return cls(model, processor, card, str(path_or_name), hash_of(folder, adapter))
 
     def diagnose(
         self,
@@ -157,13 +159,7 @@ class Reasoner:
 
     def _identity(self, settings: Settings, forced: Mapping[str, object] | None) -> dict[str, Any]:
         used = asdict(settings) | ({"forced": dict(forced)} if forced else {})
-        prompt: dict[str, Any] = {
-            "prompt": self.prompt.name,
-            "prompt_version": self.prompt.version,
-            "physics": self.physics,
-        }
-        prompt |= {"prompt_text": self.prompt_text, "versions": versions()}
-        return {"model": self.name, "model_hash": self.model_hash, "settings": used, **prompt}
+        return {**self.identity, "settings": used, "prompt_text": self.prompt_text, "versions": versions()}
 
 
 def shown(picture_HWC: np.ndarray, card: Mapping[str, Any], boxes: Sequence[Box] | None = None) -> np.ndarray:
@@ -185,6 +181,12 @@ def side_of(size: tuple[int, ...], card: Mapping[str, Any]) -> int:
     return wanted.get("side") or min(wanted.get("most", LARGE_SIDE), max(SIDE, min(size) // 32 * 32))
 
 
+def identity_of(model: str, model_hash: str, prompt: prompts.Prompt, physics: int) -> dict[str, Any]:
+    """As records name a reasoner."""
+    words = {"prompt": prompt.name, "prompt_version": prompt.version}
+    return {"model": model, "model_hash": model_hash, **words, "physics": physics}
+
+
 @cache
 def versions() -> dict[str, str]:
     """Of the packages that a diagnosis depends on."""
@@ -198,13 +200,11 @@ def _known(names: list[str], origin: str) -> list[str]:
     return names
 
 
-def hash_of(folder: Path, adapter: str | Path | None = None) -> str:
-    """sha256 over the weight files (an adapter's last), first 16 digits."""
+def hash_of(*folders: str | Path | None) -> str:
+    """sha256 over the weight files (an adapter's last), first 16 digits; empty where no folder is here."""
+    here = [Path(folder) for folder in folders if folder]
     digest = hashlib.sha256()
-    for path in [
-        *sorted(folder.glob("*.safetensors")),
-        *sorted(Path(adapter).glob("*.safetensors") if adapter else ()),
-    ]:
+    for path in (path for folder in here for path in sorted(folder.glob("*.safetensors"))):
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
         with path.open("rb") as file:
@@ -214,4 +214,4 @@ def hash_of(folder: Path, adapter: str | Path | None = None) -> str:
                 digest.update(file.read(1 << 20))
                 file.seek(-(1 << 20), 2)
                 digest.update(file.read())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:16] if here else ""

@@ -37,12 +37,12 @@ from rnr.degradation.diagnosis import (
     reasoning_order,
 )
 from rnr.degradation.kind import kinds
-from rnr.reasoner.chat import Client, ServerError, is_server, served_by
+from rnr.reasoner.card import check_card, physics_of, read_card
+from rnr.reasoner.chat import Client, ServerError, served_by
 from rnr.reasoner.ebnf import ebnf
 from rnr.reasoner.engine import PREFIX, Engine
 from rnr.reasoner.grammar import SEVERITIES, segments, severity_opening
-from rnr.reasoner.loading import check_card, physics_of, read_card
-from rnr.reasoner.reasoner import Settings, shown, versions
+from rnr.reasoner.reasoner import Settings, identity_of, shown, versions
 from rnr.reasoner.severity import summarise
 from rnr.reasoner.views import SIDE, as_uint8
 
@@ -86,6 +86,11 @@ class ServerReasoner:
         self.physics = physics_of(self.card)
         self.prompt_text = self.prompt.fill(kinds=[kinds()[name].as_of(self.physics) for name in self.kinds])
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What an answer follows from beside the picture and the settings."""
+        return identity_of(self.name, self.model_hash, self.prompt, self.physics)
+
     def diagnose(self, images: Iterable[Any], settings: Settings | None = None) -> list[DiagnosisRecord]:
         """A record per picture, in order; `workers` of them at a time. One that fails has a record with `error`."""
         with ThreadPoolExecutor(self.workers) as pool:
@@ -95,9 +100,8 @@ class ServerReasoner:
         """See `diagnose`."""
         started = time.perf_counter()
         used = asdict(settings) | {"server": self.client.url, "schema": "closed" if self.closed else "open"}
-        record = DiagnosisRecord(diagnosis=None, model=self.served, settings=used, physics=self.physics,
-                                 prompt=self.prompt.name, prompt_version=self.prompt.version,
-                                 prompt_text=self.prompt_text, versions=versions())  # fmt: skip
+        more = {"settings": used, "prompt_text": self.prompt_text, "versions": versions()}
+        record = DiagnosisRecord(diagnosis=None, **self.identity, **more)
         try:
             picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))
             record.picture_size = (picture.shape[1], picture.shape[0])
@@ -238,12 +242,3 @@ def trace(choice: Mapping[str, Any], diagnosis: Diagnosis) -> list[TokenTrace]:
                           token_ids=[token for token, _ in inside], logprobs=[p for _, p in inside])  # fmt: skip
 
     return [of(piece) for piece in fields]
-
-
-def load_reasoner(name: str, device: str = "cpu", **options: Any) -> Any:
-    """A `Reasoner` by its name or folder, or a `ServerReasoner` by its URL. Raises ValueError as they do."""
-    if is_server(name):
-        return ServerReasoner(name, **options)
-    from rnr.reasoner.reasoner import Reasoner
-
-    return Reasoner.from_pretrained(name, device=device, **options)

@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rnr.reasoner.export import CARD
+from rnr.reasoner.card import BUILT_IN, CARD
 
 VIDEO = {"video_processor_type": "Qwen3VLVideoProcessor", "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
 IMAGE_MEAN = ("image_mean", "image_std")
@@ -22,9 +22,8 @@ IMAGE_MEAN = ("image_mean", "image_std")
 
 def export_for_vllm(weights: str | Path, folder: Path, adapter: str | Path | None = None) -> Path:
     """Write the folder and return it. `weights`: a folder, "built-in" or a hub name. Raises ValueError."""
-    from rnr.reasoner.loading import load_model
+    from rnr.reasoner.checkpoint import load_model
     from rnr.reasoner.processor import load_processor
-    from rnr.reasoner.reasoner import BUILT_IN
 
     source = str(BUILT_IN) if str(weights) == "built-in" else str(weights)
     model = load_model(source, dtype="auto")
@@ -43,7 +42,7 @@ def merged(model: Any, adapter: Path) -> Any:
     """The same class with the adapter added into its weights. Raises ValueError as `load_adapter`."""
     from peft import PeftModel
 
-    from rnr.reasoner.loading import check_adapter
+    from rnr.reasoner.checkpoint import check_adapter
 
     check_adapter(model, adapter)
     return PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import torch
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.intent import Intent
 from rnr.degradation.kind import kind_named, kinds
 from rnr.degradation.measure import ms_ssim, severity_of_loss
 from rnr.restorer.bridge import BridgeScheduler, times
-from rnr.restorer.condition import Intent, diagnosis_of, wanted
+from rnr.restorer.condition import diagnosis_of, wanted
 
 Undo = Callable[[torch.Tensor], torch.Tensor]  # pictures as physics would undo a kind
 Estimate = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]  # of x_t, x_1 and t, whole pictures

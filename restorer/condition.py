@@ -9,12 +9,13 @@ Shapes: every tensor has a leading batch B; `findings[kind]` is (B, F_kind), `as
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
 
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene
+from rnr.degradation.intent import Intent
 from rnr.degradation.kind import Curve, Factor, Kind, kinds
 from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
 
@@ -25,26 +26,6 @@ QUALITY_WIDTH = 2
 # sets: at 0.5 / 0.8 / 0.9 findings in 35 / 23 / 18 of 116 undamaged ones, and 65 / 61 / 59 of 79 damages of severity 20
 # and more found (docs/lab-log.md, 2026-11-28).
 CONFIDENT = 0.8
-
-
-@dataclass
-class Intent:
-    """What is wanted, as the Diagnosis is what is there. `kinds` limits the removal; None = all that was found.
-
-    Where `kinds` is None, a model's finding that it is not sure of is left alone (`left_alone`); `force` removes it all
-    the same. `strength` (0..100) is how far each leg goes: 0 gives the same picture back, 100 goes to its end; a
-    mapping gives it by kind. `instruction` is for restorers that read text; the built-in one ignores it and says so.
-    """
-
-    kinds: list[str] | None = None
-    task: str = "restore"
-    instruction: str | None = None
-    strength: float | Mapping[str, float] = 100.0
-    force: bool = False
-
-    def strength_of(self, kind: str) -> float:
-        """Strength of one kind's leg, 0..100."""
-        return float(self.strength.get(kind, 100.0) if isinstance(self.strength, Mapping) else self.strength)
 
 
 @dataclass

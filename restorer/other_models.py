@@ -1,4 +1,4 @@
-"""Any diffusers image-to-image pipeline as a restorer, with the same edit prompt, and the choice among them all.
+"""Any diffusers image-to-image pipeline as a restorer, with the same edit prompt.
 
     DiffusersRestorer.from_pretrained("black-forest-labs/FLUX.1-Kontext-dev", call={"_auto_resize": False})
 
@@ -9,7 +9,6 @@ Measured by the same tables as every other restorer; nothing here says that such
 from __future__ import annotations
 
 import inspect
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,9 +20,10 @@ from PIL import Image
 
 from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
-from rnr.restorer.condition import Intent, wanted
-from rnr.restorer.pipeline import RestorePipeline, RestoreResult
-from rnr.restorer.qwen_edit import QwenEditRestorer, edit_prompt, enough_memory
+from rnr.degradation.intent import Intent
+from rnr.restorer.condition import wanted
+from rnr.restorer.pipeline import RestoreResult
+from rnr.restorer.qwen_edit import edit_prompt, enough_memory
 
 
 class DiffusersRestorer:
@@ -82,39 +82,3 @@ class DiffusersRestorer:
         return RestoreResult(
             pixels_HWC3=pixels, untouched=False, settings=settings, seconds=time.perf_counter() - began
         )
-
-
-def load_restorer(name: str | Path, device: str = "cpu", **options: Any) -> Any:
-    """The restorer behind a name or folder, by the class that its model_index.json names.
-
-    OSError names what is missing or broken; ValueError an option that this restorer does not have.
-    """
-    pipeline = _pipeline_class(str(name))
-    if pipeline == "RestorePipeline":
-        if options:
-            raise ValueError(f"{name}: the built-in restorer takes no {', '.join(options)}")
-        return RestorePipeline.from_pretrained(name).to(device)
-    home: Any = QwenEditRestorer if pipeline == "QwenImageEditPlusPipeline" else DiffusersRestorer
-    try:
-        return home.from_pretrained(name, device=device, **options)
-    except TypeError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _pipeline_class(name: str) -> str:
-    if name == "built-in" or Path(name).is_dir():
-        index = Path(name) / "model_index.json"
-        try:
-            return (
-                json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else "RestorePipeline"
-            )
-        except (ValueError, KeyError) as error:
-            raise OSError(f"{index}: cannot be read ({error}); copy the folder again") from error
-    from diffusers import DiffusionPipeline
-
-    try:
-        config: Any = DiffusionPipeline.load_config(name)
-    except Exception as error:
-        problem = f"{name}: neither a folder nor a model that can be fetched ({str(error).splitlines()[0]})"
-        raise OSError(f"{problem}; it needs model_index.json") from error
-    return config["_class_name"]

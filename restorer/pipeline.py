@@ -22,6 +22,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils import logging as diffusers_logging
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.intent import Intent
 from rnr.degradation.kind import kinds
 from rnr.restorer.all_in_one import TileEstimate, estimator
 from rnr.restorer.bridge import BridgeScheduler
@@ -37,7 +38,7 @@ from rnr.restorer.chain import (
     severity_given,
     walk,
 )
-from rnr.restorer.condition import Intent, encode, left_alone, wanted
+from rnr.restorer.condition import encode, left_alone, wanted
 from rnr.restorer.expert import ExpertNetwork, Experts
 from rnr.restorer.images import as_type, images_of
 from rnr.restorer.network import RestorerNetwork

@@ -24,8 +24,9 @@ from transformers import ProcessorMixin, Qwen2VLProcessor
 from rnr import prompts
 from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.intent import Intent
 from rnr.restorer.bridge import BridgeStep
-from rnr.restorer.condition import Intent, wanted
+from rnr.restorer.condition import wanted
 from rnr.restorer.edit_flow import EditInput, flow_step, image_of, look, sigmas_of, start, velocity
 from rnr.restorer.pipeline import RestoreResult
 

@@ -270,7 +270,7 @@ def train(
     """
     from rnr.degradation.photographs import read_folder
     from rnr.restorer.export import export, record_of, samples_of
-    from rnr.restorer.pipeline import RestorePipeline
+    from rnr.restorer.loading import load_bridge
 
     settings, out = replace(settings or Settings()), Path(out)
     if init:
@@ -278,7 +278,7 @@ def train(
     torch.set_num_threads(settings.threads)
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, 12).values()) if val else []
-    trainer = Trainer(settings, out, RestorePipeline.from_pretrained(init).network if init else None, device)
+    trainer = Trainer(settings, out, load_bridge(init).network if init else None, device)
     if confusion:
         trainer.confusion, trainer.diagnosed = Confusion.read(confusion), Diagnosed.read(confusion)
     if resume:

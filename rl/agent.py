@@ -25,18 +25,18 @@ from trl import GRPOTrainer, SFTConfig, SFTTrainer
 
 from rnr import prompts
 from rnr.degradation.arithmetic import flushed_denormals
+from rnr.degradation.intent import Intent
 from rnr.degradation.photographs import read_folder, to_uint8
-from rnr.reasoner import Reasoner, views_of
+from rnr.degradation.protocols import Restorer
+from rnr.reasoner import Reasoner, load_local, views_of
+from rnr.reasoner.card import folder_of, read_card
 from rnr.reasoner.export import export
-from rnr.reasoner.loading import read_card
-from rnr.reasoner.reasoner import BUILT_IN
-from rnr.restorer import RestorePipeline
-from rnr.restorer.condition import Intent
+from rnr.restorer import load
 from rnr.rl.config import AgentConfig
-from rnr.rl.judge import Judge, device
+from rnr.rl.judge import device, judge_of
 from rnr.rl.reasoning import adapter, follow, resumed, settings
 from rnr.rl.record import Log, begin
-from rnr.rl.rewards import SeverityReward, ask
+from rnr.rl.rewards import SeverityReward, ask, named
 from rnr.rl.tasks import Tasks, check_truth
 from rnr.rl.trainer import Report
 
@@ -71,7 +71,7 @@ def picture_blocks(picture_CHW: torch.Tensor) -> list[dict[str, Any]]:
 class Attempt:
     """TRL's environment: one attempt at one picture. Public methods are the policy's tools."""
 
-    def __init__(self, tasks: Tasks, reasoner: Reasoner, restorer: RestorePipeline, max_calls: int) -> None:
+    def __init__(self, tasks: Tasks, reasoner: Reasoner, restorer: Restorer, max_calls: int) -> None:
         self._tasks, self._reasoner, self._restorer, self._max = tasks, reasoner, restorer, max_calls
 
     def reset(self, number: int, **columns: Any) -> None:
@@ -156,10 +156,10 @@ def teach(policy: Reasoner, tasks: Tasks, config: AgentConfig) -> None:
 
 def build(config: AgentConfig) -> GRPOTrainer:
     """GRPOTrainer over attempts. ValueError for what cannot work, before any time is spent."""
-    restorer = RestorePipeline.from_pretrained(config.restorer)
-    policy = Reasoner.from_pretrained(config.reasoner, device=device())
+    restorer = load(config.restorer)
+    policy = load_local(config.reasoner, device())
     frozen = Reasoner(copy.deepcopy(policy.model), policy.processor, policy.card, policy.name, policy.model_hash)
-    judge = Judge(frozen, config.views)
+    judge = judge_of(config.judge, frozen, config.views)
     judge.refuse_policy(policy.model.parameters())
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
     told: dict[str, Any] = {"told": "true", "stage": config.stage, "names": policy.kinds}
@@ -167,10 +167,13 @@ def build(config: AgentConfig) -> GRPOTrainer:
     held = Tasks(others, config.val_rows, config.size, config.seed + 1, **told)
     for some in (tasks, held):
         check_truth(some)  # type: ignore[arg-type]
-    reward = SeverityReward(judge, config.gate)
+    severity = SeverityReward(judge, config.gate)
+    known = {"severity": severity, "calls": CallCost(config.call_cost, severity)}
+    rewards = named(config.rewards, known, judge)
     probe = attempts(tasks, frozen, restorer, config)()
     probe.reset(0)
-    ask("severity", reward, prompts=[""], completions=[""], environments=[probe])
+    for name, reward in rewards.items():
+        ask(name, reward, prompts=[""], completions=[""], environments=[probe])
     if policy.card:  # weights of our own: their tokenizer knows of no tools
         policy.processor = copy.deepcopy(policy.processor)
         policy.processor.chat_template = policy.processor.tokenizer.chat_template = TEMPLATE
@@ -180,7 +183,7 @@ def build(config: AgentConfig) -> GRPOTrainer:
     both = Both(tasks, held)
     trainer = GRPOTrainer(
         model=policy.model.train(), processing_class=policy.processor,
-        reward_funcs=[reward, CallCost(config.call_cost, reward)],  # type: ignore[list-item]
+        reward_funcs=list(rewards.values()),  # type: ignore[arg-type]
         args=settings(
             config, max_tool_calling_iterations=config.max_calls, save_steps=config.save_every,
             save_total_limit=2, per_device_eval_batch_size=config.group, num_generations_eval=config.group,
@@ -206,7 +209,7 @@ class Both:
         return held_rows.map(lambda row: {"number": row["number"] + len(self.tasks)})
 
 
-def attempts(tasks: Any, reasoner: Reasoner, restorer: RestorePipeline, config: AgentConfig) -> Callable[[], Attempt]:
+def attempts(tasks: Any, reasoner: Reasoner, restorer: Restorer, config: AgentConfig) -> Callable[[], Attempt]:
     """The factory that TRL calls."""
     return lambda: Attempt(tasks, reasoner, restorer, config.max_calls)
 
@@ -229,7 +232,7 @@ def run(config: AgentConfig, resume: bool = False, report: Report = lambda row: 
         policy: Any = trainer.model
         policy.save_pretrained(str(config.out / "adapter"))
         record = {"seed": config.seed, "photographs": config.images.name, "agent_steps": config.steps}
-        card = read_card(BUILT_IN if config.reasoner == "built-in" else Path(config.reasoner))
+        card = read_card(folder_of(config.reasoner) or Path(config.reasoner))
         prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
         export(policy.merge_and_unload(), trainer.processing_class, config.out / "weights", prompt, record)
     return config.out / "weights"

@@ -11,6 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from rnr.evaluation import running
+from rnr.evaluation.cli import Threads
+from rnr.reasoner.loading import NAMES as REASONERS
+from rnr.reasoner.loading import load_local
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -76,21 +79,24 @@ def canaries(
     tasks: Annotated[int, typer.Option("--tasks", min=2, help="damaged pictures")] = 6,
     size: Annotated[int, typer.Option("--size", min=64, help="their side, px")] = 192,
     views: Annotated[int, typer.Option("--views", min=1, max=3, help="of the judge")] = 2,
-    reasoner: Annotated[str, typer.Option("--reasoner", help="the judge: built-in, or a weights folder")] = "built-in",
+    reward: Annotated[str, typer.Option("--reward", help="severity, or my_module:my_reward")] = "severity",
+    judge: Annotated[str, typer.Option("--judge", help="its class, my_module:MyJudge")] = "rnr.rl.judge:Judge",
+    reasoner: Annotated[str, typer.Option("--reasoner", help=f"the judge: {REASONERS}")] = "built-in",
     seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads")] = None,
+    threads: Threads = None,
 ) -> None:
     """Score pictures that no sound reward pays for; exit code 1 if it pays for what is worse than the input."""
     with errors():
         from rnr.rl.canaries import failures, score, table
-        from rnr.rl.judge import Judge
-        from rnr.rl.rewards import SeverityReward
+        from rnr.rl.judge import judge_of
+        from rnr.rl.rewards import SeverityReward, named
         from rnr.rl.tasks import Tasks
 
-        model = running.load_reasoner(reasoner, threads)
-        judge, photographs = Judge(model, views), list(running.photographs(images, None).values())
+        model = load_local(reasoner)
+        chosen = named([reward], {"severity": SeverityReward}, judge_of(judge, model, views))
+        photographs = list(running.photographs(images, None).values())
         made = Tasks(photographs, tasks, size, seed, told="true", names=model.kinds)
-        rows = score(SeverityReward(judge), [made[i] for i in range(tasks)])
+        rows = score(chosen[reward], [made[i] for i in range(tasks)])
         table(rows)
         found = failures(rows)
     for failure in found:
@@ -107,13 +113,13 @@ def hack(
     steps: Annotated[int, typer.Option("--steps", min=1, help="of the climb")] = 20,
     rate: Annotated[float, typer.Option("--rate", help="8-bit levels a step")] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads")] = None,
+    threads: Threads = None,
 ) -> None:
     """Climb the judge's gradient from restored pictures; exit code 1 if the alarm stays silent."""
     with errors():
         from rnr.rl.hack import run
 
-        found = run(images, out, tasks, steps, rate, seed, threads, show)
+        found = run(images, out, tasks, steps, rate, seed, show)
     typer.echo(f"alarm at step {found['step']}; plot: {out / 'goodhart.png'}" if found else "no alarm", err=not found)
     if not found:
         raise typer.Exit(1)

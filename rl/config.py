@@ -7,9 +7,13 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+# `rewards = [...]`, or `reward = "..."` for a single one
+Rewards = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
+BY_EITHER = AliasChoices("rewards", "reward")
 
 
 class _Strict(BaseModel):
@@ -57,7 +61,16 @@ class RestorerConfig(Common):
     told: Literal["predicted", "true", "blind"] = Field(
         default="predicted", description="the diagnosis that the restorer is conditioned on"
     )
-    rewards: list[str] = Field(default=["severity"], description="names of rewards; metrics are none")
+    rewards: Rewards = Field(
+        default=["severity"],
+        validation_alias=BY_EITHER,
+        description="severity, or import paths of your own (my_module:my_reward; a class is made with the judge); "
+        "metrics are none",
+    )
+    judge: str = Field(default="rnr.rl.judge:Judge", description="import path of the judge's class (my_module:MyJudge)")
+    policy: str | None = Field(
+        default=None, description="import path of a policy of your own, made with the restorer and this configuration"
+    )
     weights: dict[str, float] = Field(
         default={}, description="weight of each reward, 1 by default; kept apart from scores"
     )
@@ -104,8 +117,10 @@ class ReasonerConfig(Common):
     prompts: int = Field(default=2, ge=1, description="pictures in an update, on each process")
     train: Literal["lora", "full"] = Field(default="lora", description="an adapter, or all weights")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the policy's weights")
-    rewards: list[str] = Field(
-        default=["format", "type", "severity"], description="names of rewards (rnr.rl.rewards.REASONER)"
+    rewards: Rewards = Field(
+        default=["format", "type", "severity"],
+        validation_alias=BY_EITHER,
+        description="names of rewards (rnr.rl.rewards.REASONER), or import paths of your own (my_module:my_reward)",
     )
     weights: dict[str, float] = Field(default={}, description="weight of each reward, 1 by default")
     rows: int = Field(default=64, ge=2, description="damaged pictures to train on")
@@ -128,6 +143,13 @@ class AgentConfig(Common):
     group: int = Field(default=2, ge=2, description="attempts at one picture that are compared")
     prompts: int = Field(default=1, ge=1, description="pictures in an update, on each process")
     restorer: str = Field(default="built-in", description="the tool")
+    rewards: Rewards = Field(
+        default=["severity", "calls"],
+        validation_alias=BY_EITHER,
+        description="severity, calls (what they cost), or import paths of your own (my_module:my_reward; a class is "
+        "made with the judge)",
+    )
+    judge: str = Field(default="rnr.rl.judge:Judge", description="import path of the judge's class (my_module:MyJudge)")
     gate: bool = Field(default=True, description="content and over-correction in the severity reward")
     views: int = Field(default=1, ge=1, le=3, description="views of the judge")
     size: int = Field(default=128, ge=64, multiple_of=16, description="side of the pictures, px")

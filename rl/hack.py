@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -18,8 +17,11 @@ from rnr.degradation.photographs import to_uint8
 from rnr.degradation.synthesize import Mixture, truths
 from rnr.evaluation import running
 from rnr.reasoner.collate import Collator, patchify
+from rnr.reasoner.loading import load_local
+from rnr.reasoner.reasoner import Reasoner
 from rnr.reasoner.spectrum import exact
 from rnr.reasoner.views import SIDE
+from rnr.restorer.loading import load_bridge
 from rnr.rl.judge import Judge
 from rnr.rl.record import Log, Row, assessed, begin, draw, judged, sheet, warn_text
 from rnr.rl.rewards import SeverityReward, ask
@@ -29,7 +31,7 @@ from rnr.rl.trainer import Report
 EVERY = 5  # steps between evaluations
 
 
-def uphill(reasoner: Any, picture_CHW: torch.Tensor, clean_CHW: torch.Tensor) -> torch.Tensor:
+def uphill(reasoner: Reasoner, picture_CHW: torch.Tensor, clean_CHW: torch.Tensor) -> torch.Tensor:
     """Gradient (3, S, S), S the side of a view, of the log-probability that nothing is wrong with this picture."""
     clean = clean_CHW[None]
     (nothing,) = truths(clean, clean, Mixture([], 1), reasoner.kinds, physics=reasoner.physics)
@@ -80,10 +82,10 @@ def climb(
 
 
 def run(
-    images: Path, out: Path, count: int, steps: int, rate: float, seed: int, threads: int | None, report: Report
+    images: Path, out: Path, count: int, steps: int, rate: float, seed: int, report: Report
 ) -> Row | None:
     """`climb` from damaged crops that the built-in restorer restored by the true diagnosis, and the built-in judge."""
-    judge, restorer = Judge(running.load_reasoner("built-in", threads), 1), running.load_restorer("built-in", threads)
+    judge, restorer = Judge(load_local(), 1), load_bridge()
     photographs, names = list(running.photographs(images, None).values()), judge.reasoner.kinds
     made = Tasks(photographs, count, SIDE, seed, told="true", names=names)
     tasks = [made[i] for i in range(count)]

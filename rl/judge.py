@@ -7,20 +7,31 @@ spread (`rewards.SeverityReward`), so that it does not pay to please one view.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
+from rnr.degradation.loading import object_at
 from rnr.degradation.photographs import to_uint8
 from rnr.judge.reading import severities
 
 if TYPE_CHECKING:
     import torch
+
+    from rnr.reasoner import Reasoner
 else:
     torch = LazyModule("torch")
 
 SHIFT = 8  # px: the grid of a compressed file stays where it was
 REMEMBERED = 256  # pictures: a group of rollouts shares its input
 Severities = dict[str, float]  # kind: expected severity, 0-100
+
+
+def judge_of(path: str, reasoner: Reasoner, view_count: int) -> Judge:
+    """A judge by its import path. Raises ValueError for what is none."""
+    found = object_at(path)
+    if not (isinstance(found, type) and issubclass(found, Judge)):
+        raise ValueError(f"{path}: not a judge; it must be a class that derives from rnr.rl.judge.Judge")
+    return found(reasoner, view_count)
 
 
 def device() -> str:
@@ -39,7 +50,7 @@ def views(picture_CHW: torch.Tensor, count: int) -> list[torch.Tensor]:
 class Judge:
     """Expected severities of pictures (3, H, W) in [0, 1] by a frozen `reasoner.Reasoner`; deterministic."""
 
-    def __init__(self, reasoner: Any, view_count: int = 2) -> None:
+    def __init__(self, reasoner: Reasoner, view_count: int = 2) -> None:
         if not 1 <= view_count <= 3:
             raise ValueError(f"a judge has 1 to 3 views, not {view_count}")
         self.reasoner, self.view_count = reasoner, view_count

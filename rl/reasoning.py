@@ -24,11 +24,11 @@ from rnr.degradation.arithmetic import flushed_denormals
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.degradation.photographs import read_folder, to_uint8
 from rnr.evaluation.metrics import calibration_error, presence
-from rnr.reasoner import Reasoner
+from rnr.reasoner import Reasoner, load_local
 from rnr.reasoner.callbacks import last_checkpoint
+from rnr.reasoner.card import folder_of
 from rnr.reasoner.data import damaged_batch
 from rnr.reasoner.export import export
-from rnr.reasoner.reasoner import BUILT_IN
 from rnr.rl.config import ReasonerConfig, write_effective
 from rnr.rl.judge import device
 from rnr.rl.record import Log, Row, begin, draw
@@ -138,7 +138,7 @@ def build(config: ReasonerConfig) -> GRPOTrainer:
         raise ValueError(f"weights for rewards that are not used: {', '.join(sorted(strange))}")
     if config.train == "full" and config.beta:
         raise ValueError("beta needs a reference: train = 'lora' has one (the adapter off); or set beta = 0")
-    policy = Reasoner.from_pretrained(config.reasoner, dtype=getattr(torch, config.dtype))
+    policy = load_local(config.reasoner, dtype=getattr(torch, config.dtype))
     rows = dataset(config.images, config.rows, config.seed, policy)
     for name, reward in rewards.items():
         ask(name, reward, prompts=[""] * 2, completions=[rows[0]["truth"], "no"], truth=[rows[0]["truth"]] * 2)
@@ -188,7 +188,7 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
     log = follow(trainer, config, checkpoint, report)
     held, before = [], None
     if log:
-        before = Reasoner.from_pretrained(config.reasoner, device=device())
+        before = load_local(config.reasoner, device())
         held = pictures(config.val, config.val_rows, config.seed + 1, before.kinds)
         if not checkpoint:
             _tell(log, report, 0, figures(before, held))
@@ -222,7 +222,7 @@ def supervised(config: ReasonerConfig, seconds: float):
 
     out = config.out / "control"
     out.mkdir(parents=True, exist_ok=True)
-    init = BUILT_IN if config.reasoner == "built-in" else config.reasoner
+    init = folder_of(config.reasoner) or config.reasoner
     argv = ["--data", str(config.images), "-o", str(out), "--init", str(init), "--lr", str(config.control_lr)]
     argv += ["--samples", "10000000", "--warmup", "10", "--seed", str(config.seed), "--save-seconds", "1e9"]
     trainer, average = trainer_of(parse(argv), None, report=lambda row: None)

@@ -135,7 +135,7 @@ def _paired(first: Row, now: Row, value: Any) -> tuple[float, float]:
 def warn_text(found: Row) -> str:
     changes = ", ".join(f"{name} {change:+.3f}" for name, change in found["changes"].items())
     samples = ", ".join(map(str, found["samples"]))
-    return f"step {found['step']}: the reward rises and the truth falls ({changes}); look at pictures {samples}"
+    return f"step {found['step']}: the reward rises and measured quality falls ({changes}); look at pictures {samples}"
 
 
 CURVES = {"reward": "reward", "spread": "spread in groups", "kl": "KL to the reference", "clipped": "share clipped",

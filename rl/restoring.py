@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from rnr.degradation.loading import object_at
 from rnr.degradation.photographs import read_folder
-from rnr.reasoner import Reasoner
-from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load_restorer
+from rnr.reasoner import load_local
+from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load
 from rnr.restorer.export import samples_of
 from rnr.rl.config import RestorerConfig, write_effective
 from rnr.rl.edit_policy import EditPolicy
-from rnr.rl.judge import Judge, device
+from rnr.rl.judge import device, judge_of
 from rnr.rl.policy import BridgePolicy, DiffusionPolicy, Exploration, trainable
 from rnr.rl.record import begin
-from rnr.rl.rewards import SeverityReward, combine, named
+from rnr.rl.rewards import SeverityReward, combine, named, resolve
 from rnr.rl.tasks import Task, Tasks
 from rnr.rl.trainer import DiffusionGRPOTrainer, Report
 
@@ -27,10 +29,11 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
     if config.threads:
         torch.set_num_threads(config.threads)
     exploration_of(config)
-    named(config.rewards, {"severity": SeverityReward(None)})  # type: ignore[arg-type]
+    known = {"severity": partial(SeverityReward, gate=config.gate)}
+    resolve(config.rewards, known)
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
-    judge = Judge(Reasoner.from_pretrained(config.reasoner, device=device()), config.views)
-    rewards = named(config.rewards, {"severity": SeverityReward(judge, config.gate)})
+    judge = judge_of(config.judge, load_local(config.reasoner, device()), config.views)
+    rewards = named(config.rewards, known, judge)
     policy = policy_of(config)
 
     def tasks(pictures: list, count: int, seed: int) -> Tasks:
@@ -47,13 +50,16 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
 
 def policy_of(config: RestorerConfig) -> DiffusionPolicy:
     """The restorer with an adapter, or whole beside a frozen copy. ValueError for what this restorer cannot do."""
-    restorer = load_restorer(config.restorer, device=device(), **config.options)
+    restorer = load(config.restorer, device(), **config.options)
+    if config.policy:
+        return object_at(config.policy)(restorer, config)
     if isinstance(restorer, QwenEditRestorer):
         if config.train == "full" or config.weaken:
             raise ValueError(f'{config.restorer} is trained by an adapter and as it is: train = "lora", weaken = 0')
         return EditPolicy(restorer, config.sampling_steps, config.window, config.eta, config.rank, config.seed)
     if not isinstance(restorer, RestorePipeline):
-        raise ValueError(f"{config.restorer}: no policy is known for this kind of restorer")
+        remedy = 'name one of your own: policy = "my_module:MyPolicy"'
+        raise ValueError(f"{config.restorer}: no policy is known for this kind of restorer; {remedy}")
     weaken(restorer.network, config.weaken)
     network, frozen = trainable(restorer.network, config.train, config.rank, config.seed)
     return BridgePolicy(network, BridgeScheduler(), exploration_of(config), frozen)

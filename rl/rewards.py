@@ -2,16 +2,25 @@
 
 None where a thing could not be scored, never 0. Scores are combined by weights (`combine`) that records keep apart.
 Pictures are float (3, H, W) in [0, 1]. What is measured but must not train stands in `metrics.py`.
+
+A recipe names ours, or one of your own by its import path (`reward = "my_module:my_reward"`):
+
+    def my_reward(prompts, completions, degraded, **columns):  # restored and degraded images of loop B
+        return [float(after.std() - before.std()) for before, after in zip(degraded, completions)]
+
+A class is made with the judge first: `MyReward(judge)(prompts, completions, **columns)`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.diagnosis import Diagnosis, Finding
 from rnr.degradation.kind import kinds
+from rnr.degradation.loading import object_at
 from rnr.degradation.photographs import to_uint8
 from rnr.judge.change import Change, Seen, change, reread
 from rnr.judge.content import PASS
@@ -196,12 +205,32 @@ REASONER: dict[str, Reward] = {
 # ---- any reward
 
 
-def named(names: Sequence[str], known: Mapping[str, Reward]) -> dict[str, Reward]:
-    """The rewards of these names. ValueError for one that does not exist."""
-    strange = [name for name in names if name not in known]
+def resolve(names: Sequence[str], known: Mapping[str, Any]) -> dict[str, Any]:
+    """What these names stand for: rewards of ours, or what an import path such as "my_module:my_reward" leads to.
+
+    Raises:
+        ValueError: For a name that nothing has, a path that leads nowhere, or to what cannot be called.
+    """
+    strange = [name for name in names if name not in known and ":" not in name]
     if strange or not names:
-        raise ValueError(f"unknown reward {', '.join(strange) or '(none named)'}; there are: {', '.join(known)}")
-    return {name: known[name] for name in names}
+        own = "or the import path of one of your own, my_module:my_reward"
+        there = f"there are: {', '.join(known)}, {own}"
+        raise ValueError(f"unknown reward {', '.join(strange) or '(none named)'}; {there}")
+    found = {name: known[name] if name in known else object_at(name) for name in names}
+    for name, reward in found.items():
+        if not callable(reward):
+            raise ValueError(f"{name}: not a reward; it must be f(prompts, completions, **columns) -> list of scores")
+    return found
+
+
+def named(names: Sequence[str], known: Mapping[str, Any], *given: Any) -> dict[str, Reward]:
+    """The rewards of these names (`resolve`); a class is made with what is `given`, such as the judge."""
+    rewards = {}
+    for name, found in resolve(names, known).items():
+        rewards[name] = reward = found(*given) if isinstance(found, type | partial) else found
+        if not hasattr(reward, "__name__"):  # TRL calls its metrics by it
+            reward.__name__ = name
+    return rewards
 
 
 def ask(name: str, reward: Reward, **columns: Any) -> Scores:

@@ -14,6 +14,8 @@ from rnr.degradation.synthesize import Stage, synthesize
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from rnr.degradation.protocols import Diagnoser
 else:
     torch = LazyModule("torch")
 
@@ -44,7 +46,7 @@ class Tasks:
     """
 
     def __init__(
-        self, photographs: Sequence[np.ndarray], count: int, size: int, seed: int, reasoner: Any = None,
+        self, photographs: Sequence[np.ndarray], count: int, size: int, seed: int, reasoner: Diagnoser | None = None,
         told: Told = "predicted", stage: Stage = "several", names: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
         if told == "predicted" and reasoner is None:

@@ -19,22 +19,20 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rnr.agent_api import AgentResult, agent
     from rnr.api import Diagnosed, Result, diagnose, restore
-    from rnr.core import SetupError
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
-    from rnr.degradation.errors import Error
+    from rnr.degradation.errors import Error, SetupError
+    from rnr.degradation.intent import Intent
     from rnr.pictures import Picture, PictureError
-    from rnr.restorer.condition import Intent
 
 __getattr__, _ = lazy_names(
     __name__,
     {
         "rnr.agent_api": ("AgentResult", "agent"),
         "rnr.api": ("Diagnosed", "Result", "diagnose", "restore"),
-        "rnr.core": ("SetupError",),
         "rnr.degradation.diagnosis": ("Diagnosis", "DiagnosisRecord", "Finding"),
-        "rnr.degradation.errors": ("Error",),
+        "rnr.degradation.errors": ("Error", "SetupError"),
+        "rnr.degradation.intent": ("Intent",),
         "rnr.pictures": ("Picture", "PictureError"),
-        "rnr.restorer.condition": ("Intent",),
     },
 )
 

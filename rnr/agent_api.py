@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnr.agents import AgentRequest, Desk, story, untouched
+from rnr.agents import AgentRequest, Workplace, story, untouched
 from rnr.api import Result, _models, _name, _quantised
 from rnr.core import BUILT_IN
 from rnr.pictures import MAX_MEGAPIXELS, from_any
@@ -55,9 +55,9 @@ def agent(
     request = AgentRequest(strategy, steps, seconds, candidates, seed, answer is not None).check()
     with contextlib.ExitStack() as stack:
         home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
-        desk = stack.enter_context(Desk(home, request))
-        run = desk.run(models, source, Path(_name(picture)).stem, answer, on_event)
+        workplace = stack.enter_context(Workplace(home, request))
+        run = workplace.run(models, source, Path(_name(picture)).stem, answer, on_event)
         same = untouched(run)
-        pixels = source.pixels_HWC3 if same else _quantised(desk.result(run), source)
+        pixels = source.pixels_HWC3 if same else _quantised(workplace.result(run), source)
         settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread}
-        return AgentResult(pixels, source, desk.records(run), same, settings, run.state.get("spent", 0.0), run)
+        return AgentResult(pixels, source, workplace.records(run), same, settings, run.state.get("spent", 0.0), run)

@@ -17,7 +17,7 @@ from typing import Any
 from rich.text import Text
 
 from rnr.agent_report import AgentEntry, render
-from rnr.agents import AgentRequest, Desk, story, untouched
+from rnr.agents import AgentRequest, Workplace, story, untouched
 from rnr.batch import Options, problem_of, terminable, uninterrupted
 from rnr.console import Meter, complain
 from rnr.core import Models, SetupError, versions
@@ -64,13 +64,13 @@ class AgentBatch:
         shelf, done = Shelf(self.out, self.jobs), dict[Job, AgentEntry]()
         with (
             Meter(len(self.jobs), "loading the models") as meter,
-            Desk(self.out / HOME, self.request) as desk,
+            Workplace(self.out / HOME, self.request) as workplace,
             terminable(),
         ):
             self.models.load()
             self._share_threads()
             try:
-                for job, entry in self._entries(shelf, desk, meter):
+                for job, entry in self._entries(shelf, workplace, meter):
                     done[job] = entry
                     meter.done(_line(entry) if entry.run else None)
             except KeyboardInterrupt:
@@ -83,12 +83,12 @@ class AgentBatch:
 
             torch.set_num_threads(max(1, torch.get_num_threads() // self.workers))
 
-    def _entries(self, shelf: Shelf, desk: Desk, meter: Meter) -> Iterator[tuple[Job, AgentEntry]]:
+    def _entries(self, shelf: Shelf, workplace: Workplace, meter: Meter) -> Iterator[tuple[Job, AgentEntry]]:
         if self.workers == 1:  # in this thread: a person may be asked
-            yield from ((job, self._entry(job, shelf, desk, meter)) for job in self.jobs)
+            yield from ((job, self._entry(job, shelf, workplace, meter)) for job in self.jobs)
             return
         with ThreadPoolExecutor(self.workers) as pool:
-            waiting = {pool.submit(self._entry, job, shelf, desk, meter): job for job in self.jobs}
+            waiting = {pool.submit(self._entry, job, shelf, workplace, meter): job for job in self.jobs}
             try:
                 for future in as_completed(waiting):
                     yield waiting[future], future.result()
@@ -97,9 +97,9 @@ class AgentBatch:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
-    def _entry(self, job: Job, shelf: Shelf, desk: Desk, meter: Meter) -> AgentEntry:
+    def _entry(self, job: Job, shelf: Shelf, workplace: Workplace, meter: Meter) -> AgentEntry:
         try:
-            return self._through(job, shelf, desk, meter)
+            return self._through(job, shelf, workplace, meter)
         except SetupError:
             raise
         except (StoreError, ThreadError) as error:  # these say themselves what to do
@@ -110,7 +110,7 @@ class AgentBatch:
         complain(problem)
         return AgentEntry(printable(job.source), "failed", problem=problem.problem, remedy=problem.remedy)
 
-    def _through(self, job: Job, shelf: Shelf, desk: Desk, meter: Meter) -> AgentEntry:
+    def _through(self, job: Job, shelf: Shelf, workplace: Workplace, meter: Meter) -> AgentEntry:
         held = shelf.finished(job, self.options.mode, self._asked())
         done = held is not None and held.get("agent", {}).get("status") in ("done", "stopped")
         self.skipped += done
@@ -125,12 +125,12 @@ class AgentBatch:
             with meter.paused():
                 return self.answer(question) if self.answer else None
 
-        run = desk.run(self._models(), picture, job.name, answer if self.answer else None, tell)
+        run = workplace.run(self._models(), picture, job.name, answer if self.answer else None, tell)
         if run.status == "failed":
             complain(PictureError(job.source, run.reason, "the best picture so far is kept; run it again to go on"))
         replace = held is not None or self.options.mode == "overwrite"
-        output = held["output"] if held and done else self._write(job, picture, desk, run, replace)
-        return AgentEntry.of(job, picture, desk, run, output)
+        output = held["output"] if held and done else self._write(job, picture, workplace, run, replace)
+        return AgentEntry.of(job, picture, workplace, run, output)
 
     def _models(self) -> Models:
         """Each worker's own."""
@@ -148,22 +148,22 @@ class AgentBatch:
         return {**asdict(self.request), **names, "ask": None, "steps": 1, "budget": self.request.steps, "only": [],
                 "diagnosis": None}  # fmt: skip
 
-    def _write(self, job: Job, picture: Picture, desk: Desk, run: Any, replace: bool) -> str:
+    def _write(self, job: Job, picture: Picture, workplace: Workplace, run: Any, replace: bool) -> str:
         """Picture and record; the name of the picture."""
         same, interrupts = untouched(run), list[bool]()
         target = job.picture(self.out, picture, copied=same)
         whole = uninterrupted(lambda: interrupts.append(True))
-        with whole, record_beside(job.record(self.out), self._data(job, picture, desk, run, target)):
+        with whole, record_beside(job.record(self.out), self._data(job, picture, workplace, run, target)):
             if same:
                 copy_picture(job.source, target, replace)
             else:
-                write_picture(picture, desk.result(run), target, replace)
+                write_picture(picture, workplace.result(run), target, replace)
         if interrupts:
             raise KeyboardInterrupt
         return printable(target.name)
 
-    def _data(self, job: Job, picture: Picture, desk: Desk, run: Any, target: Path) -> dict[str, Any]:
-        before, after = desk.records(run)
+    def _data(self, job: Job, picture: Picture, workplace: Workplace, run: Any, target: Path) -> dict[str, Any]:
+        before, after = workplace.records(run)
         return {
             "source": source_of(job.source),
             "output": printable(target.name),

@@ -1,7 +1,7 @@
 """The agent behind the front door: one folder with its pictures, threads and trace, and one picture through it.
 
-with Desk(folder, AgentRequest(strategy="auto")) as desk:
-    run = desk.run(models, picture, "photo")        # the same picture and settings: the same thread, gone on with
+with Workplace(folder, AgentRequest(strategy="auto")) as workplace:
+    run = workplace.run(models, picture, "photo")        # the same picture and settings: the same thread, gone on with
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AgentRequest:
         return self
 
 
-class Desk:
+class Workplace:
     """Where the agent works: `pictures/` (the store), `threads.sqlite`, `trace.jsonl`. Threads may share one."""
 
     def __init__(self, folder: Path, request: AgentRequest) -> None:
@@ -67,7 +67,7 @@ class Desk:
             raise SetupError(f"{folder}: cannot write here ({error.strerror}); choose another folder") from error
         self._stack, self._lock = contextlib.ExitStack(), threading.Lock()
 
-    def __enter__(self) -> Desk:
+    def __enter__(self) -> Workplace:
         import sqlite3
 
         from rnr.graph import build_graph, open_checkpoints

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import platform
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import metadata
@@ -15,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr import __version__
-from rnr.degradation.errors import Error
+from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN, device_named, one_at_a_time
 from rnr.pictures import Picture, PictureError
 
 if TYPE_CHECKING:
@@ -23,18 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+    from rnr.degradation.intent import Intent
+    from rnr.degradation.protocols import Restorer
     from rnr.reasoner import Reasoner
     from rnr.reasoner.server import ServerReasoner
-    from rnr.restorer import Intent
 
-BUILT_IN = "built-in"
-EXTRAS = {"ray": "ray", "torchvision": "qwen", "qwen_vl_utils": "qwen"}
 STEPS = range(1, 101)
-OUT_OF_MEMORY = "a smaller batch or size, gradient_checkpointing, quantisation or offload in the recipe need less"
-
-
-class SetupError(Error, ValueError):
-    """Nothing could be started: missing or broken weights, no such device, a diagnosis that makes no sense."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ class Request:
     @property
     def intent(self) -> Intent | None:
         """What is wanted of the restorer; None: all that was found, all the way."""
-        from rnr.restorer import Intent
+        from rnr.degradation.intent import Intent
 
         if not self.only and self.strength == 100 and not self.force:
             return None
@@ -105,7 +98,6 @@ class Models:
 
     def __init__(self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto") -> None:
         self.names, self.device_wanted = (reasoner, restorer), device
-        self._loading = threading.RLock()  # transformers cannot load two models at the same time
 
     def load(self) -> None:
         """Both, now rather than when they are used."""
@@ -113,30 +105,19 @@ class Models:
 
     @cached_property
     def device(self) -> str:
-        import torch
-
-        if self.device_wanted == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        try:
-            torch.zeros(1, device=self.device_wanted)
-        except Exception as error:  # AssertionError, RuntimeError, NotImplementedError: by the build of torch
-            problem = str(error).splitlines()[0]
-            raise SetupError(f"device {self.device_wanted!r} cannot be used here ({problem}); try cpu") from None
-        return self.device_wanted
+        return device_named(self.device_wanted)
 
     @property
     def reasoner(self) -> Reasoner | ServerReasoner:
-        with self._loading:
+        with one_at_a_time:  # threads share the one that is loaded
             return self._reasoner
 
     @cached_property
     def _reasoner(self) -> Reasoner | ServerReasoner:
         quiet()
-        name, options = recipe_of(self.names[0])
-        with explained(name):
-            from rnr.reasoner import is_server, load_reasoner
+        from rnr.reasoner import load
 
-            return load_reasoner(name, "cpu" if is_server(name) else self.device, **options)
+        return load(self.names[0], self.device_wanted)
 
     @property
     def at_once(self) -> int:
@@ -144,53 +125,16 @@ class Models:
         return getattr(self.reasoner, "workers", 1)
 
     @property
-    def pipeline(self) -> Any:
-        """Anything with the `restore` of `RestorePipeline`."""
-        with self._loading:
+    def pipeline(self) -> Restorer:
+        with one_at_a_time:
             return self._pipeline
 
     @cached_property
-    def _pipeline(self) -> Any:
+    def _pipeline(self) -> Restorer:
         quiet()
-        name, options = recipe_of(self.names[1])
-        with explained(name):
-            from rnr.restorer import load_restorer
+        from rnr.restorer import load
 
-            return load_restorer(name, device=self.device, **options)
-
-
-def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
-    """A model's name and the options to load it with: of a TOML file (`model = "..."` and options), or just a name."""
-    if not name.endswith(".toml"):
-        return name, {}
-    import tomllib
-
-    try:
-        options = tomllib.loads(Path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SetupError(f"{name}: cannot be read as a recipe ({error})") from None
-    if not isinstance(options.get("model"), str):
-        raise SetupError(f'{name}: names no model; write model = "..." into it')
-    return options.pop("model"), options
-
-
-@contextlib.contextmanager
-def explained(name: str) -> Iterator[None]:
-    """What goes wrong while a model is loaded, as SetupError."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(str(error.name), "train")
-        remedy = f"pip install 'reason-and-restore[{extra}]'"
-        raise SetupError(f"{error.name} is not installed, {name} needs it: {remedy}") from error
-    except TypeError as error:
-        raise SetupError(f"{name}: {error}; is every option of the recipe spelt right?") from error
-    except (ValueError, OSError, MemoryError) as error:
-        raise SetupError(f"{error}") from error
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's; the models themselves know better what to turn
-            raise
-        raise SetupError(f"{name}: out of memory; {OUT_OF_MEMORY}") from error
+        return load(self.names[1], self.device_wanted)
 
 
 def quiet() -> None:

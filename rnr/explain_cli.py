@@ -235,12 +235,13 @@ def faithfulness(
     from rnr.evaluation import running
     from rnr.explain.bench import ALL, Bench
     from rnr.explain.figures import table
+    from rnr.reasoner import load_local
+    from rnr.restorer import load_bridge
 
     started = time.monotonic()
     with running.errors(), _explained():
         names = running.chosen(tests, ALL)
-        photographs, model = running.photographs(images, limit), running.load_reasoner(reasoner, threads)
-        pipe = running.load_restorer(restorer, threads)
+        photographs, model, pipe = running.photographs(images, limit), load_local(reasoner), load_bridge(restorer)
         bench = Bench(model, pipe, photographs, cases, seed, running.progress, size)
         figures = [figure for name in ALL if name in names for figure in bench.test(name)]
         settings = running.identity(model, pipe) | {"images": images.name, "limit": limit, "cases": cases}

@@ -9,16 +9,13 @@ from typing import Annotated
 import typer
 
 from rnr.core import SetupError
+from rnr.reasoner.loading import NAMES as REASONERS
+from rnr.restorer.loading import NAMES as RESTORERS
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
-ReasonerName = Annotated[
-    str,
-    typer.Option("--reasoner", help="built-in, a weights folder, a hub name, a server's URL, vllm:FOLDER, a .toml."),
-]
-RestorerName = Annotated[
-    str, typer.Option("--restorer", help="built-in, a weights folder, a hub name, a recipe (.toml).")
-]
+ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
+RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]

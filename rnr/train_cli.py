@@ -20,7 +20,7 @@ Val = Annotated[Path | None, typer.Option(help="Folder of other photographs, for
 Samples = Annotated[int | None, typer.Option(min=1, help="Length of the schedule.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
-Init = Annotated[Path | None, typer.Option(help="Start from these weights, with a new schedule.")]
+Init = Annotated[Path | None, typer.Option(help="Weights to start from, with a new schedule: built-in, or a folder.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Rate = Annotated[float | None, typer.Option(help="Learning rate at its highest.")]
 Confusion = Annotated[

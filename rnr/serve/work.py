@@ -27,7 +27,7 @@ from rnr.serve.wire import Message
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rnr.agents import Desk
+    from rnr.agents import Workplace
     from rnr.core import Models
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 
@@ -175,11 +175,12 @@ class Agent(_Pictured):
 
         asked = AgentRequest(self.strategy, self.steps, shop.seconds * AGENT_SHARE, self.candidates, self.seed).check()
         picture = shop.opened(data, self.name)
-        with _desk(shop, asked) as desk:
-            run = desk.run(shop.models, picture, PurePath(self.name).stem, on_event=lambda event: tell(dict(event)))
-            after = None if untouched(run) else desk.result(run)
+        with _workplace(shop, asked) as workplace:
+            stem = PurePath(self.name).stem
+            run = workplace.run(shop.models, picture, stem, on_event=lambda event: tell(dict(event)))
+            after = None if untouched(run) else workplace.result(run)
             written = self._written(picture, after, data)
-            first, best = desk.records(run)
+            first, best = workplace.records(run)
             head = {
                 "run": run.thread,
                 "status": run.status,
@@ -197,15 +198,15 @@ class Agent(_Pictured):
             }
             answer = self._answer(head, picture, after, written)
             if self.report:
-                answer.blobs.append(self._report(desk, run, picture, head["picture"]["name"]))
+                answer.blobs.append(self._report(workplace, run, picture, head["picture"]["name"]))
         return answer
 
-    def _report(self, desk: Desk, run: Any, picture: Picture, output: str) -> bytes:
+    def _report(self, workplace: Workplace, run: Any, picture: Picture, output: str) -> bytes:
         from rnr.agent_report import AgentEntry, render
         from rnr.outputs import Job
 
         job = Job(Path(self.name), PurePath(self.name).stem)
-        return render([AgentEntry.of(job, picture, desk, run, output)]).encode()
+        return render([AgentEntry.of(job, picture, workplace, run, output)]).encode()
 
 
 class Explain(Task):
@@ -215,11 +216,11 @@ class Explain(Task):
     run: str = Field(max_length=255)
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.agents import AgentRequest, Desk, story
+        from rnr.agents import AgentRequest, Workplace, story
 
-        with Desk(Path(shop.agent_folder), AgentRequest()) as desk:
-            run = desk.held(self.run)
-            first, best = desk.records(run)
+        with Workplace(Path(shop.agent_folder), AgentRequest()) as workplace:
+            run = workplace.held(self.run)
+            first, best = workplace.records(run)
         seen = {"before": summary(first), "after": summary(best)}
         return Message({"run": run.thread, "status": run.status, "reason": run.reason, "story": story(run), **seen})
 
@@ -228,15 +229,15 @@ AnyTask: TypeAdapter[Task] = TypeAdapter(Annotated[Diagnose | Restore | Agent | 
 
 
 @contextmanager
-def _desk(shop: Shop, request: Any) -> Iterator[Desk]:
-    from rnr.agents import Desk
+def _workplace(shop: Shop, request: Any) -> Iterator[Workplace]:
+    from rnr.agents import Workplace
 
     if shop.agent_folder:
-        with Desk(Path(shop.agent_folder), request) as desk:
-            yield desk
+        with Workplace(Path(shop.agent_folder), request) as workplace:
+            yield workplace
     else:
-        with tempfile.TemporaryDirectory(dir=shop.scratch) as folder, Desk(Path(folder), request) as desk:
-            yield desk
+        with tempfile.TemporaryDirectory(dir=shop.scratch) as folder, Workplace(Path(folder), request) as workplace:
+            yield workplace
 
 
 def _source(name: str, data: bytes) -> dict[str, Any]:

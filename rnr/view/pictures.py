@@ -84,8 +84,8 @@ class Pictures:
         import numpy as np
         from PIL import Image
 
-        from rnr.reasoner.loading import read_card
-        from rnr.reasoner.reasoner import BUILT_IN, shown
+        from rnr.reasoner.card import BUILT_IN, read_card
+        from rnr.reasoner.reasoner import shown
 
         pixels = read_bytes(data, identity).pixels_HWC3
         out = io.BytesIO()

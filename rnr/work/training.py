@@ -11,7 +11,8 @@ from typing import Any
 from rich.text import Text
 
 from rnr.console import err
-from rnr.core import Models, explained, quiet, recipe_of
+from rnr.core import quiet
+from rnr.degradation.loading import device_named, explained, recipe_of
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -56,24 +57,25 @@ def _is_number(value: object) -> bool:
 def train_reasoner(training: Training, report: Report) -> Path:
     """Train and export; returns the weights folder. Raises SetupError for photographs or weights that are not there."""
     argv = ["--data", str(training.images), "--output", str(training.out), "--seed", str(training.seed)]
-    given = {"--val": training.val, "--samples": training.samples, "--init": training.init, "--lr": training.rate}
-    for option, value in (given | {"--threads": training.threads}).items():
-        argv += [] if value is None else [option, str(value)]
     with explained("training"):
         quiet()
+        from rnr.reasoner.card import folder_of
         from rnr.reasoner.train import main
 
+        init = training.init and (folder_of(training.init) or training.init)
+        given = {"--val": training.val, "--samples": training.samples, "--init": init, "--lr": training.rate}
+        for option, value in (given | {"--threads": training.threads}).items():
+            argv += [] if value is None else [option, str(value)]
         damage = _restored(training.restored, training.confusion) if training.restored else None
         return Path(main(argv + ["--resume"] * training.resume, damage, report))
 
 
 def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:
-    from rnr.restorer import RestorePipeline
+    from rnr.restorer import load_bridge
     from rnr.restorer.confusion import Confusion
     from rnr.rl.restored import WithRestored
 
-    network = RestorePipeline.from_pretrained(restorer).network
-    return WithRestored(network, Confusion.read(confusion) if confusion else None)
+    return WithRestored(load_bridge(restorer).network, Confusion.read(confusion) if confusion else None)
 
 
 def train_restorer(training: Training, report: Report) -> Path:
@@ -86,7 +88,7 @@ def train_restorer(training: Training, report: Report) -> Path:
         from rnr.restorer.train import Settings, train
 
         settings = Settings(**{name: value for name, value in given.items() if value is not None})
-        device = Models(device=training.device).device
+        device = device_named(training.device)
         return train(training.images, training.out, settings, training.resume, device=device, report=report, **paths)
 
 
@@ -104,18 +106,18 @@ def train_expert(
     given = {"samples": training.samples, "rate": training.rate, "threads": training.threads, "minutes": minutes}
     with explained("training"):
         quiet()
-        from rnr.restorer import RestorePipeline
+        from rnr.restorer import load_bridge
         from rnr.restorer.expert_train import train_expert
+        from rnr.restorer.loading import expert_file
         from rnr.training import Run
 
         run = Run(out=training.out, seed=training.seed, resume=training.resume,
-                  device=Models(device=training.device).device,
+                  device=device_named(training.device),
                   **{name: value for name, value in given.items() if value is not None})  # fmt: skip
         counts = tuple(int(count) for count in blocks.split(","))
-        experts = RestorePipeline.from_pretrained(residue).experts if residue else None
-        return train_expert(
-            kind, training.images, run, counts, training.val, training.init, experts, physics, overview, report
-        )
+        experts = load_bridge(residue).experts if residue else None
+        init = expert_file(training.init, kind) if training.init else None
+        return train_expert(kind, training.images, run, counts, training.val, init, experts, physics, overview, report)
 
 
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
@@ -144,13 +146,13 @@ def finetune_restorer(
 ) -> Path:
     """LoRA on Qwen-Image-Edit; returns the adapter's folder. Raises SetupError."""
     name, options = recipe_of(str(recipe)) if recipe else ("", {})
-    settings, where = options.pop("training", {}), Models(device=device).device
+    settings = options.pop("training", {})
     with explained("training"):
         quiet()
         from rnr.restorer.edit_train import Settings, train
         from rnr.restorer.qwen_edit import QwenEditRestorer
 
-        restorer = QwenEditRestorer.from_pretrained(model or name, device=where, **options)
+        restorer = QwenEditRestorer.from_pretrained(model or name, device=device_named(device), **options)
         return train(restorer, images, out, Settings(**settings), resume, report)
 
 

@@ -18,7 +18,7 @@ NONE = torch.zeros(1)
 def test_most_noise_goes(type_, colour):
     factors = {"sigma": NONE + 25, "type": NONE + type_, "colour": NONE + colour}
     noisy = kinds()["noise"].apply(CLEAN, factors, seed=1)
-    gain = 9 if colour == 0 else 6  # dB; what is grey cannot be told from the picture by its colour
+    gain = 9 if colour == 0 else 6  # dB; grey noise and a grey picture have the same colour
     assert psnr(kinds()["noise"].invert(noisy, factors), CLEAN) > psnr(noisy, CLEAN) + gain
 
 

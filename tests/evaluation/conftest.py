@@ -1,9 +1,10 @@
-"""Stand-ins for trained models: a reasoner that is told the truth, a restorer that leaves pictures as they are."""
+"""Stand-ins for trained models: a reasoner that knows the ground truth, a restorer that leaves pictures as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,14 +17,14 @@ from rnr.degradation.kind import PHYSICS
 class Believer:
     """Says the same of every picture; `strength` by kind, absent where it is not named."""
 
-    name, model_hash = "believer", "0"
+    identity = {"model": "believer", "model_hash": "0", "prompt": "", "prompt_version": ""}
     kinds = reasoning_order()
     physics = PHYSICS
 
     def __init__(self, strength: dict[str, int] | None = None) -> None:
         self.strength = strength if strength is not None else {"noise": 40}
 
-    def diagnose(self, images: Sequence[np.ndarray]) -> list[DiagnosisRecord]:
+    def diagnose(self, images: Iterable[Any]) -> list[DiagnosisRecord]:
         return [self.record() for _ in images]
 
     def record(self) -> DiagnosisRecord:

@@ -63,7 +63,7 @@ def test_speed_of_a_small_picture(photographs: dict[str, np.ndarray], believer, 
 
 
 def test_a_reasoner_behind_a_server_is_measured_like_one_here(folder: Path, tmp_path: Path):
-    from rnr.reasoner.reasoner import BUILT_IN
+    from rnr.reasoner.card import BUILT_IN
     from tests.reasoner.chat_server import running
 
     with running(str(BUILT_IN)) as (url, _):
@@ -71,7 +71,9 @@ def test_a_reasoner_behind_a_server_is_measured_like_one_here(folder: Path, tmp_
             asked = ["diagnosis", "--images", str(folder), "--limit", "1", "--mixtures", "1", "--reasoner", name]
             done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / name[:5])])
             assert done.exit_code == 0, done.output
-        asked = ["decoding", "--images", str(folder), "--limit", "1", "--pictures", "1", "--reasoner", url]
+        (tmp_path / "served.toml").write_text(f'model = "{url}"\n')
+        asked = ["decoding", "--images", str(folder), "--limit", "1", "--pictures", "1"]
+        asked += ["--reasoner", str(tmp_path / "served.toml")]
         done = CliRunner().invoke(app, [*asked, "-o", str(tmp_path / "decoding")])
         assert done.exit_code == 0, done.output
     figures = {row["figure"]: row for row in csv.DictReader((tmp_path / "decoding" / "decoding.csv").open())}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,11 +73,13 @@ def test_only_canonical_text_is_valid(believer: Believer):
 
 
 def test_a_truth_teller_is_perfect(photographs: dict[str, np.ndarray]):
-    class Oracle:
-        def __init__(self, batch: Batch) -> None:
-            self.batch, self.kinds = batch, list(kinds())
+    class Oracle(Believer):
+        kinds = list(kinds())
 
-        def diagnose(self, images: list[np.ndarray], /) -> list[DiagnosisRecord]:
+        def __init__(self, batch: Batch) -> None:
+            self.batch = batch
+
+        def diagnose(self, images: Iterable[Any]) -> list[DiagnosisRecord]:
             return [DiagnosisRecord(diagnosis=d, text=d.to_json()) for d in self.batch.truths()]
 
     held = list(batches(list(photographs.values()), 24, seed=3))
@@ -110,17 +114,16 @@ def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[
     from rnr.restorer.confusion import Confusion
     from rnr.restorer.diagnosed import Diagnosed
 
-    class Asked:
+    class Asked(Believer):
         """Remembers the pictures it was asked about."""
 
-        kinds = believer.kinds
-
         def __init__(self) -> None:
+            super().__init__(believer.strength)
             self.pictures: list[np.ndarray] = []
 
-        def diagnose(self, images: list[np.ndarray], /) -> list[DiagnosisRecord]:
+        def diagnose(self, images: Iterable[Any]) -> list[DiagnosisRecord]:
             self.pictures += images
-            return believer.diagnose(images)
+            return super().diagnose(images)
 
     pictures, asked, path = list(photographs.values()), Asked(), tmp_path / "confusion.json"
     batches_ = diagnosed(asked, pictures, 22, seed=5)

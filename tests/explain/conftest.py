@@ -15,7 +15,7 @@ from rnr.degradation.kind import kinds
 from rnr.degradation.photographs import to_tensor, to_uint8
 from rnr.degradation.synthesize import Mixture, degrade, prescribe
 from rnr.explain import Internals, Run
-from rnr.reasoner import load_reasoner
+from rnr.reasoner import load
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.processor import build_processor
 from rnr.reasoner.reasoner import Reasoner
@@ -45,7 +45,7 @@ def damaged(photographs: dict[str, np.ndarray]) -> Damaged:
 
 @pytest.fixture(scope="session")
 def built_in() -> Internals:
-    return Internals(load_reasoner("built-in"))
+    return Internals(load("built-in"))
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ class Told:
 
     def __init__(self, result: Callable[[np.ndarray], np.ndarray], name: str = "told") -> None:
         self.result, self.calls = result, 0
-        self.identity = {"model": name, "model_hash": ""}
+        self.identity, self.steps = {"model": name, "model_hash": ""}, 1
 
     def restore(self, pixels_HWC3: np.ndarray, source: Any, intent: Any = None, **settings: Any) -> Any:
         from rnr.restorer import RestoreResult

@@ -87,12 +87,11 @@ def test_a_reasoner_behind_a_server_is_a_judge_like_any_other(
     agent: Any, context: Any, models: Any, dark: Any, tmp_path: Path
 ) -> None:
     from rnr.graph import run_agent
-    from rnr.reasoner.reasoner import BUILT_IN
-    from rnr.reasoner.server import ServerReasoner
+    from rnr.reasoner.card import BUILT_IN
     from tests.reasoner.chat_server import running
 
     with running(str(BUILT_IN)) as (url, _):
-        there = context(reasoner=ServerReasoner(url), steps=1)
+        there = context(reasoner=url, steps=1)
         run = run_agent(agent, there, "served", dark)
     assert run.status == "done" and len(run.steps) == 1
     assert there.judge_id != context().judge_id, "its diagnoses are kept apart in the store"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from rnr import prompts
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.reasoner.card import CARD, FIELD
 from rnr.reasoner.grammar import Choice, Skeleton, program, run
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.processor import build_processor
@@ -73,3 +76,13 @@ def random_diagnosis(seed: int) -> Diagnosis:
         text.append(piece.text if isinstance(piece, Skeleton) else None)
     written = iter(answers)
     return Diagnosis.from_json("".join(next(written) if part is None else part for part in text))
+
+
+def foreign(folder: Path) -> Path:
+    """The folder as a checkpoint that is not ours: without a card, and a field of the Diagnosis is no token of its."""
+    (folder / CARD).unlink()
+    path = folder / "tokenizer.json"
+    data = json.loads(path.read_text(encoding="utf-8"))
+    data["model"]["vocab"]["another token"] = data["model"]["vocab"].pop(FIELD)
+    path.write_text(json.dumps(data), encoding="utf-8")
+    return folder

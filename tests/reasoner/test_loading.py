@@ -10,11 +10,14 @@ import torch
 from rnr import prompts
 from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.errors import SetupError
+from rnr.reasoner.checkpoint import load_adapter
 from rnr.reasoner.export import export
-from rnr.reasoner.loading import load_adapter
+from rnr.reasoner.loading import load, load_local
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.reasoner import Reasoner, Settings
-from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture
+from tests.reasoner.chat_server import running
+from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, foreign, picture
 
 PLAIN = Settings(beliefs=False)
 
@@ -42,13 +45,37 @@ def make_adapter(folder, model, base: str):
 
 
 def test_an_untuned_checkpoint_gets_the_instruct_prompt_and_a_pixel_budget(folder) -> None:
-    (folder / "reasoner.json").unlink()
-    loaded = Reasoner.from_pretrained(folder, pixels=200 * 200, attention="eager")
+    loaded = Reasoner.from_pretrained(foreign(folder), pixels=200 * 200, attention="eager")
     assert loaded.prompt.name == "diagnose_instruct" and "compact JSON" in loaded.prompt_text
     assert loaded.views(picture(300, 400)).shape == (3, 192, 192, 3)
     assert loaded.model.config._attn_implementation == "eager"
     record = loaded.diagnose([picture(128, 128)], PLAIN)[0]
     assert record.error is None and Diagnosis.from_json(record.text).to_json() == record.text
+
+
+def test_weights_of_ours_without_their_card_are_refused(folder) -> None:
+    (folder / "reasoner.json").unlink()
+    with pytest.raises(SetupError, match="its card reasoner.json is missing.*copy the whole weights folder again"):
+        load(folder)
+
+
+def test_every_way_to_name_one(folder, tmp_path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'model = "{folder}"\ndtype = "float32"\n')
+    assert load(recipe, dtype="bfloat16").model.dtype == torch.bfloat16, "a keyword overrules the recipe"
+    assert load_local(recipe).identity == load(str(folder), "auto").identity
+    with running(str(folder)) as (url, _):
+        recipe.write_text(f'model = "{url}"\n')
+        assert load(url).kinds == load(recipe).kinds == load(folder).kinds
+        with pytest.raises(SetupError, match="needs a reasoner's weights in this process"):
+            load_local(recipe)
+    for name, said in (("vllm:nothing", "vLLM"), ("built-in.toml", "cannot be read"), (tmp_path, "no weights here")):
+        with pytest.raises(SetupError, match=said):
+            load(name)
+    with pytest.raises(SetupError, match="speed.*spelt right"):
+        load(folder, speed=9)
+    with pytest.raises(SetupError, match="device 'toaster' cannot be used"):
+        load(folder, device="toaster")
 
 
 def test_dtypes(folder) -> None:

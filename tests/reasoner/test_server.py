@@ -9,16 +9,17 @@ import shutil
 import pytest
 
 from rnr import prompts
+from rnr.reasoner.card import BUILT_IN
 from rnr.reasoner.chat import ServerError
 from rnr.reasoner.decode import Session
-from rnr.reasoner.export import CARD, export
+from rnr.reasoner.export import export
 from rnr.reasoner.grammar import PRESENT, Choice
 from rnr.reasoner.model import new_model, tiny_config
-from rnr.reasoner.reasoner import BUILT_IN, Reasoner, Settings
+from rnr.reasoner.reasoner import Reasoner, Settings
 from rnr.reasoner.server import ServerReasoner, before_present, masked, read_answer, severities
 from rnr.reasoner.severity import belief
 from tests.reasoner.chat_server import running
-from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture, random_diagnosis
+from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, foreign, picture, random_diagnosis
 
 PLAIN = Settings(beliefs=False)
 
@@ -59,8 +60,8 @@ def test_it_writes_the_records_of_one_process(trained, photographs) -> None:
 def untuned(tmp_path_factory):
     """(url, folder): the same weights without a card, as a checkpoint that is not ours."""
     folder = tmp_path_factory.mktemp("untuned") / "weights"
-    shutil.copytree(BUILT_IN, folder, ignore=shutil.ignore_patterns(CARD))
-    with running(str(folder)) as (address, _):
+    shutil.copytree(BUILT_IN, folder)
+    with running(str(foreign(folder))) as (address, _):
         yield address, folder
 
 

@@ -9,7 +9,8 @@ import torch
 from rnr.degradation.diagnosis import reasoning_order
 from rnr.degradation.kind import kinds
 from rnr.degradation.synthesize import degrade, prescribe
-from rnr.reasoner.reasoner import BUILT_IN, Reasoner
+from rnr.reasoner.card import BUILT_IN
+from rnr.reasoner.reasoner import Reasoner
 
 
 @pytest.fixture(scope="module")

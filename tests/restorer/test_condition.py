@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, Scene
+from rnr.degradation.intent import Intent
 from rnr.degradation.kind import kinds
-from rnr.restorer.condition import Intent, Layout, encode, scene_features
+from rnr.restorer.condition import Layout, encode, scene_features
 
 LAYOUT = Layout.of(kinds())
 

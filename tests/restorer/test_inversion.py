@@ -1,4 +1,4 @@
-"""The network's second opinion: what the told diagnosis undoes by physics."""
+"""The network's second opinion: what physics undoes by the given diagnosis."""
 
 import pytest
 import skimage.data

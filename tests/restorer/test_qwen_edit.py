@@ -8,10 +8,12 @@ import torch
 from PIL import Image
 
 from rnr.degradation.diagnosis import Diagnosis, Finding
+from rnr.degradation.errors import SetupError
+from rnr.degradation.intent import Intent
 from rnr.restorer import edit_flow
-from rnr.restorer.condition import Intent
 from rnr.restorer.edit_flow import flow_step, look, sigmas_of, start, working_size
-from rnr.restorer.other_models import DiffusersRestorer, load_restorer
+from rnr.restorer.loading import load, load_bridge
+from rnr.restorer.other_models import DiffusersRestorer
 from rnr.restorer.pipeline import RestorePipeline
 from rnr.restorer.qwen_edit import QwenEditRestorer, edit_prompt
 from tests.restorer.tiny_qwen import tiny_pipeline
@@ -34,16 +36,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def restorer(folder) -> QwenEditRestorer:
-    return load_restorer(folder, area=AREA, steps=3)
+    return load(folder, area=AREA, steps=3)
 
 
-def test_it_is_chosen_by_what_the_folder_holds(restorer, tmp_path) -> None:
+def test_it_is_chosen_by_what_the_folder_holds(restorer, folder) -> None:
     assert isinstance(restorer, QwenEditRestorer)
-    assert isinstance(load_restorer("built-in"), RestorePipeline)
-    with pytest.raises(OSError, match="no-such"):
-        load_restorer("no-such/model")
-    with pytest.raises(ValueError, match="steam"):
-        load_restorer("built-in", steam=True)
+    assert isinstance(load("built-in"), RestorePipeline)
+    with pytest.raises(SetupError, match="no-such"):
+        load("no-such/model")
+    with pytest.raises(SetupError, match="steam"):
+        load("built-in", steam=True)
+    with pytest.raises(SetupError, match="steam.*spelt right"):
+        load(folder, steam=True)
+    with pytest.raises(SetupError, match="needs the bridge's weights"):
+        load_bridge(folder)
 
 
 def test_a_full_gpu_names_what_to_turn(restorer, folder, monkeypatch) -> None:

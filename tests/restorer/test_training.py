@@ -58,7 +58,7 @@ def test_a_certain_diagnosis_tells_exactly_what_separates_picture_and_target(lay
 
 
 def test_a_true_diagnosis_may_suspect_what_is_absent(layout):
-    """Or exact zeros would be the sign of the truth."""
+    """Or exact zeros would be the sign of the true diagnosis."""
     modes = torch.tensor([1.0, 0.0, 0.0, 0.0])
     pairs = draw_pairs(PHOTOGRAPHS, 64, 64, 1, layout, Confusion(), modes=modes)
     told = torch.stack([pairs.condition.findings[name][:, 0] for name in layout.factors], 1)

@@ -39,7 +39,7 @@ def crops(photographs) -> list[np.ndarray]:
 
 @pytest.fixture(scope="session")
 def tasks(crops) -> list[Task]:
-    """Three small tasks, told the truth."""
+    """Three small tasks, conditioned on the true diagnosis."""
     made = Tasks(crops, 3, 64, seed=3, told="true")
     return [made[i] for i in range(3)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rnr.restorer import load_restorer
+from rnr.restorer import load
 from rnr.restorer.qwen_edit import LORA_FILE
 from rnr.rl.edit_policy import EditPolicy
 from rnr.rl.loss import step_loss
@@ -25,7 +25,7 @@ def weights(tmp_path_factory):
 
 @pytest.fixture
 def policy(weights) -> EditPolicy:
-    return EditPolicy(load_restorer(weights, area=AREA, guidance=1.0), 3, [0, 1], 0.7, rank=2, seed=0)
+    return EditPolicy(load(weights, area=AREA, guidance=1.0), 3, [0, 1], 0.7, rank=2, seed=0)
 
 
 def test_noise_level_0_is_the_restorer_itself(policy, tasks):
@@ -68,7 +68,7 @@ def test_a_run_leaves_an_adapter_that_loads(weights, config, judge, tasks):
     trainer.train()
     folder = finish(trainer)
     assert (folder / LORA_FILE).is_file() and "Flow-GRPO" in (folder / "README.md").read_text()
-    load_restorer(weights, lora=folder, **options)
+    load(weights, lora=folder, **options)
 
 
 def test_what_it_cannot_do_is_said_at_once(weights, config):

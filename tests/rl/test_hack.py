@@ -1,4 +1,4 @@
-"""The judge climbed: the reward rises, the truth does not, and the alarm says so."""
+"""The judge climbed: the reward rises, measured quality does not, and the alarm says so."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rnr.rl.tasks import Tasks
 
 @pytest.fixture(scope="module")
 def half_restored(crops):
-    """Damaged crops of a view's size, told nothing, and pictures between them and the clean ones."""
+    """Damaged crops of a view's size without a diagnosis, and pictures between them and the clean ones."""
     made = Tasks(crops, 2, 128, seed=3, told="true")
     tasks = [made[i] for i in range(2)]
     return tasks, [0.25 * task.degraded + 0.75 * task.clean for task in tasks]

@@ -29,7 +29,7 @@ def test_the_alarm_names_the_step_the_changes_and_the_pictures():
     [
         check(9, [0.3, 0.4, 0.5, 0.4], [0.4, 0.4, 0.4, 0.4], [21, 22, 23, 24]),  # both better
         check(9, [0.0, 0.1, 0.2, 0.1], [0.6, 0.6, 0.6, 0.6], [19, 20, 21, 22]),  # both worse
-        check(9, [0.3, 0.4, 0.5, 0.4], [0.51, 0.5, 0.49, 0.5], [20, 21, 22, 23]),  # the truth stays
+        check(9, [0.3, 0.4, 0.5, 0.4], [0.51, 0.5, 0.49, 0.5], [20, 21, 22, 23]),  # the ground truth stays
         check(9, [0.9, 0.0, 0.2, 0.2], [0.6, 0.6, 0.6, 0.6], [19, 20, 21, 22]),  # one lucky picture
     ],
 )

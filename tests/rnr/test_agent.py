@@ -19,7 +19,7 @@ from PIL import Image
 import rnr
 from rnr.agent_batch import AgentBatch
 from rnr.agent_report import render
-from rnr.agents import AgentRequest, Desk
+from rnr.agents import AgentRequest, Workplace
 from rnr.asking import ask
 from rnr.batch import Options
 from rnr.core import Models, SetupError
@@ -139,9 +139,9 @@ def test_a_thread_of_another_release_fails_alone(
     shutil.copytree(done.out / "agent", tmp_path / "agent")
     entry = done.entries[1]
     assert entry.run
-    with Desk(tmp_path / "agent", done.request) as desk:
+    with Workplace(tmp_path / "agent", done.request) as workplace:
         config = {"configurable": {"thread_id": entry.run.thread}}
-        desk.agent.update_state(config, {"schema_version": 9}, as_node="finish")
+        workplace.agent.update_state(config, {"schema_version": 9}, as_node="finish")
     again = batch(folder, tmp_path, models, candidates=2)
     assert "state schema 9, this release reads 1" in again.entries[1].problem
     assert again.entries[2].status == done.entries[2].status

@@ -72,7 +72,7 @@ def test_qwen_vl_utils_reads_the_views_that_we_send(pictures, tmp_path: Path) ->
 def test_an_adapter_is_served_beside_its_base(served, pictures, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
-    from rnr.reasoner.loading import load_model
+    from rnr.reasoner.checkpoint import load_model
 
     torch.manual_seed(0)
     lora = LoraConfig(r=4, target_modules=r".*language_model.*[qv]_proj", init_lora_weights=False)

@@ -1,0 +1,98 @@
+"""From a name to a restorer: the one way, for everybody.
+
+    restorer = rnr.restorer.load("built-in")
+    restorer = rnr.restorer.load("recipes/qwen_image_edit.toml", device="auto")
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN, device_named, explained, one_at_a_time, recipe_of
+
+if TYPE_CHECKING:
+    from rnr.degradation.protocols import Restorer
+    from rnr.restorer.pipeline import RestorePipeline
+
+NAMES = "built-in, a weights folder, a hub name, a recipe (.toml)."  # for --help
+
+
+def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Restorer:
+    """The restorer of this name, by the class that its model_index.json names.
+
+    Args:
+        name: `built-in`, a folder in diffusers' format, a hub name, or a recipe (a TOML file with `model = "..."` and
+            options).
+        device: auto, cpu, cuda, …
+        options: Those of `QwenEditRestorer.from_pretrained` or `DiffusersRestorer.from_pretrained`; they overrule the
+            recipe's. The bridge has none.
+
+    Raises:
+        SetupError: For what is missing or broken; it says what to do.
+
+    Example:
+        >>> load("built-in").steps  # doctest: +SKIP
+        1
+    """
+    model, wanted = recipe_of(str(name))
+    wanted |= options
+    with one_at_a_time, explained(model):
+        kind, device = pipeline_class(model), device_named(device)
+        if kind == "RestorePipeline":
+            if wanted:
+                raise SetupError(f"{model}: the built-in restorer takes no {', '.join(wanted)}")
+            return _bridge(model, device)
+        if kind == "QwenImageEditPlusPipeline":
+            from rnr.restorer.qwen_edit import QwenEditRestorer
+
+            return QwenEditRestorer.from_pretrained(model, device=device, **wanted)
+        from rnr.restorer.other_models import DiffusersRestorer
+
+        return DiffusersRestorer.from_pretrained(model, device=device, **wanted)
+
+
+def load_bridge(name: str | Path = BUILT_IN, device: str = "cpu") -> RestorePipeline:
+    """The same for those who need the bridge's own networks. Raises SetupError for another restorer, too."""
+    from rnr.restorer.pipeline import RestorePipeline
+
+    found = load(name, device)
+    if isinstance(found, RestorePipeline):
+        return found
+    raise SetupError(f"{name}: this needs the bridge's weights; name built-in or a folder that `rnr train` wrote")
+
+
+def expert_file(name: str | Path, kind: str) -> Path:
+    """Where the expert of a kind lies: the file itself, or that of a restorer (`built-in` or a folder)."""
+    from rnr.restorer.pipeline import folder_of
+
+    folder = folder_of(name)
+    return folder / "experts" / f"{kind}.safetensors" if folder.is_dir() else folder
+
+
+def _bridge(name: str, device: str) -> RestorePipeline:
+    from rnr.restorer.pipeline import RestorePipeline
+
+    return RestorePipeline.from_pretrained(name).to(device)
+
+
+def pipeline_class(name: str) -> str:
+    """The class that model_index.json names, of a folder or on a hub. Raises OSError."""
+    if name == BUILT_IN or Path(name).is_dir():
+        index = Path(name) / "model_index.json"
+        try:
+            return (
+                json.loads(index.read_text(encoding="utf-8"))["_class_name"] if index.is_file() else "RestorePipeline"
+            )
+        except (ValueError, KeyError) as error:
+            raise OSError(f"{index}: cannot be read ({error}); copy the folder again") from error
+    from diffusers import DiffusionPipeline
+
+    try:
+        config: Any = DiffusionPipeline.load_config(name)
+    except Exception as error:
+        problem = f"{name}: neither a folder nor a model that can be fetched ({str(error).splitlines()[0]})"
+        raise OSError(f"{problem}; it needs model_index.json") from error
+    return config["_class_name"]
