@@ -200,7 +200,7 @@ def unfamiliar(
         photographs = {folder.name: running.photographs(folder, limit) for folder in images}
         groups = photographs | {folder.name: running.photographs(folder, None) for folder in pictures or []}
         groups |= {"drawn graphics": module.graphics(drawings, seed)} if drawings else {}
-        diagnoser, model = running.load_reasoner(reasoner, threads), running.load_restorer(restorer, threads)
+        diagnoser, model = load_reasoner(reasoner), load_restorer(restorer)
         settings = running.identity(diagnoser, model) | {"groups": list(groups), "limit": limit, "seed": seed}
         settings |= {"drawings": drawings}
         held = module.journal(out, settings, resume)

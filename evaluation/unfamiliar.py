@@ -22,6 +22,8 @@ from rnr.evaluation.tables import Row, Table
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from rnr.degradation.protocols import Diagnoser, Restorer
 else:
     np = LazyModule("numpy")
 
@@ -42,7 +44,11 @@ def journal(out: Path, settings: dict[str, Any], resume: bool) -> Journal:
 
 
 def measure(
-    reasoner: Any, restorer: Any, groups: Mapping[str, Mapping[str, np.ndarray]], held: Journal, report: Report
+    reasoner: Diagnoser,
+    restorer: Restorer,
+    groups: Mapping[str, Mapping[str, np.ndarray]],
+    held: Journal,
+    report: Report,
 ) -> None:
     """A row of the journal for each image of each group."""
     images = [(group, name, image) for group, named in groups.items() for name, image in named.items()]
@@ -52,7 +58,7 @@ def measure(
         report(done)
 
 
-def _seen(reasoner: Any, restorer: Any, image_HWC: np.ndarray) -> Row:
+def _seen(reasoner: Diagnoser, restorer: Restorer, image_HWC: np.ndarray) -> Row:
     """What is found in one image, what of it is left alone, and PSNR of the restored image (None: as it was)."""
     from rnr.restorer.condition import left_alone
 
@@ -88,7 +94,7 @@ def _counted(sets: Iterable[Collection[str]]) -> str:
     return ", ".join(f"{kind} {kinds.count(kind)}" for kind in sorted(set(kinds), key=lambda k: (-kinds.count(k), k)))
 
 
-def recall_table(reasoner: Any, batches: Iterable[Batch], report: Report) -> Table:
+def recall_table(reasoner: Diagnoser, batches: Iterable[Batch], report: Report) -> Table:
     """By kind: the share of true damages that are found, and that a restoration would act on."""
     from rnr.restorer.condition import wanted
 

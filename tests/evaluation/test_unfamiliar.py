@@ -67,10 +67,10 @@ def test_the_command_measures_harm_and_recall_and_resumes(folder: Path, tmp_path
 def test_what_is_measured_is_what_restore_does(folder: Path, tmp_path: Path, photographs: dict[str, np.ndarray]):
     """A dark photograph: the restored image of the row is the one that rnr.restore gives."""
     import rnr
-    from rnr.evaluation.running import load_reasoner, load_restorer
+    from rnr import reasoner, restorer
 
     dark = (photographs["coffee"][:160, :200] * 0.12).astype(np.uint8)
-    seen = unfamiliar._seen(load_reasoner("built-in"), load_restorer("built-in"), dark)
+    seen = unfamiliar._seen(reasoner.load("built-in"), restorer.load("built-in"), dark)
     result = rnr.restore(dark)
     restored = np.asarray(result.image, dtype=float)
     assert "low_light" in str(seen["found"])
