@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
+from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.drawings import drawing
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.metrics import average
@@ -54,7 +55,7 @@ def measure(
     images = [(group, name, image) for group, named in groups.items() for name, image in named.items()]
     for done, (group, name, image) in enumerate(images, 1):
         if not held.done(group=group, image=name):
-            held.write([{"group": group, "image": name} | _seen(reasoner, restorer, image)])
+            held.write([{"group": group, "image": name, **_seen(reasoner, restorer, image)}])
         report(done)
 
 
@@ -63,11 +64,16 @@ def _seen(reasoner: Diagnoser, restorer: Restorer, image_HWC: np.ndarray) -> Row
     from rnr.restorer.condition import left_alone
 
     record = diagnosed(reasoner, image_HWC)
-    result = restorer.restore(image_HWC.astype(np.float32) / 255, record)
+    result = restorer.restore(np.asarray(image_HWC, np.float32) / np.float32(255), record)
     restored = (result.pixels_HWC3 * 255).round().clip(0, 255)
     error = float(((restored - image_HWC) ** 2).mean()) / 255**2
     level = None if error == 0 else -10 * float(np.log10(error))
-    return {"found": " ".join(record.diagnosis.present), "left alone": " ".join(left_alone(record)), "psnr": level}
+    return {"found": " ".join(present(record)), "left alone": " ".join(left_alone(record)), "psnr": level}
+
+
+def present(record: DiagnosisRecord) -> list[str]:
+    """The kinds that a record holds present."""
+    return record.diagnosis.present if record.diagnosis else []
 
 
 def harm_table(rows: Sequence[Row]) -> Table:
@@ -106,7 +112,7 @@ def recall_table(reasoner: Diagnoser, batches: Iterable[Batch], report: Report) 
             acted = wanted(record)
             for kind in truth.present:
                 strong = (truth.findings[kind].severity or 0) >= STRONG
-                seen.setdefault((kind, strong), []).append((kind in record.diagnosis.present, kind in acted))
+                seen.setdefault((kind, strong), []).append((kind in present(record), kind in acted))
             done += 1
             report(done)
     rows = [_recalled(kind, strong, seen) for strong in (True, False) for kind in ("all", *reasoner.kinds)]

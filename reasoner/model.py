@@ -112,14 +112,14 @@ def grown(
     Example:
         >>> model = grown(model, load_processor("weights").tokenizer, build_tokenizer())
     """
-    config = copy.deepcopy(model.config)
+    config: Any = copy.deepcopy(model.config)
     fresh: Any = tiny_config(new)
     for name in (*(f"{mark}_token_id" for mark in _MARKS), "eos_token_id", "pad_token_id"):
         setattr(config, name, getattr(fresh, name))
     config.text_config.vocab_size, config.text_config.pad_token_id = len(new), new.pad_token_id
     larger = new_model(config)
     known, before = old.get_vocab(), model.state_dict()
-    places = torch.tensor([known.get(token, -1) for token in new.convert_ids_to_tokens(range(len(new)))])
+    places = torch.tensor([known.get(token, -1) for token in new.convert_ids_to_tokens(list(range(len(new))))])
     for name, values in larger.state_dict().items():
         had = before[name]
         if "embed_tokens" in name or name.startswith("lm_head"):

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from rnr.degradation.kind import PHYSICS, kind_named
 from rnr.degradation.measure import psnr
@@ -94,7 +93,7 @@ class ExpertObjective:
             return (estimate - end).abs().mean()
         return ((estimate - end) ** 2).mean((1, 2, 3)).add(1e-6).sqrt().mean()
 
-    def validate(self, model: nn.Module) -> dict[str, float]:
+    def validate(self, model: Any) -> dict[str, float]:
         """PSNR in dB of one step, by the severity of the kind alone; clean pictures up to 70. Where the network takes
         physics' inverse, by factors that are read as in training."""
         if self.clean is None:

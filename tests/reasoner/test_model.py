@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -63,7 +65,7 @@ def test_a_model_grows_by_a_kind_and_says_of_the_others_what_it_said() -> None:
     *fewer, _ = names = reasoning_order()
     old, new = build_tokenizer(fewer), build_tokenizer(names)
     model = new_model(tiny_config(old, SMALL_TEXT, SMALL_VISION), seed=1)
-    larger = grown(model, old, new)
+    larger: Any = grown(model, old, new)
     assert set(new.get_vocab()) > set(old.get_vocab())
     text = "".join(piece.text if isinstance(piece, Skeleton) else piece.options[0] for piece in pieces(fewer))
     before, after = (
