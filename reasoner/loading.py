@@ -1,8 +1,8 @@
 """From a name to a reasoner: the one way, for everybody.
 
-    reasoner = rnr.reasoner.load("built-in")
-    reasoner = rnr.reasoner.load("http://localhost:8000")
-    reasoner = rnr.reasoner.load("recipes/qwen3vl_8b.toml", device="auto")
+reasoner = rnr.reasoner.load("built-in")
+reasoner = rnr.reasoner.load("http://localhost:8000")
+reasoner = rnr.reasoner.load("recipes/qwen3vl_8b.toml", device="auto")
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From a name to a restorer: the one way, for everybody.
 
-    restorer = rnr.restorer.load("built-in")
-    restorer = rnr.restorer.load("recipes/qwen_image_edit.toml", device="auto")
+restorer = rnr.restorer.load("built-in")
+restorer = rnr.restorer.load("recipes/qwen_image_edit.toml", device="auto")
 """
 
 from __future__ import annotations

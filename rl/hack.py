@@ -81,9 +81,7 @@ def climb(
     return first
 
 
-def run(
-    images: Path, out: Path, count: int, steps: int, rate: float, seed: int, report: Report
-) -> Row | None:
+def run(images: Path, out: Path, count: int, steps: int, rate: float, seed: int, report: Report) -> Row | None:
     """`climb` from damaged crops that the built-in restorer restored by the true diagnosis, and the built-in judge."""
     judge, restorer = Judge(load_local(), 1), load_bridge()
     photographs, names = list(running.photographs(images, None).values()), judge.reasoner.kinds
