@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.agents import AgentRequest, Workplace, story, untouched
 from rnr.api import Result, _models, _name, _quantised
 from rnr.core import BUILT_IN
-from rnr.pictures import MAX_MEGAPIXELS, from_any
+from rnr.images.files import MAX_MEGAPIXELS, from_any
 
 if TYPE_CHECKING:
     from rnr.graph import Answer, Question, Run

@@ -23,8 +23,8 @@ from rnr.console import Meter, complain
 from rnr.core import Models, SetupError, versions
 from rnr.graph import StoreError, ThreadError
 from rnr.graph.checkpoints import alone
+from rnr.images.files import Picture, PictureError, copy_picture, read_picture, write_picture
 from rnr.outputs import Job, Shelf, printable, record_beside, source_of, write_text
-from rnr.pictures import Picture, PictureError, copy_picture, read_picture, write_picture
 from rnr.report import report_path
 
 HOME = "agent"  # in the output folder

@@ -13,9 +13,9 @@ from rnr.agents import Workplace, untouched
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
+from rnr.images.files import Picture
+from rnr.images.previews import limit_for, previews, thumbnail
 from rnr.outputs import Job, printable
-from rnr.pictures import Picture
-from rnr.previews import limit_for, previews, thumbnail
 from rnr.report import Pictured, page
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rnr.degradation.diagnosis import DiagnosisRecord
     from rnr.graph import Answer, Context, Question, Run, Store
     from rnr.graph.state import Look
-    from rnr.pictures import Picture
+    from rnr.images.files import Picture
 
 DATABASE, TRACE, STORE = "threads.sqlite", "trace.jsonl", "pictures"
 

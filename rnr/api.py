@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from rnr.core import BUILT_IN, Models, Request, SetupError, diagnose_pixels, read_diagnosis, restore_picture
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, Quality, Scene
-from rnr.inputs import several
-from rnr.pictures import MAX_MEGAPIXELS, Picture, from_any, write_picture
+from rnr.images.files import MAX_MEGAPIXELS, Picture, from_any, write_picture
+from rnr.images.inputs import several
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,6 +14,7 @@ from rnr import __version__, explain_cli
 from rnr.console import hush, stop, tolerant
 from rnr.core import BUILT_IN, SetupError
 from rnr.evaluation.cli import app as bench_app
+from rnr.images.files import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.options import (
     Device,
     Megapixels,
@@ -27,7 +28,6 @@ from rnr.options import (
     Unreadable,
     strength_of,
 )
-from rnr.pictures import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.rl.cli import app as rl_app
 from rnr.serve import commands as serve_commands
 from rnr.train_cli import data_app, train_app
@@ -191,9 +191,9 @@ def _run(
 def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: bool) -> Planned:
     """What there is to do, and what was asked for in vain (already reported)."""
     from rnr.console import complain, remark, tell_skipped
+    from rnr.images.files import find_pictures
     from rnr.naming import plan
     from rnr.outputs import leave_out, prepare_folder, printable
-    from rnr.pictures import find_pictures
 
     skipped: list[Path] = []
     found, problems = find_pictures(pictures, recursive, skipped)
@@ -341,7 +341,7 @@ def _diagnose_on(
 ) -> None:  # fmt: skip
     from rnr import cluster
     from rnr.console import complain
-    from rnr.pictures import find_pictures
+    from rnr.images.files import find_pictures
 
     if out is None:
         stop("--engine ray writes shards: name a folder with -o")

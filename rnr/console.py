@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from rich.console import Console
 from rich.text import Text
 
+from rnr.images.files import PictureError, SkippedFile
 from rnr.outputs import printable
-from rnr.pictures import PictureError, SkippedFile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +69,7 @@ def remark(text: str) -> None:
 
 def tell_skipped(skipped: Sequence[Path], allowed: bool) -> list[SkippedFile]:
     """Say which files are skipped; those that may be pictures, unless that is allowed."""
-    from rnr.skipped import problems, summary
+    from rnr.images.skipped import problems, summary
 
     if skipped:
         remark(summary(skipped))

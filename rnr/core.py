@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from rnr import __version__
 from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN, device_named, one_at_a_time
-from rnr.pictures import Picture, PictureError
+from rnr.images.files import Picture, PictureError
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rnr.core import SetupError, versions
+from rnr.images.files import Picture, PictureError, read_picture, write_picture
 from rnr.outputs import Job, digest, printable, record_beside
-from rnr.pictures import Picture, PictureError, read_picture, write_picture
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, float]:

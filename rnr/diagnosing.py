@@ -24,8 +24,8 @@ from rnr.console import (
 )
 from rnr.core import Models, SetupError, diagnose_pixels
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.images.files import PictureError, SkippedFile, find_pictures, read_picture
 from rnr.outputs import printable
-from rnr.pictures import PictureError, SkippedFile, find_pictures, read_picture
 
 IN_DETAIL = 3  # pictures up to which each gets a table of its own
 

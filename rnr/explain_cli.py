@@ -13,8 +13,8 @@ from rnr.console import hush, stop
 from rnr.core import BUILT_IN, Models, SetupError
 from rnr.degradation.errors import Error
 from rnr.evaluation import cli as bench_cli
+from rnr.images.files import MAX_MEGAPIXELS, PictureError
 from rnr.options import Device, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed, Steps
-from rnr.pictures import MAX_MEGAPIXELS, PictureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,8 +69,8 @@ def explain(
     from rnr.explain.page import render
     from rnr.explain.report import as_json
     from rnr.explain.report import explain as explained
+    from rnr.images.files import read_picture
     from rnr.outputs import prepare_folder, printable, write_text
-    from rnr.pictures import read_picture
     from rnr.reasoner.views import as_uint8
 
     with _explained():
@@ -131,8 +131,8 @@ def intervene(
     from rnr.console import plain_stdout
     from rnr.explain.counterfactual import intervene as intervened
     from rnr.explain.counterfactual import intervention
+    from rnr.images.files import read_picture
     from rnr.outputs import prepare_folder, printable
-    from rnr.pictures import read_picture
 
     with _explained():
         change = intervention(settings or [], evidence or [], without or [], only or [])

@@ -41,7 +41,7 @@ def hook(event, arguments):
     if writes or not path.startswith(system) or path == "/etc/passwd":
         log.write(json.dumps([path, mode]) + "\\n"); log.flush()
 from rnr.cli import app
-import rnr.batch, rnr.picture_codecs
+import rnr.batch, rnr.images.codecs
 sys.addaudithook(hook)
 app(json.loads(sys.argv[3]), prog_name="rnr")
 """

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rnr.core import SetupError
-from rnr.pictures import SUFFIXES, WRITTEN, Picture, PictureError
+from rnr.images.files import SUFFIXES, WRITTEN, Picture, PictureError
 
 RECORD = ".diagnosis.json"
 REPORT = "report.html"

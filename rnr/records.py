@@ -157,8 +157,8 @@ def _picture(row: Row, folder: Path) -> dict[str, Any] | None:
     """The picture before restoration as PNG bytes, None where its file is gone or is another one."""
     from PIL import Image
 
+    from rnr.images.files import PictureError, read_picture
     from rnr.outputs import digest
-    from rnr.pictures import PictureError, read_picture
     from rnr.reasoner.views import as_uint8
 
     source = (json.loads(row["record"]).get("source") or {}) if row["record"] else {}

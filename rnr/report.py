@@ -21,7 +21,7 @@ from rnr.outputs import REPORT, Mode
 from rnr.thoughts import SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
 
 if TYPE_CHECKING:
-    from rnr.previews import Previews
+    from rnr.images.previews import Previews
 
 TEMPLATES = Path(__file__).parent / "templates"
 Status = Literal["restored", "untouched", "waiting", "failed"]

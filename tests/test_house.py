@@ -95,8 +95,8 @@ def test_all_errors_of_ours_have_one_base() -> None:
     from rnr.degradation.errors import DiagnosisError, MissingExtra
     from rnr.graph import StoreError, ThreadError
     from rnr.graph.state import ContextError
-    from rnr.picture_codecs import Refused
-    from rnr.pictures import SkippedFile
+    from rnr.images.codecs import Refused
+    from rnr.images.files import SkippedFile
     from rnr.reasoner.chat import ServerError
     from rnr.serve.errors import ServiceError
 

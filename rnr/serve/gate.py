@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnr.core import SetupError
+from rnr.images.files import PictureError, os_problem
 from rnr.outputs import printable
-from rnr.pictures import PictureError, os_problem
 
 LONGEST = 4096  # characters of a path
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
+from rnr.images.files import Picture, PictureError, encoded, read_stream
 from rnr.outputs import printable
-from rnr.pictures import Picture, PictureError, encoded, read_stream
 from rnr.serve.errors import ServiceError
 from rnr.serve.wire import Message
 
@@ -110,7 +110,7 @@ class _Pictured(Task):
         suffix, blob = written
         head["picture"] = {"name": PurePath(self.name).stem + suffix, "media_type": MEDIA[suffix]}
         if self.thumbnail:
-            from rnr.previews import thumbnail
+            from rnr.images.previews import thumbnail
 
             before = thumbnail(picture.pixels_HWC3, self.thumbnail)
             later = before if after is None else thumbnail(after, self.thumbnail)
@@ -273,7 +273,7 @@ def summary(record: DiagnosisRecord) -> dict[str, Any]:
 
 def refusal(error: Exception) -> ServiceError:
     """Any error of a task as what the client is answered. Words of an unexpected one stay in the log."""
-    from rnr.picture_codecs import TooLarge
+    from rnr.images.codecs import TooLarge
 
     if isinstance(error, PictureError):
         large = isinstance(error.__cause__, TooLarge)

@@ -19,8 +19,8 @@ from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.editing import edited
 from rnr.degradation.errors import Error
 from rnr.graph.store import short_hash
+from rnr.images.files import Picture, write_picture
 from rnr.outputs import RECORD, record_beside
-from rnr.pictures import Picture, write_picture
 from rnr.view.facts import severity
 from rnr.view.items import read_object
 

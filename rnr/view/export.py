@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rnr.core import SetupError
+from rnr.images.files import PictureError
 from rnr.outputs import printable
-from rnr.pictures import PictureError
 from rnr.view.library import SHOWN, Library
 from rnr.view.pages import STATIC, Pages
 from rnr.view.pictures import Pictures, browser_copy

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
+from rnr.images.files import SUFFIXES, PictureError
 from rnr.outputs import digest
-from rnr.pictures import SUFFIXES, PictureError
 from rnr.serve.gate import Gate
 
 MEGABYTES = 500.0  # the largest file that is read; a choice

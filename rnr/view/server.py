@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from rnr.core import Models, SetupError
 from rnr.degradation.errors import Error
-from rnr.pictures import PictureError
+from rnr.images.files import PictureError
 from rnr.view.again import NAME, Again, Runner
 from rnr.view.guard import Guard
 from rnr.view.library import Library

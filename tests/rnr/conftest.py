@@ -19,7 +19,7 @@ from PIL import Image
 
 from rnr.core import Models
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
-from rnr.pictures import Picture, write_picture
+from rnr.images.files import Picture, write_picture
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CHECKOUT = Path(__file__).parents[2]

@@ -25,8 +25,8 @@ from rnr.batch import Options
 from rnr.core import Models, SetupError
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.graph import Answer
+from rnr.images.files import Picture, read_picture, write_picture
 from rnr.naming import plan
-from rnr.pictures import Picture, read_picture, write_picture
 from rnr.report import report_path
 
 CHECKOUT = Path(__file__).parents[2]

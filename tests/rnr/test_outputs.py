@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from rnr.core import SetupError
+from rnr.images.files import Picture, PictureError
 from rnr.naming import plan
 from rnr.outputs import Job, Shelf, digest, leave_out, prepare_folder, printable, record_beside
-from rnr.pictures import Picture, PictureError
 
 
 @pytest.mark.parametrize(

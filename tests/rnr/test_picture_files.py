@@ -20,7 +20,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
-from rnr.pictures import (
+from rnr.images.files import (
     PictureError,
     copy_picture,
     find_pictures,

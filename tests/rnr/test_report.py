@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding, Quality, Scene, reasoning_order
-from rnr.pictures import Picture
-from rnr.previews import DETAIL, limit_for, previews
+from rnr.images.files import Picture
+from rnr.images.previews import DETAIL, limit_for, previews
 from rnr.report import Entry, render
 
 from .conftest import Run

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rnr.core import Models
-from rnr.pictures import PictureError
+from rnr.images.files import PictureError
 from rnr.serve.hostile import Upload, hostile
 from rnr.serve.wire import Message
 from rnr.serve.work import AnyTask, Diagnose, Restore, Shop, refusal
