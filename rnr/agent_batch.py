@@ -16,7 +16,6 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.agent_report import AgentEntry, render
 from rnr.agents import AgentRequest, Workplace, story, untouched
 from rnr.batch import Options, problem_of, terminable, uninterrupted
 from rnr.console import Meter, complain
@@ -25,7 +24,8 @@ from rnr.graph import StoreError, ThreadError
 from rnr.graph.checkpoints import alone
 from rnr.images.files import Picture, PictureError, copy_picture, read_picture, write_picture
 from rnr.outputs import Job, Shelf, printable, record_beside, source_of, write_text
-from rnr.report import report_path
+from rnr.report.agent import AgentEntry, render
+from rnr.report.plain import report_path
 
 HOME = "agent"  # in the output folder
 

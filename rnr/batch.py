@@ -29,7 +29,7 @@ from rnr.images.files import (
     write_picture,
 )
 from rnr.outputs import Job, Mode, Shelf, printable, record_beside, source_of, write_text
-from rnr.report import Entry, render, report_path
+from rnr.report.plain import Entry, render, report_path
 
 
 @dataclass(frozen=True)

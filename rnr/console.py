@@ -147,7 +147,7 @@ def detail_table(name: str, record: DiagnosisRecord) -> Table:
     from rich import box
     from rich.table import Table
 
-    from rnr.thoughts import thoughts
+    from rnr.report.thoughts import thoughts
 
     title, caption = Text(name, "bold"), _caption(record)
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
@@ -165,7 +165,7 @@ def detail_table(name: str, record: DiagnosisRecord) -> Table:
 
 
 def _caption(record: DiagnosisRecord) -> Text:
-    from rnr.thoughts import scene_words
+    from rnr.report.thoughts import scene_words
 
     diagnosis = record.diagnosis
     if diagnosis is None:

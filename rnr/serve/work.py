@@ -202,8 +202,8 @@ class Agent(_Pictured):
         return answer
 
     def _report(self, workplace: Workplace, run: Any, picture: Picture, output: str) -> bytes:
-        from rnr.agent_report import AgentEntry, render
         from rnr.outputs import Job
+        from rnr.report.agent import AgentEntry, render
 
         job = Job(Path(self.name), PurePath(self.name).stem)
         return render([AgentEntry.of(job, picture, workplace, run, output)]).encode()

@@ -18,7 +18,6 @@ from PIL import Image
 
 import rnr
 from rnr.agent_batch import AgentBatch
-from rnr.agent_report import render
 from rnr.agents import AgentRequest, Workplace
 from rnr.asking import ask
 from rnr.batch import Options
@@ -27,7 +26,8 @@ from rnr.degradation.diagnosis import Diagnosis
 from rnr.graph import Answer
 from rnr.images.files import Picture, read_picture, write_picture
 from rnr.naming import plan
-from rnr.report import report_path
+from rnr.report.agent import render
+from rnr.report.plain import report_path
 
 CHECKOUT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
 from rnr.degradation.kind import kind_named
 from rnr.judge.reading import severity as reading
 from rnr.reasoner import Reasoner
-from rnr.report import render
+from rnr.report.plain import render
 from tests.rnr.test_report import Page, entry
 
 

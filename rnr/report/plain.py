@@ -18,7 +18,7 @@ from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
 from rnr.judge.reading import Reading
 from rnr.outputs import REPORT, Mode
-from rnr.thoughts import SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
+from rnr.report.thoughts import SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
 
 if TYPE_CHECKING:
     from rnr.images.previews import Previews

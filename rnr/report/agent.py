@@ -16,7 +16,7 @@ from rnr.graph.store import short_hash
 from rnr.images.files import Picture
 from rnr.images.previews import limit_for, previews, thumbnail
 from rnr.outputs import Job, printable
-from rnr.report import Pictured, page
+from rnr.report.plain import Pictured, page
 
 if TYPE_CHECKING:
     from rnr.graph import Run
