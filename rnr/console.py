@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from rnr.images.files import PictureError, SkippedFile
-from rnr.outputs import printable
+from rnr.work.outputs import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

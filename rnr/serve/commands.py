@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnr.console import hush, stop
-from rnr.core import BUILT_IN, SetupError
-from rnr.degradation.errors import MissingExtra
+from rnr.degradation.errors import MissingExtra, SetupError
+from rnr.degradation.loading import BUILT_IN
 from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def hostile(
 
     Exit code 1 if there was any of these.
     """
-    from rnr.hostile_files import run
+    from rnr.work.hostile_files import run
 
     if out.exists():
         stop(f"{out}: is there already; name a new folder")

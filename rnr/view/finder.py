@@ -8,8 +8,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from rnr.images.files import SUFFIXES, PictureError
-from rnr.outputs import digest
 from rnr.serve.gate import Gate
+from rnr.work.outputs import digest
 
 MEGABYTES = 500.0  # the largest file that is read; a choice
 FILES = 500_000  # files of the given folders that are looked at; a choice, so that `rnr view /` ends

@@ -17,9 +17,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from rnr.core import Models
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
 from rnr.images.files import Picture, write_picture
+from rnr.work.models import Models
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CHECKOUT = Path(__file__).parents[2]

@@ -17,17 +17,18 @@ import pytest
 from PIL import Image
 
 import rnr
-from rnr.agent_batch import AgentBatch
-from rnr.agents import AgentRequest, Workplace
 from rnr.asking import ask
-from rnr.batch import Options
-from rnr.core import Models, SetupError
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.errors import SetupError
 from rnr.graph import Answer
 from rnr.images.files import Picture, read_picture, write_picture
-from rnr.naming import plan
 from rnr.report.agent import render
 from rnr.report.plain import report_path
+from rnr.work.agent_batch import AgentBatch
+from rnr.work.agents import AgentRequest, Workplace
+from rnr.work.batch import Options
+from rnr.work.models import Models
+from rnr.work.naming import plan
 
 CHECKOUT = Path(__file__).parents[2]
 

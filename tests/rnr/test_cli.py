@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnr.core import read_diagnosis
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.work.request import read_diagnosis
 
 from .conftest import CHECKOUT, HEAVY, Run
 

@@ -21,7 +21,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from PIL import Image
 
-from rnr.core import SetupError
+from rnr.degradation.errors import SetupError
 from rnr.images.files import PictureError
 from rnr.serve.gate import Gate
 from rnr.serve.local import Local

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rnr.core import SetupError
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.errors import SetupError
 from rnr.judge.reading import severity as reading
 from rnr.view.library import Library
 from rnr.view.pictures import Pictures

@@ -17,7 +17,7 @@ from typing import Any
 from rich.text import Text
 
 from rnr.console import Meter, complain, err, remark_frames
-from rnr.core import Models, Outcome, Request, SetupError, restore_picture, versions
+from rnr.degradation.errors import SetupError
 from rnr.degradation.kind import kind_named
 from rnr.images.files import (
     MAX_MEGAPIXELS,
@@ -28,8 +28,11 @@ from rnr.images.files import (
     read_picture,
     write_picture,
 )
-from rnr.outputs import Job, Mode, Shelf, printable, record_beside, source_of, write_text
 from rnr.report.plain import Entry, render, report_path
+from rnr.work.models import Models, versions
+from rnr.work.outputs import Job, Mode, Shelf, printable, record_beside, source_of, write_text
+from rnr.work.request import Request
+from rnr.work.restoring import Outcome, restore_picture
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,12 @@ from rnr.console import (
     remark_frames,
     tell_skipped,
 )
-from rnr.core import Models, SetupError, diagnose_pixels
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.errors import SetupError
 from rnr.images.files import PictureError, SkippedFile, find_pictures, read_picture
-from rnr.outputs import printable
+from rnr.work.models import Models
+from rnr.work.outputs import printable
+from rnr.work.restoring import diagnose_pixels
 
 IN_DETAIL = 3  # pictures up to which each gets a table of its own
 
