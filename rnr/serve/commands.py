@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rnr.console import hush, stop
+from rnr.app.console import hush, stop
+from rnr.app.options import Device, Megapixels, Out, ReasonerName, RestorerName
 from rnr.degradation.errors import MissingExtra, SetupError
 from rnr.degradation.loading import BUILT_IN
-from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

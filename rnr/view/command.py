@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rnr.console import Meter, plain_stdout, remark, stop
+from rnr.app.console import Meter, plain_stdout, remark, stop
 from rnr.degradation.errors import Error, SetupError
 from rnr.degradation.loading import BUILT_IN
 from rnr.work.models import Models

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.console import Meter, complain
+from rnr.app.console import Meter, complain
 from rnr.degradation.errors import SetupError
 from rnr.graph import StoreError, ThreadError
 from rnr.graph.checkpoints import alone

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.console import Meter, complain, err, remark_frames
+from rnr.app.console import Meter, complain, err, remark_frames
 from rnr.degradation.errors import SetupError
 from rnr.degradation.kind import kind_named
 from rnr.images.files import (

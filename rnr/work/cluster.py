@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rnr.console import complain_of
+from rnr.app.console import complain_of
 from rnr.degradation.errors import SetupError
 from rnr.work.models import Models
 from rnr.work.naming import plan

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnr.console import (
+from rnr.app.console import (
     Meter,
     complain,
     detail_table,

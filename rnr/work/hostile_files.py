@@ -40,7 +40,7 @@ def hook(event, arguments):
     system = ("/proc/", "/sys/", "/usr/", "/lib", "/etc/", "/dev/", *libraries)
     if writes or not path.startswith(system) or path == "/etc/passwd":
         log.write(json.dumps([path, mode]) + "\\n"); log.flush()
-from rnr.cli import app
+from rnr.app.cli import app
 import rnr.work.batch, rnr.images.codecs
 sys.addaudithook(hook)
 app(json.loads(sys.argv[3]), prog_name="rnr")

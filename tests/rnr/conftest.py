@@ -137,7 +137,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory, crop: np.ndarray) -> Run:
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """The command within this process: exit code, stdout, stderr (all that reaches the file descriptors)."""
-    from rnr.cli import app
+    from rnr.app.cli import app
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import rnr
-from rnr.asking import ask
+from rnr.app.asking import ask
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.degradation.errors import SetupError
 from rnr.graph import Answer
@@ -227,7 +227,7 @@ def test_asking_in_the_terminal(typed: str, answer: Any, tmp_path: Path, monkeyp
 def test_a_question_has_the_terminal_for_itself(monkeypatch: Any) -> None:
     from rich.console import Console
 
-    from rnr import console
+    from rnr.app import console
 
     monkeypatch.setattr(console, "err", Console(file=io.StringIO(), force_terminal=True))
     with console.Meter(2, "looking") as meter:

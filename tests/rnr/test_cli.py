@@ -21,7 +21,7 @@ from .conftest import CHECKOUT, HEAVY, Run
 def test_help_loads_nothing_heavy(arguments: list[str]):
     code = f"""
 import sys
-from rnr.cli import app
+from rnr.app.cli import app
 try:
     app({arguments!r})
 finally:

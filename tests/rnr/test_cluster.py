@@ -74,7 +74,7 @@ def test_killed_within_a_chunk_it_repeats_that_chunk_only(
     folder.mkdir()
     for i in range(8):
         Image.fromarray(np.roll(crop, 8 * i, 1)).save(folder / f"{i}.png")
-    program = "import sys, rnr.cluster; rnr.work.cluster.CHUNK = 4; from rnr.cli import app; app(sys.argv[1:])"
+    program = "import sys, rnr.work.cluster; rnr.work.cluster.CHUNK = 4; from rnr.app.cli import app; app(sys.argv[1:])"
     command = [sys.executable, "-c", program, "diagnose", folder, "--engine", "ray", "-o", out, "--device", "cpu"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(list(map(str, command)), env=environment)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rnr.console import hush, stop
+from rnr.app.console import hush, stop
+from rnr.app.options import Device, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed, Steps
 from rnr.degradation.errors import Error, SetupError
 from rnr.degradation.loading import BUILT_IN
 from rnr.evaluation import cli as bench_cli
 from rnr.images.files import MAX_MEGAPIXELS, PictureError
-from rnr.options import Device, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed, Steps
 from rnr.work.models import Models
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def register(app: typer.Typer, bench: typer.Typer) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    from rnr.console import complain
+    from rnr.app.console import complain
 
     try:
         yield
@@ -66,7 +66,7 @@ def explain(
 
     OUT gets NAME.explain.html, one file that needs no network, and NAME.explain.json.
     """
-    from rnr.console import plain_stdout
+    from rnr.app.console import plain_stdout
     from rnr.explain.page import render
     from rnr.explain.report import as_json
     from rnr.explain.report import explain as explained
@@ -128,8 +128,8 @@ def intervene(
 
     OUT gets NAME.original.png, NAME.counterfactual.png, NAME.intervene.html and NAME.intervene.json.
     """
-    from rnr.console import out as console
-    from rnr.console import plain_stdout
+    from rnr.app.console import out as console
+    from rnr.app.console import plain_stdout
     from rnr.explain.counterfactual import intervene as intervened
     from rnr.explain.counterfactual import intervention
     from rnr.images.files import read_picture
@@ -205,7 +205,7 @@ def records(
     overwrite: Overwrite = False,
 ) -> None:
     """Records as one flat table with fixed types: JSON lines, parquet, or a Hugging Face data set with pictures."""
-    from rnr.console import plain_stdout
+    from rnr.app.console import plain_stdout
     from rnr.work.outputs import printable
     from rnr.work.records import export
 

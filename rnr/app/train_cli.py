@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rnr.console import hush, plain_stdout, stop
+from rnr.app.console import hush, plain_stdout, stop
 from rnr.degradation.errors import SetupError
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models, or real ones by a recipe.")

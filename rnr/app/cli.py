@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rnr import __version__, explain_cli
-from rnr.console import hush, stop, tolerant
-from rnr.degradation.errors import SetupError
-from rnr.degradation.loading import BUILT_IN
-from rnr.evaluation.cli import app as bench_app
-from rnr.images.files import MAX_MEGAPIXELS, PictureError, SkippedFile
-from rnr.options import (
+from rnr import __version__
+from rnr.app import explain_cli
+from rnr.app.console import hush, stop, tolerant
+from rnr.app.options import (
     Device,
     Megapixels,
     Out,
@@ -29,9 +26,13 @@ from rnr.options import (
     Unreadable,
     strength_of,
 )
+from rnr.app.train_cli import data_app, train_app
+from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN
+from rnr.evaluation.cli import app as bench_app
+from rnr.images.files import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.rl.cli import app as rl_app
 from rnr.serve import commands as serve_commands
-from rnr.train_cli import data_app, train_app
 from rnr.view.command import view
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _cluster(engine: str, workers: int, models: Models) -> Any:
 
 def _told(counts: dict[str, int], problems: int) -> None:
     """The summary of a cluster's work, and the exit code."""
-    from rnr.console import plain_stdout
+    from rnr.app.console import plain_stdout
 
     counts["failed"] += problems
     plain_stdout(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no pictures")
@@ -192,7 +193,7 @@ def _run(
 
 def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: bool) -> Planned:
     """What there is to do, and what was asked for in vain (already reported)."""
-    from rnr.console import complain, remark, tell_skipped
+    from rnr.app.console import complain, remark, tell_skipped
     from rnr.images.files import find_pictures
     from rnr.work.naming import plan
     from rnr.work.outputs import leave_out, prepare_folder, printable
@@ -213,7 +214,7 @@ def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: 
 
 def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds: float) -> None:
     """Report, summary line, exit code."""
-    from rnr.console import complain, out
+    from rnr.app.console import complain, out
     from rnr.work.outputs import printable
 
     where = ""
@@ -273,7 +274,7 @@ def agent(
     options = Options("overwrite" if overwrite else "skip", max_megapixels, not no_report, traceback)
     try:
         request = AgentRequest(strategy, steps, seconds, candidates, seed, ask).check()
-        from rnr.asking import ask as answer
+        from rnr.app.asking import ask as answer
         from rnr.work.agent_batch import AgentBatch, alone_in
 
         models, asked = _models(reasoner, restorer, device), answer if ask else None
@@ -328,7 +329,7 @@ def diagnose(
     except SetupError as error:
         stop(str(error))
     if as_json:
-        from rnr.console import json_stdout
+        from rnr.app.console import json_stdout
 
         json_stdout([row.as_json() for row in results], indent=1)
     elif not as_jsonl:
@@ -341,7 +342,7 @@ def _diagnose_on(
     engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
     device: str,
 ) -> None:  # fmt: skip
-    from rnr.console import complain
+    from rnr.app.console import complain
     from rnr.images.files import find_pictures
     from rnr.work import cluster
 
@@ -368,7 +369,7 @@ def degrade(
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
 ) -> None:
     """Damage a clean picture in known ways: what the models learn from. Writes NAME.png and its true diagnosis."""
-    from rnr.console import complain, plain_stdout
+    from rnr.app.console import complain, plain_stdout
     from rnr.work.degrading import degrade_file, parse_settings
     from rnr.work.outputs import prepare_folder, printable
 
@@ -388,7 +389,7 @@ def degrade(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a Diagnosis."""
-    from rnr.console import json_stdout
+    from rnr.app.console import json_stdout
     from rnr.degradation.diagnosis import diagnosis_schema
 
     json_stdout(diagnosis_schema(), indent=2)
