@@ -121,6 +121,13 @@ def test_imports_point_downwards(room: str) -> None:
     assert {f"{path.relative_to(ROOT)}: {name}" for path, name in imports(room) if name in above} == set()
 
 
+def test_images_are_the_ground_of_the_front_door() -> None:
+    others = "|".join(path.parent.name for path in ROOT.glob("rnr/*/__init__.py") if not path.parent.is_symlink())
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "rnr/images").glob("*.py")}
+    known = {name: set(re.findall(rf"rnr\.({others})\b", text)) - {"images"} for name, text in texts.items()}
+    assert known == dict.fromkeys(texts, set())
+
+
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_module_hides_a_public_name(room: str) -> None:
     # `import room.name` would put the module where the function stood.
