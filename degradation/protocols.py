@@ -70,7 +70,7 @@ class Restorer(Protocol):
 
     def restore(
         self,
-        pixels_HWC3: NDArray[np.float32],
+        pixels_HWC3: NDArray[Any],
         source: DiagnosisRecord | Diagnosis | None,
         intent: Intent | None = None,
         num_inference_steps: int | None = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -77,12 +77,12 @@ def _bytes(picture_HWC: np.ndarray) -> np.ndarray:
     return (picture_HWC.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def diagnosed(reasoner: Diagnoser, picture_HWC: np.ndarray) -> DiagnosisRecord:
-    """One record. DiagnosisError where there is no diagnosis in it."""
-    return _sound(reasoner.diagnose([picture_HWC])[0])
-
-
-def _sound(record: DiagnosisRecord) -> DiagnosisRecord:
+def diagnosed(
+    reasoner: Diagnoser, picture_HWC: np.ndarray, forced: Mapping[str, object] | None = None
+) -> DiagnosisRecord:
+    """One record; `forced` is for a reasoner in this process. DiagnosisError where there is no diagnosis in it."""
+    options = {"forced": forced} if forced else {}
+    record = reasoner.diagnose([picture_HWC], **options)[0]  # type: ignore[call-arg]
     if record.diagnosis is None:
         raise DiagnosisError(f"a picture could not be diagnosed: {record.error}")
     return record
@@ -201,6 +201,6 @@ def _shifts(reasoner: Reasoner, picture: np.ndarray, first: DiagnosisRecord, kin
     for way in (-1, 1) if said >= 0 and base is not None else ():
         if 0 <= said + way < len(texts):
             forced = {f"findings.{kind}.evidence": texts[said + way]}
-            other = _sound(reasoner.diagnose([picture], forced=forced)[0]).expected_severity(kind)
+            other = diagnosed(reasoner, picture, forced).expected_severity(kind)
             shifts += [] if other is None or base is None else [(way, other - base)]
     return shifts

@@ -100,7 +100,7 @@ class ServerReasoner:
         """See `diagnose`."""
         started = time.perf_counter()
         used = asdict(settings) | {"server": self.client.url, "schema": "closed" if self.closed else "open"}
-        more = {"settings": used, "prompt_text": self.prompt_text, "versions": versions()}
+        more: dict[str, Any] = {"settings": used, "prompt_text": self.prompt_text, "versions": versions()}
         record = DiagnosisRecord(diagnosis=None, **self.identity, **more)
         try:
             picture = as_uint8(np.asarray(image if not hasattr(image, "convert") else image.convert("RGB")))

@@ -76,6 +76,7 @@ class Tasks:
 
     def _source(self, degraded: torch.Tensor, truth: Diagnosis) -> DiagnosisRecord | Diagnosis | None:
         if self.told == "predicted":
+            assert self.reasoner is not None  # as __init__ has seen to
             return self.reasoner.diagnose([to_uint8(degraded)])[0]
         return truth if self.told == "true" else None
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
     from rnr.degradation.errors import Error, SetupError
     from rnr.degradation.intent import Intent
-    from rnr.pictures import Picture, PictureError
+    from rnr.images.files import Picture, PictureError
 
 __getattr__, _ = lazy_names(
     __name__,
@@ -32,7 +32,7 @@ __getattr__, _ = lazy_names(
         "rnr.degradation.diagnosis": ("Diagnosis", "DiagnosisRecord", "Finding"),
         "rnr.degradation.errors": ("Error", "SetupError"),
         "rnr.degradation.intent": ("Intent",),
-        "rnr.pictures": ("Picture", "PictureError"),
+        "rnr.images.files": ("Picture", "PictureError"),
     },
 )
 

@@ -1,6 +1,6 @@
 """`python -m rnr` is `rnr`."""
 
-from rnr.cli import main
+from rnr.app.cli import main
 
 if __name__ == "__main__":
     main()

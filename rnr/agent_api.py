@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnr.agents import AgentRequest, Workplace, story, untouched
 from rnr.api import Result, _models, _name, _quantised
-from rnr.core import BUILT_IN
-from rnr.pictures import MAX_MEGAPIXELS, from_any
+from rnr.degradation.loading import BUILT_IN
+from rnr.images.files import MAX_MEGAPIXELS, from_any
+from rnr.work.agents import AgentRequest, Workplace, story, untouched
 
 if TYPE_CHECKING:
     from rnr.graph import Answer, Question, Run

@@ -10,10 +10,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from rnr.core import BUILT_IN, Models, Request, SetupError, diagnose_pixels, read_diagnosis, restore_picture
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, Quality, Scene
-from rnr.inputs import several
-from rnr.pictures import MAX_MEGAPIXELS, Picture, from_any, write_picture
+from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN
+from rnr.images.files import MAX_MEGAPIXELS, Picture, from_any, write_picture
+from rnr.images.inputs import several
+from rnr.work.models import Models
+from rnr.work.request import Request, read_diagnosis
+from rnr.work.restoring import diagnose_pixels, restore_picture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -45,7 +45,7 @@ def commands(page: Path) -> list[list[str]]:
 def test_commands_have_the_options_that_are_written(page: Path):
     import typer
 
-    from rnr.cli import app
+    from rnr.app.cli import app
 
     root = typer.main.get_command(app)
     for words in commands(page):

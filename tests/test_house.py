@@ -95,8 +95,8 @@ def test_all_errors_of_ours_have_one_base() -> None:
     from rnr.degradation.errors import DiagnosisError, MissingExtra
     from rnr.graph import StoreError, ThreadError
     from rnr.graph.state import ContextError
-    from rnr.picture_codecs import Refused
-    from rnr.pictures import SkippedFile
+    from rnr.images.codecs import Refused
+    from rnr.images.files import SkippedFile
     from rnr.reasoner.chat import ServerError
     from rnr.serve.errors import ServiceError
 
@@ -119,6 +119,13 @@ def exceptions(path: Path) -> Iterator[ast.ClassDef]:
 def test_imports_point_downwards(room: str) -> None:
     above = set(ROOMS) - BELOW[room] - {room}
     assert {f"{path.relative_to(ROOT)}: {name}" for path, name in imports(room) if name in above} == set()
+
+
+def test_images_are_the_ground_of_the_front_door() -> None:
+    others = "|".join(path.parent.name for path in ROOT.glob("rnr/*/__init__.py") if not path.parent.is_symlink())
+    texts = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "rnr/images").glob("*.py")}
+    known = {name: set(re.findall(rf"rnr\.({others})\b", text)) - {"images"} for name, text in texts.items()}
+    assert known == dict.fromkeys(texts, set())
 
 
 @pytest.mark.parametrize("room", ROOMS)

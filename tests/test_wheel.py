@@ -25,14 +25,14 @@ THEIRS = ("prompts", "graph", "rl", "evaluation", "degradation", "judge", "reaso
 PROGRAM = """
 import sys, graph, rl, prompts
 assert graph.MINE and rl.MINE and prompts.MINE
-import rnr.cli
+import rnr.app.cli
 assert rnr.__file__.startswith(sys.prefix), rnr.__file__
 for arguments in (
     ["diagnose", "photo.png", "--jsonl"],
     ["restore", "photo.png", "-o", "restored", "--only", "noise"],
     ["agent", "photo.png", "-o", "agent", "--strategy", "one-pass"],
 ):
-    rnr.cli.app([*arguments, "--device", "cpu"], standalone_mode=False)
+    rnr.app.cli.app([*arguments, "--device", "cpu"], standalone_mode=False)
 """
 
 

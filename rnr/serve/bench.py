@@ -90,7 +90,7 @@ class Deck:
         """(megapixels, bytes, name), in one of four formats."""
         import cv2
 
-        from rnr.picture_codecs import encode
+        from rnr.images.codecs import encode
 
         low, high = SIZES
         megapixels = 1 / (1 / low - (number + 0.5) / PICTURES * (1 / low - 1 / high))  # quantiles of p(s) ~ 1/s^2
@@ -140,7 +140,7 @@ class Referee:
 
     def _unreadable(self, request: Request, said: dict[str, Any]) -> str:
         from rnr.degradation.diagnosis import DiagnosisRecord
-        from rnr.pictures import read_stream
+        from rnr.images.files import read_stream
 
         record = said["record"] if request.what == "diagnose" else said["record"]["before"]
         if DiagnosisRecord.model_validate(record).diagnosis is None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rnr.console import hush, stop
-from rnr.core import BUILT_IN, SetupError
-from rnr.degradation.errors import MissingExtra
-from rnr.options import Device, Megapixels, Out, ReasonerName, RestorerName
+from rnr.app.console import hush, stop
+from rnr.app.options import Device, Megapixels, Out, ReasonerName, RestorerName
+from rnr.degradation.errors import MissingExtra, SetupError
+from rnr.degradation.loading import BUILT_IN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def hostile(
 
     Exit code 1 if there was any of these.
     """
-    from rnr.hostile_files import run
+    from rnr.work.hostile_files import run
 
     if out.exists():
         stop(f"{out}: is there already; name a new folder")

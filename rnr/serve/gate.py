@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnr.core import SetupError
-from rnr.outputs import printable
-from rnr.pictures import PictureError, os_problem
+from rnr.degradation.errors import SetupError
+from rnr.images.files import PictureError, os_problem
+from rnr.work.outputs import printable
 
 LONGEST = 4096  # characters of a path
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnr.core import SetupError
+from rnr.degradation.errors import SetupError
 from rnr.serve.hostile import Upload
 
 START = 300.0  # seconds until a worker must be ready: torch and the models, on a busy machine

@@ -24,7 +24,7 @@ from mcp_types import CallToolResult, ContentBlock, ImageContent, ResourceLink, 
 from pydantic import ValidationError
 
 from rnr import __version__
-from rnr.pictures import PictureError
+from rnr.images.files import PictureError
 from rnr.serve.errors import ServiceError
 from rnr.serve.gate import Gate
 from rnr.serve.pool import Pool
@@ -108,7 +108,7 @@ class Tools:
         return ResourceLink(uri=f"picture://{name}", name=name, mime_type=media)
 
     async def _write(self, name: str, data: bytes) -> None:
-        from rnr.pictures import put
+        from rnr.images.files import put
 
         try:
             await anyio.to_thread.run_sync(put, self.out / name, data)

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rnr.core import SetupError
+from rnr.degradation.errors import SetupError
 from rnr.serve import wire
 from rnr.serve.errors import busy, timed_out, worker_lost
 from rnr.serve.settings import Settings

@@ -10,7 +10,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
-from rnr.core import SetupError
+from rnr.degradation.errors import SetupError
 from rnr.serve.gate import Gate
 from rnr.serve.logs import log_as_json
 from rnr.serve.pool import Pool

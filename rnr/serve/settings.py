@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rnr.core import BUILT_IN, SetupError
+from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN
 
 KEYS = "RNR_API_KEYS"  # environment variable: keys, separated by commas
 SHORTEST_KEY = 16  # characters; a choice: 16 random hex digits are 64 bits

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
-from rnr.outputs import printable
-from rnr.pictures import Picture, PictureError, encoded, read_stream
+from rnr.images.files import Picture, PictureError, encoded, read_stream
 from rnr.serve.errors import ServiceError
 from rnr.serve.wire import Message
+from rnr.work.outputs import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rnr.agents import Workplace
-    from rnr.core import Models
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+    from rnr.work.agents import Workplace
+    from rnr.work.models import Models
 
 Format = Literal["same", "png", "jpeg", "tiff", "webp"]
 Tell = Callable[[dict[str, Any]], None]
@@ -74,7 +74,7 @@ class Diagnose(Task):
     action: Literal["diagnose"] = "diagnose"
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.core import diagnose_pixels
+        from rnr.work.restoring import diagnose_pixels
 
         picture = shop.opened(data, self.name)
         tell({"event": "stage", "stage": "diagnosing"})
@@ -110,7 +110,7 @@ class _Pictured(Task):
         suffix, blob = written
         head["picture"] = {"name": PurePath(self.name).stem + suffix, "media_type": MEDIA[suffix]}
         if self.thumbnail:
-            from rnr.previews import thumbnail
+            from rnr.images.previews import thumbnail
 
             before = thumbnail(picture.pixels_HWC3, self.thumbnail)
             later = before if after is None else thumbnail(after, self.thumbnail)
@@ -137,8 +137,9 @@ class Restore(_Pictured):
             raise ValueError("not the JSON text of a Diagnosis") from None
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.batch import record_of
-        from rnr.core import Request, restore_picture
+        from rnr.work.batch import record_of
+        from rnr.work.request import Request
+        from rnr.work.restoring import restore_picture
 
         request = Request(self.steps, self.seed, tuple(self.only), self._given(), "the request").check()
         picture = shop.opened(data, self.name)
@@ -171,7 +172,7 @@ class Agent(_Pictured):
     report: bool = Field(default=False, description="with the run's report, one HTML page")
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.agents import AgentRequest, story, untouched
+        from rnr.work.agents import AgentRequest, story, untouched
 
         asked = AgentRequest(self.strategy, self.steps, shop.seconds * AGENT_SHARE, self.candidates, self.seed).check()
         picture = shop.opened(data, self.name)
@@ -202,8 +203,8 @@ class Agent(_Pictured):
         return answer
 
     def _report(self, workplace: Workplace, run: Any, picture: Picture, output: str) -> bytes:
-        from rnr.agent_report import AgentEntry, render
-        from rnr.outputs import Job
+        from rnr.report.agent import AgentEntry, render
+        from rnr.work.outputs import Job
 
         job = Job(Path(self.name), PurePath(self.name).stem)
         return render([AgentEntry.of(job, picture, workplace, run, output)]).encode()
@@ -216,7 +217,7 @@ class Explain(Task):
     run: str = Field(max_length=255)
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.agents import AgentRequest, Workplace, story
+        from rnr.work.agents import AgentRequest, Workplace, story
 
         with Workplace(Path(shop.agent_folder), AgentRequest()) as workplace:
             run = workplace.held(self.run)
@@ -230,7 +231,7 @@ AnyTask: TypeAdapter[Task] = TypeAdapter(Annotated[Diagnose | Restore | Agent | 
 
 @contextmanager
 def _workplace(shop: Shop, request: Any) -> Iterator[Workplace]:
-    from rnr.agents import Workplace
+    from rnr.work.agents import Workplace
 
     if shop.agent_folder:
         with Workplace(Path(shop.agent_folder), request) as workplace:
@@ -273,7 +274,7 @@ def summary(record: DiagnosisRecord) -> dict[str, Any]:
 
 def refusal(error: Exception) -> ServiceError:
     """Any error of a task as what the client is answered. Words of an unexpected one stay in the log."""
-    from rnr.picture_codecs import TooLarge
+    from rnr.images.codecs import TooLarge
 
     if isinstance(error, PictureError):
         large = isinstance(error.__cause__, TooLarge)

@@ -130,7 +130,7 @@ def _shop(start: dict[str, Any]) -> Shop:
     import cv2
     import torch
 
-    from rnr.core import Models
+    from rnr.work.models import Models
 
     settings = Settings(**start["settings"])
     torch.set_num_threads(settings.threads)

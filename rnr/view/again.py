@@ -14,15 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnr.core import Models, Outcome, Request, restore_picture, versions
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.editing import edited
 from rnr.degradation.errors import Error
 from rnr.graph.store import short_hash
-from rnr.outputs import RECORD, record_beside
-from rnr.pictures import Picture, write_picture
+from rnr.images.files import Picture, write_picture
 from rnr.view.facts import severity
 from rnr.view.items import read_object
+from rnr.work.models import Models, versions
+from rnr.work.outputs import RECORD, record_beside
+from rnr.work.request import Request
+from rnr.work.restoring import Outcome, restore_picture
 
 if TYPE_CHECKING:
     from rnr.view.library import Library

@@ -14,13 +14,13 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from rnr.core import SetupError
-from rnr.outputs import printable
-from rnr.pictures import PictureError
+from rnr.degradation.errors import SetupError
+from rnr.images.files import PictureError
 from rnr.view.library import SHOWN, Library
 from rnr.view.pages import STATIC, Pages
 from rnr.view.pictures import Pictures, browser_copy
 from rnr.view.record_page import RecordPage
+from rnr.work.outputs import printable
 
 SCRIPTS = ("table", "picture", "compare")
 

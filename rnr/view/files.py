@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnr.agent_batch import HOME
-from rnr.agents import STORE
 from rnr.degradation.kind import kinds
+from rnr.work.agent_batch import HOME
+from rnr.work.agents import STORE
 
 if TYPE_CHECKING:
     from rnr.view.finder import Finder

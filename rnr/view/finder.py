@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from rnr.outputs import digest
-from rnr.pictures import SUFFIXES, PictureError
+from rnr.images.files import SUFFIXES, PictureError
 from rnr.serve.gate import Gate
+from rnr.work.outputs import digest
 
 MEGABYTES = 500.0  # the largest file that is read; a choice
 FILES = 500_000  # files of the given folders that are looked at; a choice, so that `rnr view /` ends

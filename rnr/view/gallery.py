@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.images.files import PictureError
+from rnr.images.previews import SMALL
 from rnr.judge.reading import Reading
-from rnr.pictures import PictureError
-from rnr.previews import SMALL
-from rnr.report import page
-from rnr.thoughts import changes
+from rnr.report.plain import page
+from rnr.report.thoughts import changes
 from rnr.view.export import new_folder
 from rnr.view.facts import records
 from rnr.view.library import SHOWN, Library

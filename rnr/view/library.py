@@ -11,17 +11,17 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from rnr.core import SetupError
 from rnr.degradation.diagnosis import reasoning_order
+from rnr.degradation.errors import SetupError
 from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
-from rnr.outputs import RECORD, printable
 from rnr.view.facts import Facts, facts_of
 from rnr.view.files import BROWSER, files_of
 from rnr.view.finder import Finder
 from rnr.view.items import AGAIN, NOTES, Item, Source, read_object
 from rnr.view.notes import Notes
 from rnr.view.sources import sources_of
+from rnr.work.outputs import RECORD, printable
 
 SHOWN = ("before", "after")  # the pictures that the table and the comparison show
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnr.pictures import PictureError, read_picture
+from rnr.images.files import PictureError, read_picture
 from rnr.view.files import Files, more_files_of
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def browser_copy(data: bytes, name: str) -> Shown:
 
 
 def read_bytes(data: bytes, name: str) -> Any:
-    """`rnr.pictures.read_picture` of bytes. Raises PictureError that names the picture."""
+    """`rnr.images.files.read_picture` of bytes. Raises PictureError that names the picture."""
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,7 @@ from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.kind import kinds
 from rnr.judge.reading import Reading
 from rnr.judge.reading import severity as reading
-from rnr.thoughts import spoken
+from rnr.report.thoughts import spoken
 from rnr.view.again import agains
 from rnr.view.chain import TRACE, Part, chain
 from rnr.view.facts import records, severity

@@ -14,14 +14,14 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from rnr.core import Models, SetupError
-from rnr.degradation.errors import Error
-from rnr.pictures import PictureError
+from rnr.degradation.errors import Error, SetupError
+from rnr.images.files import PictureError
 from rnr.view.again import NAME, Again, Runner
 from rnr.view.guard import Guard
 from rnr.view.library import Library
 from rnr.view.pages import STATIC, Pages
 from rnr.view.pictures import Pictures, browser_copy
+from rnr.work.models import Models
 
 MOST = 64_000  # bytes of a request's body
 

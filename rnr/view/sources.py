@@ -9,13 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnr.agent_batch import HOME
-from rnr.core import SetupError
-from rnr.outputs import RECORD, printable
+from rnr.degradation.errors import SetupError
 from rnr.rl.record import FILE as METRICS
 from rnr.view.items import AGAIN, NOTES, Item, Rows, Source, read_object
 from rnr.view.sheets import pictures_of
 from rnr.view.tables import READERS, holds_records, table
+from rnr.work.agent_batch import HOME
+from rnr.work.outputs import RECORD, printable
 
 
 def sources_of(path: Path) -> list[Source]:

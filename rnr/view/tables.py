@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnr.core import SetupError
 from rnr.degradation._lazy import need
-from rnr.outputs import printable
+from rnr.degradation.errors import SetupError
 from rnr.view.items import Item, Rows, Source, read_object
+from rnr.work.outputs import printable
 
 OBJECTS = {"record", "before", "after", "diagnosis", "truth", "scene", "findings", "beliefs", "factors", "settings"}
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.console import err
-from rnr.core import quiet
+from rnr.app.console import err
 from rnr.degradation.loading import device_named, explained, recipe_of
+from rnr.work.models import quiet
 
 Report = Callable[[dict[str, Any]], None]
 

@@ -41,9 +41,9 @@ def test_an_edit_overrules_the_belief() -> None:
 
 
 def test_console_report_and_json_show_the_same_number() -> None:
-    from rnr.console import detail_table, overview_table
+    from rnr.app.console import detail_table, overview_table
+    from rnr.report.thoughts import thoughts
     from rnr.serve.work import summary
-    from rnr.thoughts import thoughts
 
     assert [str(cell) for cell in detail_table("image", RECORD).columns[3].cells][0] == "30 (50–70)"
     assert any(str(c) == "30" for column in overview_table([("image", RECORD)]).columns for c in column.cells)

@@ -62,7 +62,7 @@ def test_weights_of_ours_without_their_card_are_refused(folder) -> None:
 def test_every_way_to_name_one(folder, tmp_path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f'model = "{folder}"\ndtype = "float32"\n')
-    assert load(recipe, dtype="bfloat16").model.dtype == torch.bfloat16, "a keyword overrules the recipe"
+    assert load_local(recipe, dtype="bfloat16").model.dtype == torch.bfloat16, "a keyword overrules the recipe"
     assert load_local(recipe).identity == load(str(folder), "auto").identity
     with running(str(folder)) as (url, _):
         recipe.write_text(f'model = "{url}"\n')

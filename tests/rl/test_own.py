@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -60,16 +61,18 @@ def test_a_recipe_trains_by_them(recipe: Path) -> None:
     config = read(RestorerConfig, recipe)
     assert config.rewards == ["rewards_i_wrote:Darker"] == read(RestorerConfig, recipe, reward=config.rewards).rewards
     trainer = build(config)
-    assert type(trainer.judge).__name__ == "Calm" and trainer.policy.mine and isinstance(trainer.policy, BridgePolicy)
+    assert type(trainer.judge).__name__ == "Calm" and isinstance(trainer.policy, BridgePolicy)
+    assert vars(trainer.policy)["mine"]
     trainer.train(False)
     rows = [row for row in trainer.log.rows() if "evaluation" not in row]
-    assert "rewards_i_wrote:Darker" in str(rows[0]) and trainer.rewards["rewards_i_wrote:Darker"].judge is trainer.judge
+    assert "rewards_i_wrote:Darker" in str(rows[0])
+    assert vars(trainer.rewards["rewards_i_wrote:Darker"])["judge"] is trainer.judge
 
 
 def test_the_other_loops_take_them_too(recipe: Path, folder: Path) -> None:
     reward = named(["format", "rewards_i_wrote:short"], REASONER)["rewards_i_wrote:short"]
     assert reward(prompts=[""], completions=["four"]) == [-4.0]
-    some = {"images": folder, "val": folder, "out": folder, "rewards": "rewards_i_wrote:short"}
+    some: dict[str, Any] = {"images": folder, "val": folder, "out": folder, "rewards": "rewards_i_wrote:short"}
     assert ReasonerConfig(**some).rewards == AgentConfig(**some).rewards == ["rewards_i_wrote:short"]
 
 

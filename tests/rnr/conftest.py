@@ -17,9 +17,9 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from rnr.core import Models
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, reasoning_order
-from rnr.pictures import Picture, write_picture
+from rnr.images.files import Picture, write_picture
+from rnr.work.models import Models
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CHECKOUT = Path(__file__).parents[2]
@@ -137,7 +137,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory, crop: np.ndarray) -> Run:
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """The command within this process: exit code, stdout, stderr (all that reaches the file descriptors)."""
-    from rnr.cli import app
+    from rnr.app.cli import app
 
     def run(*arguments: object) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:

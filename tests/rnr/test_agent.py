@@ -17,17 +17,18 @@ import pytest
 from PIL import Image
 
 import rnr
-from rnr.agent_batch import AgentBatch
-from rnr.agent_report import render
-from rnr.agents import AgentRequest, Workplace
-from rnr.asking import ask
-from rnr.batch import Options
-from rnr.core import Models, SetupError
+from rnr.app.asking import ask
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.errors import SetupError
 from rnr.graph import Answer
-from rnr.naming import plan
-from rnr.pictures import Picture, read_picture, write_picture
-from rnr.report import report_path
+from rnr.images.files import Picture, read_picture, write_picture
+from rnr.report.agent import render
+from rnr.report.plain import report_path
+from rnr.work.agent_batch import AgentBatch
+from rnr.work.agents import AgentRequest, Workplace
+from rnr.work.batch import Options
+from rnr.work.models import Models
+from rnr.work.naming import plan
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -226,7 +227,7 @@ def test_asking_in_the_terminal(typed: str, answer: Any, tmp_path: Path, monkeyp
 def test_a_question_has_the_terminal_for_itself(monkeypatch: Any) -> None:
     from rich.console import Console
 
-    from rnr import console
+    from rnr.app import console
 
     monkeypatch.setattr(console, "err", Console(file=io.StringIO(), force_terminal=True))
     with console.Meter(2, "looking") as meter:

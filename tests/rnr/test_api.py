@@ -10,7 +10,7 @@ from PIL import Image
 
 import rnr
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
-from rnr.pictures import read_picture
+from rnr.images.files import read_picture
 
 from .conftest import Run, expected
 

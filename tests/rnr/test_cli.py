@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnr.core import read_diagnosis
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.work.request import read_diagnosis
 
 from .conftest import CHECKOUT, HEAVY, Run
 
@@ -21,7 +21,7 @@ from .conftest import CHECKOUT, HEAVY, Run
 def test_help_loads_nothing_heavy(arguments: list[str]):
     code = f"""
 import sys
-from rnr.cli import app
+from rnr.app.cli import app
 try:
     app({arguments!r})
 finally:

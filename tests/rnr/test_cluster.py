@@ -43,7 +43,7 @@ def test_two_workers_write_what_one_process_writes(
     one_thread, cli, tmp_path: Path, crop: np.ndarray, monkeypatch
 ) -> None:
     pytest.importorskip("ray", reason="the `ray` extra is not installed")
-    monkeypatch.setattr("rnr.cluster.CHUNK", 2)
+    monkeypatch.setattr("rnr.work.cluster.CHUNK", 2)
     folder = tmp_path / "in"
     folder.mkdir()
     for i in range(4):
@@ -74,7 +74,7 @@ def test_killed_within_a_chunk_it_repeats_that_chunk_only(
     folder.mkdir()
     for i in range(8):
         Image.fromarray(np.roll(crop, 8 * i, 1)).save(folder / f"{i}.png")
-    program = "import sys, rnr.cluster; rnr.cluster.CHUNK = 4; from rnr.cli import app; app(sys.argv[1:])"
+    program = "import sys, rnr.work.cluster; rnr.work.cluster.CHUNK = 4; from rnr.app.cli import app; app(sys.argv[1:])"
     command = [sys.executable, "-c", program, "diagnose", folder, "--engine", "ray", "-o", out, "--device", "cpu"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(list(map(str, command)), env=environment)
@@ -87,7 +87,7 @@ def test_killed_within_a_chunk_it_repeats_that_chunk_only(
     time.sleep(3)  # Ray's own processes end with their driver
     assert list(out.iterdir()) == [first], "the second chunk was under way"
     stamp = first.stat().st_mtime_ns
-    monkeypatch.setattr("rnr.cluster.CHUNK", 4)
+    monkeypatch.setattr("rnr.work.cluster.CHUNK", 4)
     assert cli("diagnose", folder, "--engine", "ray", "-o", out, "--device", "cpu")[1] == "4 done, 4 before\n"
     rows = [json.loads(line) for shard in sorted(out.iterdir()) for line in shard.read_text().splitlines()]
     alone = [json.loads(line) for line in cli("diagnose", folder, "--jsonl", "--device", "cpu")[1].splitlines()]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rnr.console import Terminal, json_stdout, tolerant
-from rnr.diagnosing import fixed
+from rnr.app.console import Terminal, json_stdout, tolerant
+from rnr.work.diagnosing import fixed
 
 from .conftest import CHECKOUT
 

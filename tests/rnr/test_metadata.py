@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from rnr.metadata import Extras, extras_of
-from rnr.pictures import Picture, copy_picture, read_picture, write_picture
+from rnr.images.files import Picture, copy_picture, read_picture, write_picture
+from rnr.images.metadata import Extras, extras_of
 
 Array = np.ndarray
 RATING = b'<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/>'

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnr.naming import plan
-from rnr.outputs import LONGEST, place_of
+from rnr.work.naming import plan
+from rnr.work.outputs import LONGEST, place_of
 
 Cli = Callable[..., tuple[int, str, str]]
 

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnr.core import Models
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
 from rnr.degradation.kind import kind_named
 from rnr.judge.reading import severity as reading
 from rnr.reasoner import Reasoner
-from rnr.report import render
+from rnr.report.plain import render
+from rnr.work.models import Models
 from tests.rnr.test_report import Page, entry
 
 

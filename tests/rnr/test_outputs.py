@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from rnr.core import SetupError
-from rnr.naming import plan
-from rnr.outputs import Job, Shelf, digest, leave_out, prepare_folder, printable, record_beside
-from rnr.pictures import Picture, PictureError
+from rnr.degradation.errors import SetupError
+from rnr.images.files import Picture, PictureError
+from rnr.work.naming import plan
+from rnr.work.outputs import Job, Shelf, digest, leave_out, prepare_folder, printable, record_beside
 
 
 @pytest.mark.parametrize(

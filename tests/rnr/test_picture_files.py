@@ -20,7 +20,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
-from rnr.pictures import (
+from rnr.images.files import (
     PictureError,
     copy_picture,
     find_pictures,
@@ -334,6 +334,6 @@ def test_find_reports_what_is_missing_and_goes_on(folder: Path) -> None:
 
 def test_import_is_light() -> None:
     heavy = "{'numpy', 'PIL', 'cv2', 'torch', 'skimage'}"
-    code = f"import sys, rnr.pictures; print(sorted({heavy} & set(sys.modules)))"
+    code = f"import sys, rnr.images.files; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -11,7 +11,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, ImageOps
 
-from rnr.pictures import (
+from rnr.images.files import (
     Picture,
     from_any,
     read_picture,

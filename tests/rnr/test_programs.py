@@ -18,7 +18,7 @@ from PIL import Image
 import rnr
 from rnr.api import _models
 from rnr.degradation import Diagnosis, Finding
-from rnr.inputs import picture_of, several
+from rnr.images.inputs import picture_of, several
 
 GIVEN = Diagnosis(findings={"noise": Finding(present=True, severity=30)}, plan=["noise"])
 Jobs = list[tuple[int, int, int]]  # picture, steps, seed

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rnr.core import SetupError
 from rnr.degradation.diagnosis import DiagnosisRecord
-from rnr.records import columns, export
+from rnr.degradation.errors import SetupError
 from rnr.view.sources import sources_of
+from rnr.work.records import columns, export
 from tests.rnr.conftest import Run
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
-from rnr.pictures import read_picture
+from rnr.images.files import read_picture
 
 from .conftest import CHECKOUT, Run, expected
 

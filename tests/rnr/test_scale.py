@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnr.core import Models, SetupError
+from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import recipe_of
 from rnr.reasoner.card import BUILT_IN
+from rnr.work.models import Models
 from tests.reasoner.chat_server import running
 from tests.restorer.tiny_qwen import tiny_pipeline
 

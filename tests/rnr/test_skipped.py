@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from rnr.skipped import problems, summary
+from rnr.images.skipped import problems, summary
 
 Cli = Callable[..., tuple[int, str, str]]
 NAMES = ["a.jxl", "b.HEIC", "c.jxl", "notes.txt", "raw.NEF", "scan"]
@@ -17,7 +17,7 @@ NAMES = ["a.jxl", "b.HEIC", "c.jxl", "notes.txt", "raw.NEF", "scan"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("rnr.picture_codecs.reads_heif", lambda: False)
+    monkeypatch.setattr("rnr.images.codecs.reads_heif", lambda: False)
     for name in NAMES:
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "in" / name).touch()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnr.core import Models
 from rnr.serve.hostile import Upload
 from rnr.serve.local import Local
+from rnr.work.models import Models
 
 ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123"

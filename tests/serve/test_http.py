@@ -20,10 +20,10 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 import rnr
-from rnr.core import Models
-from rnr.pictures import Picture, encoded, read_stream
+from rnr.images.files import Picture, encoded, read_stream
 from rnr.serve.hostile import Upload, hostile
 from rnr.serve.local import Answer, Local
+from rnr.work.models import Models
 from tests.serve.conftest import KEY, pixels
 
 

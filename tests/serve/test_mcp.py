@@ -21,8 +21,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from PIL import Image
 
-from rnr.core import SetupError
-from rnr.pictures import PictureError
+from rnr.degradation.errors import SetupError
+from rnr.images.files import PictureError
 from rnr.serve.gate import Gate
 from rnr.serve.local import Local
 from tests.serve.conftest import ENVIRONMENT, KEY

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rnr.core import SetupError
+from rnr.degradation.errors import SetupError
 from rnr.serve.settings import Keys, Settings, check_exposure, is_loopback, read_keys
 
 KEY = "a" * 20

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnr.core import Models
-from rnr.pictures import PictureError
+from rnr.images.files import PictureError
 from rnr.serve.hostile import Upload, hostile
 from rnr.serve.wire import Message
 from rnr.serve.work import AnyTask, Diagnose, Restore, Shop, refusal
+from rnr.work.models import Models
 from tests.serve.conftest import as_png
 
 opened: list[str] = []

@@ -22,7 +22,7 @@ Serve = Callable[..., str]
 
 def rnr(*arguments: object) -> None:
     """The command, in this process: the models' libraries load once."""
-    from rnr.cli import app
+    from rnr.app.cli import app
 
     with pytest.raises(SystemExit) as stop:
         app([str(argument) for argument in arguments], prog_name="rnr")

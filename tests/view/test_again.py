@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rnr.core import Models
 from rnr.view.again import Job, Runner, agains
 from rnr.view.library import Library
 from rnr.view.pictures import Pictures
+from rnr.work.models import Models
 
 
 def wait(job: Job) -> Job:

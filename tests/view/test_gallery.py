@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from rnr.cli import app
+from rnr.app.cli import app
 
 
 @pytest.fixture(scope="module")

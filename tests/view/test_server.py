@@ -145,7 +145,7 @@ def test_names_that_a_host_answers_to() -> None:
 
 def test_help_is_fast_and_loads_no_torch() -> None:
     started = time.monotonic()
-    program = "import sys\nfrom rnr.cli import app\ntry: app(['view', '--help'])\nexcept SystemExit: pass\n"
+    program = "import sys\nfrom rnr.app.cli import app\ntry: app(['view', '--help'])\nexcept SystemExit: pass\n"
     program += "print([m for m in ('torch', 'starlette', 'jinja2', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert done.stdout.splitlines()[-1] == "[]" and "--export" in done.stdout

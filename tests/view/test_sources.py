@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rnr.core import SetupError
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.errors import SetupError
 from rnr.judge.reading import severity as reading
 from rnr.view.library import Library
 from rnr.view.pictures import Pictures
@@ -180,7 +180,7 @@ def test_a_run_that_grows_is_read_again(gallery: Path, tmp_path: Path) -> None:
 
 
 def test_the_same_name_of_another_picture_is_not_shown(gallery: Path, tmp_path: Path) -> None:
-    from rnr.pictures import PictureError
+    from rnr.images.files import PictureError
 
     shutil.copytree(gallery / "clean", tmp_path / "other")  # astronaut.png again, without the damage
     library = Library([gallery / "run-a", tmp_path / "other"])

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rnr.console import hush, stop
-from rnr.core import BUILT_IN, Models, SetupError
-from rnr.degradation.errors import Error
+from rnr.app.console import hush, stop
+from rnr.app.options import Device, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed, Steps
+from rnr.degradation.errors import Error, SetupError
+from rnr.degradation.loading import BUILT_IN
 from rnr.evaluation import cli as bench_cli
-from rnr.options import Device, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed, Steps
-from rnr.pictures import MAX_MEGAPIXELS, PictureError
+from rnr.images.files import MAX_MEGAPIXELS, PictureError
+from rnr.work.models import Models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ def register(app: typer.Typer, bench: typer.Typer) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    from rnr.console import complain
+    from rnr.app.console import complain
 
     try:
         yield
@@ -65,13 +66,13 @@ def explain(
 
     OUT gets NAME.explain.html, one file that needs no network, and NAME.explain.json.
     """
-    from rnr.console import plain_stdout
+    from rnr.app.console import plain_stdout
     from rnr.explain.page import render
     from rnr.explain.report import as_json
     from rnr.explain.report import explain as explained
-    from rnr.outputs import prepare_folder, printable, write_text
-    from rnr.pictures import read_picture
+    from rnr.images.files import read_picture
     from rnr.reasoner.views import as_uint8
+    from rnr.work.outputs import prepare_folder, printable, write_text
 
     with _explained():
         prepare_folder(out, [photo])
@@ -92,8 +93,8 @@ def explain(
 def _damaged(pixels: Any, settings: list[str], seed: int) -> tuple[Any, Known]:
     from rnr.degradation.photographs import to_tensor, to_uint8
     from rnr.degradation.synthesize import degrade, prescribe
-    from rnr.degrading import parse_settings
     from rnr.explain.report import Known
+    from rnr.work.degrading import parse_settings
 
     clean, mixture = to_tensor(pixels), prescribe(parse_settings(settings), seed)
     return to_uint8(degrade(clean, mixture)), Known(clean, mixture)
@@ -127,12 +128,12 @@ def intervene(
 
     OUT gets NAME.original.png, NAME.counterfactual.png, NAME.intervene.html and NAME.intervene.json.
     """
-    from rnr.console import out as console
-    from rnr.console import plain_stdout
+    from rnr.app.console import out as console
+    from rnr.app.console import plain_stdout
     from rnr.explain.counterfactual import intervene as intervened
     from rnr.explain.counterfactual import intervention
-    from rnr.outputs import prepare_folder, printable
-    from rnr.pictures import read_picture
+    from rnr.images.files import read_picture
+    from rnr.work.outputs import prepare_folder, printable
 
     with _explained():
         change = intervention(settings or [], evidence or [], without or [], only or [])
@@ -150,11 +151,11 @@ def intervene(
 def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths: list[Path], models: Models) -> None:
     from PIL import Image
 
-    from rnr.core import versions
     from rnr.degradation.files import whole
     from rnr.explain.page import Section, render
-    from rnr.outputs import printable, write_text
     from rnr.reasoner.views import as_uint8
+    from rnr.work.models import versions
+    from rnr.work.outputs import printable, write_text
 
     sides = (found.original, found.changed)
     for path, side in zip(paths, sides):
@@ -204,9 +205,9 @@ def records(
     overwrite: Overwrite = False,
 ) -> None:
     """Records as one flat table with fixed types: JSON lines, parquet, or a Hugging Face data set with pictures."""
-    from rnr.console import plain_stdout
-    from rnr.outputs import printable
-    from rnr.records import export
+    from rnr.app.console import plain_stdout
+    from rnr.work.outputs import printable
+    from rnr.work.records import export
 
     with _explained():
         path, count = export(results, to, out, images, overwrite)

@@ -1,4 +1,4 @@
-"""Where results go: what already stands there, and writing without leaving halves (`rnr.naming` finds the names).
+"""Where results go: what already stands there, and writing without leaving halves (`rnr.work.naming` finds the names).
 
 For a picture `photo.jpg` the folder gets `photo.jpg` and `photo.diagnosis.json`. The JSON names its source by content
 and by a hash of its place, so that a batch that was cut off can go on where it stopped.
@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rnr.core import SetupError
-from rnr.pictures import SUFFIXES, WRITTEN, Picture, PictureError
+from rnr.degradation.errors import SetupError
+from rnr.images.files import SUFFIXES, WRITTEN, Picture, PictureError
 
 RECORD = ".diagnosis.json"
 REPORT = "report.html"

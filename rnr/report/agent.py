@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rnr.agents import Workplace, untouched
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
-from rnr.outputs import Job, printable
-from rnr.pictures import Picture
-from rnr.previews import limit_for, previews, thumbnail
-from rnr.report import Pictured, page
+from rnr.images.files import Picture
+from rnr.images.previews import limit_for, previews, thumbnail
+from rnr.report.plain import Pictured, page
+from rnr.work.agents import Workplace, untouched
+from rnr.work.outputs import Job, printable
 
 if TYPE_CHECKING:
     from rnr.graph import Run

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnr.console import (
+from rnr.app.console import (
     Meter,
     complain,
     detail_table,
@@ -22,10 +22,12 @@ from rnr.console import (
     remark_frames,
     tell_skipped,
 )
-from rnr.core import Models, SetupError, diagnose_pixels
 from rnr.degradation.diagnosis import DiagnosisRecord
-from rnr.outputs import printable
-from rnr.pictures import PictureError, SkippedFile, find_pictures, read_picture
+from rnr.degradation.errors import SetupError
+from rnr.images.files import PictureError, SkippedFile, find_pictures, read_picture
+from rnr.work.models import Models
+from rnr.work.outputs import printable
+from rnr.work.restoring import diagnose_pixels
 
 IN_DETAIL = 3  # pictures up to which each gets a table of its own
 

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from rnr.outputs import RECORD, place_of, read_record, write_text
 from rnr.serve.hostile import hostile
+from rnr.work.outputs import RECORD, place_of, read_record, write_text
 
 BATCH = 2500  # files in one process: a choice, loading the models once for many
 MEGAPIXELS = 25  # more is refused, as by the service: bombs must cost nothing
@@ -40,8 +40,8 @@ def hook(event, arguments):
     system = ("/proc/", "/sys/", "/usr/", "/lib", "/etc/", "/dev/", *libraries)
     if writes or not path.startswith(system) or path == "/etc/passwd":
         log.write(json.dumps([path, mode]) + "\\n"); log.flush()
-from rnr.cli import app
-import rnr.batch, rnr.picture_codecs
+from rnr.app.cli import app
+import rnr.work.batch, rnr.images.codecs
 sys.addaudithook(hook)
 app(json.loads(sys.argv[3]), prog_name="rnr")
 """

@@ -3,7 +3,7 @@
 Pillow reads everything but one thing: 16-bit colour it silently cuts to 8 bits. Those files are read with OpenCV and
 written by small encoders at the end, so that ICC profile, EXIF and alpha survive at full depth as well. (TIFF of any
 depth is written here: Pillow cannot put EXIF into a compressed one.)
-`rnr.pictures` is the front of this module; here nothing knows file names.
+`rnr.images.files` is the front of this module; here nothing knows file names.
 
 Shapes: H rows, W columns, C samples per pixel (1 grey, 2 grey + alpha, 3 RGB, 4 RGBA).
 """
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnr.degradation.errors import Error
-from rnr.metadata import Extras, extras_of
+from rnr.images.metadata import Extras, extras_of
 
 if TYPE_CHECKING:
     import numpy as np

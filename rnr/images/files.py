@@ -19,9 +19,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from rnr import picture_codecs as codecs
 from rnr.degradation.errors import Error
-from rnr.metadata import Extras, exif_without_gps, jpeg_without_gps
+from rnr.images import codecs
+from rnr.images.metadata import Extras, exif_without_gps, jpeg_without_gps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,8 +174,8 @@ def _walk(folder: Path, errors: list[PictureError]) -> Iterator[Path]:
 
 
 def from_any(source: object, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
-    """A path, PIL image, array, tensor, bytes, file object or Picture to a Picture: see `rnr.inputs.picture_of`."""
-    from rnr.inputs import picture_of
+    """A path, PIL image, array, tensor, bytes, file object or Picture to a Picture: see `inputs.picture_of`."""
+    from rnr.images.inputs import picture_of
 
     return picture_of(source, max_megapixels)
 

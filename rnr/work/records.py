@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rnr.core import SetupError
 from rnr.degradation._lazy import need
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.errors import SetupError
 from rnr.degradation.files import whole
 from rnr.degradation.kind import kinds
-from rnr.outputs import printable
 from rnr.view.items import Item
 from rnr.view.sources import sources_of
+from rnr.work.outputs import printable
 
 FORMATS = {"jsonl": ".jsonl", "parquet": ".parquet", "hf": ""}
 TEXT = ("file", "picture_sha256", "model", "model_hash", "prompt", "prompt_version", "error", "text")
@@ -157,9 +157,9 @@ def _picture(row: Row, folder: Path) -> dict[str, Any] | None:
     """The picture before restoration as PNG bytes, None where its file is gone or is another one."""
     from PIL import Image
 
-    from rnr.outputs import digest
-    from rnr.pictures import PictureError, read_picture
+    from rnr.images.files import PictureError, read_picture
     from rnr.reasoner.views import as_uint8
+    from rnr.work.outputs import digest
 
     source = (json.loads(row["record"]).get("source") or {}) if row["record"] else {}
     name = Path(row["file"])

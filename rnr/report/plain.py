@@ -17,11 +17,11 @@ from rnr.degradation.diagnosis import DiagnosisRecord, Quality
 from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
 from rnr.judge.reading import Reading
-from rnr.outputs import REPORT, Mode
-from rnr.thoughts import SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
+from rnr.report.thoughts import SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
+from rnr.work.outputs import REPORT, Mode
 
 if TYPE_CHECKING:
-    from rnr.previews import Previews
+    from rnr.images.previews import Previews
 
 TEMPLATES = Path(__file__).parent / "templates"
 Status = Literal["restored", "untouched", "waiting", "failed"]

@@ -16,12 +16,23 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.console import Meter, complain, err, remark_frames
-from rnr.core import Models, Outcome, Request, SetupError, restore_picture, versions
+from rnr.app.console import Meter, complain, err, remark_frames
+from rnr.degradation.errors import SetupError
 from rnr.degradation.kind import kind_named
-from rnr.outputs import Job, Mode, Shelf, printable, record_beside, source_of, write_text
-from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, copy_picture, os_problem, read_picture, write_picture
-from rnr.report import Entry, render, report_path
+from rnr.images.files import (
+    MAX_MEGAPIXELS,
+    Picture,
+    PictureError,
+    copy_picture,
+    os_problem,
+    read_picture,
+    write_picture,
+)
+from rnr.report.plain import Entry, render, report_path
+from rnr.work.models import Models, versions
+from rnr.work.outputs import Job, Mode, Shelf, printable, record_beside, source_of, write_text
+from rnr.work.request import Request
+from rnr.work.restoring import Outcome, restore_picture
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ class Batch:
     def _with_previews(self, job: Job, data: dict[str, Any], picture: Picture, after: Any) -> Entry:
         entry = Entry(printable(job.source), "untouched" if data["untouched"] else "restored", data=data)
         if self.options.with_report:
-            from rnr.previews import limit_for, previews
+            from rnr.images.previews import limit_for, previews
 
             entry.previews = previews(picture, after, limit_for(len(self.jobs)))
         return entry

@@ -16,16 +16,17 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.agent_report import AgentEntry, render
-from rnr.agents import AgentRequest, Workplace, story, untouched
-from rnr.batch import Options, problem_of, terminable, uninterrupted
-from rnr.console import Meter, complain
-from rnr.core import Models, SetupError, versions
+from rnr.app.console import Meter, complain
+from rnr.degradation.errors import SetupError
 from rnr.graph import StoreError, ThreadError
 from rnr.graph.checkpoints import alone
-from rnr.outputs import Job, Shelf, printable, record_beside, source_of, write_text
-from rnr.pictures import Picture, PictureError, copy_picture, read_picture, write_picture
-from rnr.report import report_path
+from rnr.images.files import Picture, PictureError, copy_picture, read_picture, write_picture
+from rnr.report.agent import AgentEntry, render
+from rnr.report.plain import report_path
+from rnr.work.agents import AgentRequest, Workplace, story, untouched
+from rnr.work.batch import Options, problem_of, terminable, uninterrupted
+from rnr.work.models import Models, versions
+from rnr.work.outputs import Job, Shelf, printable, record_beside, source_of, write_text
 
 HOME = "agent"  # in the output folder
 

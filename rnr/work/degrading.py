@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rnr.core import SetupError, versions
-from rnr.outputs import Job, digest, printable, record_beside
-from rnr.pictures import Picture, PictureError, read_picture, write_picture
+from rnr.degradation.errors import SetupError
+from rnr.images.files import Picture, PictureError, read_picture, write_picture
+from rnr.work.models import versions
+from rnr.work.outputs import Job, digest, printable, record_beside
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What a picture file carries beside its pixels: XMP, comments, PNG text, resolution, IPTC; read, and written again.
 
-EXIF and the colour profile are the business of `rnr.picture_codecs`. What a format cannot hold is listed by `lost`.
+EXIF and the colour profile are the business of `rnr.images.codecs`. What a format cannot hold is listed by `lost`.
 Sources: XMP specification part 3 (2020), PNG third edition (iTXt, pHYs), JFIF, TIFF 6.0, Adobe's TIFF notes, IIM 4.2.
 """
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from rnr.outputs import printable
-from rnr.pictures import PictureError, SkippedFile
+from rnr.images.files import PictureError, SkippedFile
+from rnr.work.outputs import printable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +69,7 @@ def remark(text: str) -> None:
 
 def tell_skipped(skipped: Sequence[Path], allowed: bool) -> list[SkippedFile]:
     """Say which files are skipped; those that may be pictures, unless that is allowed."""
-    from rnr.skipped import problems, summary
+    from rnr.images.skipped import problems, summary
 
     if skipped:
         remark(summary(skipped))
@@ -147,7 +147,7 @@ def detail_table(name: str, record: DiagnosisRecord) -> Table:
     from rich import box
     from rich.table import Table
 
-    from rnr.thoughts import thoughts
+    from rnr.report.thoughts import thoughts
 
     title, caption = Text(name, "bold"), _caption(record)
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
@@ -165,7 +165,7 @@ def detail_table(name: str, record: DiagnosisRecord) -> Table:
 
 
 def _caption(record: DiagnosisRecord) -> Text:
-    from rnr.thoughts import scene_words
+    from rnr.report.thoughts import scene_words
 
     diagnosis = record.diagnosis
     if diagnosis is None:

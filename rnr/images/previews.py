@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from rnr.pictures import Picture
+from rnr.images.files import Picture
 
 DETAIL = (720, 480)  # px, width and height of the detail
 LOSSLESS = 256 * 256  # pixels up to which a preview is a PNG

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from rnr import picture_codecs as codecs
-from rnr.pictures import MAX_MEGAPIXELS, Picture, PictureError, naming, read_picture, read_stream_of
+from rnr.images import codecs
+from rnr.images.files import MAX_MEGAPIXELS, Picture, PictureError, naming, read_picture, read_stream_of
 
 if TYPE_CHECKING:
     import numpy as np

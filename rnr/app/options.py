@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from rnr.core import SetupError
+from rnr.degradation.errors import SetupError
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.restorer.loading import NAMES as RESTORERS
 

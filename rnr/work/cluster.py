@@ -17,10 +17,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rnr.console import complain_of
-from rnr.core import Models, Request, SetupError
-from rnr.naming import plan
-from rnr.outputs import Job, write_text
+from rnr.app.console import complain_of
+from rnr.degradation.errors import SetupError
+from rnr.work.models import Models
+from rnr.work.naming import plan
+from rnr.work.outputs import Job, write_text
+from rnr.work.request import Request
 
 CHUNK = 64  # pictures
 
@@ -149,7 +151,7 @@ def _matches(chunk: dict) -> bool:
 
 
 def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, Any]:
-    from rnr.diagnosing import diagnose_all, fixed
+    from rnr.work.diagnosing import diagnose_all, fixed
 
     with _as_files(chunk) as files:
         rows = list(diagnose_all(files, False, chunk["max_megapixels"], models, False, False))
@@ -187,8 +189,8 @@ def _row_name(file: str) -> Path:
 
 
 def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:
-    from rnr.batch import Batch, Options
     from rnr.degradation.diagnosis import Diagnosis
+    from rnr.work.batch import Batch, Options
 
     asked = chunk["request"]
     given = Diagnosis.from_json(asked["diagnosis"]) if asked["diagnosis"] else None

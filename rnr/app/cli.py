@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rnr import __version__, explain_cli
-from rnr.console import hush, stop, tolerant
-from rnr.core import BUILT_IN, SetupError
-from rnr.evaluation.cli import app as bench_app
-from rnr.options import (
+from rnr import __version__
+from rnr.app import explain_cli
+from rnr.app.console import hush, stop, tolerant
+from rnr.app.options import (
     Device,
     Megapixels,
     Out,
@@ -27,17 +26,21 @@ from rnr.options import (
     Unreadable,
     strength_of,
 )
-from rnr.pictures import MAX_MEGAPIXELS, PictureError, SkippedFile
+from rnr.app.train_cli import data_app, train_app
+from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN
+from rnr.evaluation.cli import app as bench_app
+from rnr.images.files import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.rl.cli import app as rl_app
 from rnr.serve import commands as serve_commands
-from rnr.train_cli import data_app, train_app
 from rnr.view.command import gallery, view
 
 if TYPE_CHECKING:
-    from rnr.agent_batch import AgentBatch
-    from rnr.batch import Batch
-    from rnr.core import Models, Request
-    from rnr.outputs import Job
+    from rnr.work.agent_batch import AgentBatch
+    from rnr.work.batch import Batch
+    from rnr.work.models import Models
+    from rnr.work.outputs import Job
+    from rnr.work.request import Request
 
     Planned = tuple[list[Job], list[PictureError]]
 
@@ -109,8 +112,8 @@ def restore(
     report.html. Pictures in subfolders keep their path below the folder that was named. Where two pictures would share
     a name the record keeps the suffix (NAME.png.diagnosis.json), or both go below the name of their folder.
     """
-    from rnr import cluster
-    from rnr.batch import Batch, Options
+    from rnr.work import cluster
+    from rnr.work.batch import Batch, Options
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
@@ -142,15 +145,15 @@ def _at(server: str | None) -> str | None:
 
 
 def _models(reasoner: str, restorer: str, device: str) -> Models:
-    from rnr.core import Models
+    from rnr.work.models import Models
 
     hush()
     return Models(reasoner, restorer, device)
 
 
 def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
-    from rnr.core import Request, read_diagnosis
-    from rnr.outputs import printable
+    from rnr.work.outputs import printable
+    from rnr.work.request import Request, read_diagnosis
 
     given = read_diagnosis(diagnosis) if diagnosis else None
     return Request(steps, seed, tuple(only), given, printable(diagnosis.name) if diagnosis else "").check()
@@ -160,14 +163,14 @@ def _cluster(engine: str, workers: int, models: Models) -> Any:
     """Raises SetupError for an engine that nobody knows."""
     if engine != "ray":
         raise SetupError(f"--engine is ray or not given, not {engine}")
-    from rnr.cluster import Cluster
+    from rnr.work.cluster import Cluster
 
     return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"))
 
 
 def _told(counts: dict[str, int], problems: int) -> None:
     """The summary of a cluster's work, and the exit code."""
-    from rnr.console import plain_stdout
+    from rnr.app.console import plain_stdout
 
     counts["failed"] += problems
     plain_stdout(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no pictures")
@@ -191,10 +194,10 @@ def _run(
 
 def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: bool) -> Planned:
     """What there is to do, and what was asked for in vain (already reported)."""
-    from rnr.console import complain, remark, tell_skipped
-    from rnr.naming import plan
-    from rnr.outputs import leave_out, prepare_folder, printable
-    from rnr.pictures import find_pictures
+    from rnr.app.console import complain, remark, tell_skipped
+    from rnr.images.files import find_pictures
+    from rnr.work.naming import plan
+    from rnr.work.outputs import leave_out, prepare_folder, printable
 
     skipped: list[Path] = []
     found, problems = find_pictures(pictures, recursive, skipped)
@@ -212,8 +215,8 @@ def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: 
 
 def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds: float) -> None:
     """Report, summary line, exit code."""
-    from rnr.console import complain, out
-    from rnr.outputs import printable
+    from rnr.app.console import complain, out
+    from rnr.work.outputs import printable
 
     where = ""
     skipped = sum(isinstance(problem, SkippedFile) for problem in problems)
@@ -264,16 +267,16 @@ def agent(
     """
     from contextlib import ExitStack
 
-    from rnr.agents import AgentRequest
-    from rnr.batch import Options
+    from rnr.work.agents import AgentRequest
+    from rnr.work.batch import Options
 
     if ask and workers > 1:
         stop("--ask needs --workers 1: one picture at a time can be asked about")
     options = Options("overwrite" if overwrite else "skip", max_megapixels, not no_report, traceback)
     try:
         request = AgentRequest(strategy, steps, seconds, candidates, seed, ask).check()
-        from rnr.agent_batch import AgentBatch, alone_in
-        from rnr.asking import ask as answer
+        from rnr.app.asking import ask as answer
+        from rnr.work.agent_batch import AgentBatch, alone_in
 
         models, asked = _models(reasoner, restorer, device), answer if ask else None
 
@@ -304,7 +307,7 @@ def diagnose(
     traceback: Traceback = False,
 ) -> None:
     """Say what happened to pictures: severity, probability, evidence and physical factors of each kind of damage."""
-    from rnr.diagnosing import diagnose_all, print_for_people
+    from rnr.work.diagnosing import diagnose_all, print_for_people
 
     if as_json and as_jsonl:
         stop("--json and --jsonl exclude each other")
@@ -327,7 +330,7 @@ def diagnose(
     except SetupError as error:
         stop(str(error))
     if as_json:
-        from rnr.console import json_stdout
+        from rnr.app.console import json_stdout
 
         json_stdout([row.as_json() for row in results], indent=1)
     elif not as_jsonl:
@@ -340,9 +343,9 @@ def _diagnose_on(
     engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
     device: str,
 ) -> None:  # fmt: skip
-    from rnr import cluster
-    from rnr.console import complain
-    from rnr.pictures import find_pictures
+    from rnr.app.console import complain
+    from rnr.images.files import find_pictures
+    from rnr.work import cluster
 
     if out is None:
         stop("--engine ray writes shards: name a folder with -o")
@@ -367,9 +370,9 @@ def degrade(
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
 ) -> None:
     """Damage a clean picture in known ways: what the models learn from. Writes NAME.png and its true diagnosis."""
-    from rnr.console import complain, plain_stdout
-    from rnr.degrading import degrade_file, parse_settings
-    from rnr.outputs import prepare_folder, printable
+    from rnr.app.console import complain, plain_stdout
+    from rnr.work.degrading import degrade_file, parse_settings
+    from rnr.work.outputs import prepare_folder, printable
 
     try:
         requests = parse_settings(settings)
@@ -387,7 +390,7 @@ def degrade(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a Diagnosis."""
-    from rnr.console import json_stdout
+    from rnr.app.console import json_stdout
     from rnr.degradation.diagnosis import diagnosis_schema
 
     json_stdout(diagnosis_schema(), indent=2)

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnr.core import Models, SetupError
 from rnr.degradation._lazy import need
-from rnr.degradation.errors import MissingExtra
-from rnr.outputs import printable
+from rnr.degradation.errors import MissingExtra, SetupError
+from rnr.work.models import Models
+from rnr.work.outputs import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rnr.degradation.diagnosis import DiagnosisRecord
     from rnr.graph import Answer, Context, Question, Run, Store
     from rnr.graph.state import Look
-    from rnr.pictures import Picture
+    from rnr.images.files import Picture
 
 DATABASE, TRACE, STORE = "threads.sqlite", "trace.jsonl", "pictures"
 

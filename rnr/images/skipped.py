@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from rnr.pictures import SkippedFile
+from rnr.images.files import SkippedFile
 
 # What lies beside pictures and is none: named, but no reason for an exit code.
 _COMPANIONS = """

@@ -1,0 +1,80 @@
+"""The two models of a command, loaded when first used."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cached_property
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+from rnr import __version__
+from rnr.degradation.loading import BUILT_IN, device_named, one_at_a_time
+
+if TYPE_CHECKING:
+    from rnr.degradation.protocols import Restorer
+    from rnr.reasoner import Reasoner
+    from rnr.reasoner.server import ServerReasoner
+
+
+class Models:
+    """The reasoner and the restorer, each loaded when first used. Raises SetupError where one cannot be."""
+
+    def __init__(self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto") -> None:
+        self.names, self.device_wanted = (reasoner, restorer), device
+
+    def load(self) -> None:
+        """Both, now rather than when they are used."""
+        _ = self.reasoner, self.pipeline
+
+    @cached_property
+    def device(self) -> str:
+        return device_named(self.device_wanted)
+
+    @property
+    def reasoner(self) -> Reasoner | ServerReasoner:
+        with one_at_a_time:  # threads share the one that is loaded
+            return self._reasoner
+
+    @cached_property
+    def _reasoner(self) -> Reasoner | ServerReasoner:
+        quiet()
+        from rnr.reasoner import load
+
+        return load(self.names[0], self.device_wanted)
+
+    @property
+    def at_once(self) -> int:
+        """Pictures that the reasoner takes at the same time: one, or the `workers` of a server's client."""
+        return getattr(self.reasoner, "workers", 1)
+
+    @property
+    def pipeline(self) -> Restorer:
+        with one_at_a_time:
+            return self._pipeline
+
+    @cached_property
+    def _pipeline(self) -> Restorer:
+        quiet()
+        from rnr.restorer import load
+
+        return load(self.names[1], self.device_wanted)
+
+
+def quiet() -> None:
+    """The libraries' own progress bars and notices would tear ours."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    import diffusers.utils.logging as diffusers_logging
+    import transformers.utils.logging as transformers_logging
+
+    for logging in (diffusers_logging, transformers_logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+
+def versions() -> dict[str, str]:
+    """What made a result: this release, the Diagnosis schema, torch, Python."""
+    from rnr.degradation.diagnosis import SCHEMA_VERSION
+
+    ours = {"reason-and-restore": __version__, "diagnosis_schema": SCHEMA_VERSION}
+    return {**ours, "torch": metadata.version("torch"), "python": platform.python_version()}

@@ -1,0 +1,87 @@
+"""How a picture is to be restored, and the diagnosis that somebody gives along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnr.degradation.errors import SetupError
+
+if TYPE_CHECKING:
+    from rnr.degradation.diagnosis import Diagnosis
+    from rnr.degradation.intent import Intent
+
+STEPS = range(1, 101)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to restore. `only` limits the removal to some kinds; `diagnosis` replaces the reasoner's own."""
+
+    steps: int | None = None  # None: the restorer's own
+    seed: int = 0
+    only: tuple[str, ...] = ()
+    diagnosis: Diagnosis | None = None
+    origin: str = ""  # where that diagnosis came from, for the record
+    strength: float | Mapping[str, float] = 100.0  # how far each leg goes, 0..100, or by kind
+    stamp: bool = False  # write the record into the picture's XMP
+    strip_gps: bool = False  # leave positions out of EXIF and XMP
+    force: bool = False  # restore also what the reasoner is not sure of
+
+    def check(self) -> Request:
+        """Itself. Raises SetupError for a setting that cannot be."""
+        from rnr.degradation.kind import kind_named
+
+        if self.steps is not None and self.steps not in STEPS:
+            raise SetupError(f"steps must lie in {STEPS[0]}..{STEPS[-1]}, not {self.steps}")
+        if not 0 <= self.seed < 2**63:
+            raise SetupError(f"the seed must be 0 or more, not {self.seed}")
+        for value in self.strength.values() if isinstance(self.strength, Mapping) else (self.strength,):
+            if not 0 <= value <= 100:  # also NaN
+                raise SetupError(f"a strength lies in 0..100, not {value:g}")
+        try:
+            if isinstance(self.strength, Mapping):
+                list(map(kind_named, self.strength))
+            return replace(self, only=tuple(dict.fromkeys(kind_named(name).name for name in self.only)))
+        except ValueError as error:
+            raise SetupError(str(error)) from None
+
+    @property
+    def intent(self) -> Intent | None:
+        """What is wanted of the restorer; None: all that was found, all the way."""
+        from rnr.degradation.intent import Intent
+
+        if not self.only and self.strength == 100 and not self.force:
+            return None
+        return Intent(kinds=list(self.only) or None, strength=self.strength, force=self.force)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The settings by which a result is known again. Those that came later stand there where they are set."""
+        settings = {"steps": self.steps, "seed": self.seed, "only": list(self.only)}
+        strength = dict(self.strength) if isinstance(self.strength, Mapping) else self.strength
+        later = {"strength": strength, "stamp": self.stamp, "strip_gps": self.strip_gps, "force": self.force}
+        usual = {"strength": 100.0, "stamp": False, "strip_gps": False, "force": False}
+        return settings | {name: value for name, value in later.items() if value != usual[name]}
+
+
+def read_diagnosis(path: Path) -> Diagnosis:
+    """A diagnosis, possibly edited, from any file that `rnr` writes. Raises SetupError that names each mistake."""
+    from rnr.degradation.diagnosis import Diagnosis
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if text.lstrip().startswith("[") else None  # what `rnr diagnose --json` prints
+        if data is not None and len(data) != 1:
+            raise SetupError(f"{path}: holds {len(data)} diagnoses; keep the one to restore by")
+        return Diagnosis.from_json(json.dumps(data[0]) if data else text, str(path))
+    except OSError as error:
+        raise SetupError(f"{path}: cannot be read ({error.strerror})") from error
+    except RecursionError:
+        raise SetupError(f"{path}: nested too deeply for a diagnosis") from None
+    except ValueError as error:  # not text, not JSON, or not a diagnosis; the last one names the file itself
+        problem = str(error) if str(error).startswith(str(path)) else f"{path}: not JSON text ({error})"
+        raise SetupError(problem) from error

@@ -1,0 +1,70 @@
+"""One picture through the two models: diagnose, restore, diagnose again. Commands and Python API stand on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rnr.images.files import Picture, PictureError
+from rnr.work.models import Models
+from rnr.work.request import Request
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from rnr.degradation.diagnosis import DiagnosisRecord
+
+
+@dataclass
+class Outcome:
+    """What came of one picture. `after` is `before` where it was left untouched, and has an `error` where it failed."""
+
+    pixels_HWC3: NDArray[np.float32]  # in [0, 1]
+    untouched: bool
+    before: DiagnosisRecord
+    after: DiagnosisRecord
+    settings: dict[str, Any]  # of the restorer: model, model_hash, steps, seed, ...
+    seconds: float  # of the restoration alone
+
+
+def diagnose_pixels(models: Models, pixels_HWC3: NDArray[Any], name: str) -> DiagnosisRecord:
+    """The record of one picture (uint8, uint16 or float in [0, 1]). Raises PictureError if none can be made."""
+    record = models.reasoner.diagnose([pixels_HWC3])[0]
+    if record.diagnosis is None:
+        raise PictureError(name, f"could not be diagnosed ({record.error})", "give a diagnosis yourself (--diagnosis)")
+    return record
+
+
+def restore_picture(
+    models: Models, picture: Picture, request: Request, name: str, tell: Callable[[str], None] = lambda stage: None
+) -> Outcome:
+    """Diagnose, restore and diagnose again. `tell` hears of each stage."""
+    tell("diagnosing")
+    given = request.diagnosis is not None
+    before = _given(request, picture) if given else diagnose_pixels(models, picture.pixels_HWC3, name)
+    tell("restoring")
+    result = models.pipeline.restore(
+        picture.as_float(),
+        before,
+        intent=request.intent,
+        num_inference_steps=request.steps,
+        seed=request.seed,
+        callback_on_step_end=lambda pipe, step, time, tensors: tell(
+            f"restoring, step {step + 1} of {request.steps or models.pipeline.steps}"
+        ),
+    )
+    tell("diagnosing again")
+    after = before if result.untouched else models.reasoner.diagnose([result.pixels_HWC3])[0]
+    return Outcome(result.pixels_HWC3, result.untouched, before, after, result.settings, result.seconds)
+
+
+def _given(request: Request, picture: Picture) -> DiagnosisRecord:
+    from rnr.degradation.diagnosis import DiagnosisRecord
+    from rnr.degradation.editing import beyond_top
+    from rnr.degradation.kind import PHYSICS
+
+    picture.note += beyond_top(request.diagnosis) if request.diagnosis else []
+    model = f"given by {request.origin or 'the caller'}"
+    return DiagnosisRecord(diagnosis=request.diagnosis, picture_size=picture.size, model=model, physics=PHYSICS)
