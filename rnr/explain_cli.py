@@ -66,12 +66,12 @@ def explain(
     OUT gets NAME.explain.html, one file that needs no network, and NAME.explain.json.
     """
     from rnr.console import plain_stdout
-    from rnr.explain.page import render
     from rnr.explain.report import as_json
     from rnr.explain.report import explain as explained
     from rnr.outputs import prepare_folder, printable, write_text
     from rnr.pictures import read_picture
     from rnr.reasoner.views import as_uint8
+    from rnr.report import explanation
 
     with _explained():
         prepare_folder(out, [photo])
@@ -82,7 +82,7 @@ def explain(
         paths = _free(out, photo.stem, ("explain.html", "explain.json"), overwrite)
         models = _models(reasoner, restorer, device)
         found: Explanation = explained(models.reasoner, models.pipeline, pixels, known, steps, seed)
-        page = render(printable(photo.name), "an explanation", found.sentence, found.sections)
+        page = explanation(printable(photo.name), "an explanation", found.sentence, found.sections)
         write_text(paths[0], page)
         write_text(paths[1], json.dumps(as_json(found), ensure_ascii=False, indent=1) + "\n")
     plain_stdout(found.sentence)
@@ -152,9 +152,10 @@ def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths
 
     from rnr.core import versions
     from rnr.degradation.files import whole
-    from rnr.explain.page import Section, render
+    from rnr.explain.page import Section
     from rnr.outputs import printable, write_text
     from rnr.reasoner.views import as_uint8
+    from rnr.report import explanation
 
     sides = (found.original, found.changed)
     for path, side in zip(paths, sides):
@@ -168,7 +169,7 @@ def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths
     difference = (found.changed.pixels_HWC3 - found.original.pixels_HWC3) * 4 + 0.5
     section.show("difference, 4 times amplified", difference)
     sentence = f"Intervention: {found.intervention.words()}."
-    write_text(paths[2], render(printable(photo.name), "an intervention", sentence, [section]))
+    write_text(paths[2], explanation(printable(photo.name), "an intervention", sentence, [section]))
     data: dict[str, Any] = {
         "intervention": found.intervention.words(),
         "forced": dict(found.intervention.forced),
