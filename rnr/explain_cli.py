@@ -199,12 +199,13 @@ def _models(reasoner: str, restorer: str, device: str) -> Models:
 
 def records(
     results: Annotated[Path, typer.Argument(help="What `rnr restore` or `rnr diagnose --jsonl` wrote.")],
-    to: Annotated[str, typer.Option("--to", help="jsonl, parquet, or hf (a data set with pictures).")],
+    to: Annotated[str, typer.Option("--to", help="jsonl, parquet, hf (a data set with pictures), inspect (a log).")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File or folder to write.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for hf.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for hf and inspect.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Records as one flat table with fixed types: JSON lines, parquet, or a Hugging Face data set with pictures."""
+    """Records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures; or as a
+    log that inspect_ai opens."""
     from rnr.console import plain_stdout
     from rnr.outputs import printable
     from rnr.records import export

@@ -20,9 +20,8 @@ def names(page: Page) -> list[str]:
 
 
 def arrive(page: Page, pattern: str) -> None:
-    """Wait for another page and its scripts."""
+    """Wait for another page and its scripts; not for the views, for which the server has to load torch."""
     page.wait_for_url(pattern)
-    page.wait_for_load_state("networkidle")
 
 
 def open_first(page: Page) -> None:

@@ -169,7 +169,6 @@ def visit(browser: Browser, complaints: list[str]) -> Iterator[Open]:
         page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(address)
-        page.wait_for_load_state("networkidle")
         return page
 
     yield start

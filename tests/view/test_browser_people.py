@@ -151,7 +151,6 @@ def test_the_keyboard_alone_is_enough(visit: Open, address: str) -> None:
     keys.press("ArrowRight")
     page.wait_for_url(lambda url: url != first)
     assert page.locator("h1").inner_text() == "chelsea.png"  # of the next run: the table showed no other
-    page.wait_for_load_state("networkidle")
     keys.press("u")
     arrive(page, "**/index.html#*")
     assert page.get_by_label("Search").input_value() == "chelsea"
