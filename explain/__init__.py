@@ -11,6 +11,7 @@ __getattr__, __all__ = lazy_names(
         "rnr.explain.counterfactual": ("Counterfactual", "Intervention", "intervene"),
         "rnr.explain.internals": ("Gradient", "Internals", "Run"),
         "rnr.explain.probe": ("Probe", "fit_probe"),
+        "rnr.explain.restoring": ("LegRun", "RestorerInternals"),
         "rnr.explain.saved": ("load_run", "save_run"),
         "rnr.explain.script": ("Place", "Script"),
         "rnr.explain.statistics": ("Estimate", "auroc", "bootstrap", "mean_of"),

@@ -33,6 +33,7 @@ CELL = 8  # px
 QUARTER = 0.25  # of the cells count as the region
 OCCLUDED = 32  # px, side of an occluded square
 Ends = dict[tuple[str, ...], "torch.Tensor"]  # by the kinds of a leg, in order: (1, 3, H, W) in [0, 1]
+METHODS = ("gradient x input", "occlusion", "leg of the restorer")
 MEASURES = ("rank correlation", "IoU of the strongest quarter", "pointing game")
 
 
@@ -138,16 +139,32 @@ def random_map(shape: tuple[int, ...], seed: int) -> np.ndarray:
     return np.kron(small, np.ones((CELL, CELL)))[: shape[0], : shape[1]]
 
 
+def worth_mapping(run: Run) -> list[str]:
+    """The kinds that an answer holds present; where it holds none, the one with the highest expected severity."""
+    return run.diagnosis.present or [max(run.reasoner.kinds, key=run.expected_severity)]
+
+
 def maps_of(
-    internals: Internals, restorer: Any, picture: np.ndarray, kind: str, source: Any = None
-) -> dict[str, np.ndarray]:
-    """All attribution maps of one kind on one picture, by method; a leg that does not run has none."""
-    run = internals.run(picture)
-    found = {"gradient x input": gradient_times_input(internals.gradient(picture, kind, run.diagnosis))}
-    found["occlusion"] = occlusion(internals, run, picture, [kind])[kind]
-    pixels = picture.astype(np.float32) / 255
-    legs = leg_maps(restorer, pixels, source if source is not None else run.record)
-    return found | ({"leg of the restorer": legs[kind]} if kind in legs else {})
+    internals: Internals, run: Run, restorer: Any, picture: np.ndarray, kinds: Sequence[str], seed: int = 0
+) -> dict[str, dict[str, np.ndarray]]:
+    """Attribution maps (H, W) by kind and method (`METHODS`); a leg that does not run has none.
+
+    Args:
+        internals: Of the reasoner.
+        run: Of the picture, with the reasoner's own answer.
+        restorer: Anything with `RestorePipeline.restore`.
+        picture: uint8 (H, W, 3).
+        kinds: Whose expected severities.
+        seed: Of the restorer.
+    """
+    hidden = occlusion(internals, run, picture, kinds)
+    legs = leg_maps(restorer, picture.astype(np.float32) / 255, run.record, seed)
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for kind in kinds:
+        slope = gradient_times_input(internals.gradient(picture, kind, run.diagnosis))
+        maps = dict(zip(METHODS, (slope, hidden[kind], legs.get(kind))))
+        found[kind] = {method: each for method, each in maps.items() if each is not None}
+    return found
 
 
 def attribution_figures(
@@ -162,7 +179,8 @@ def attribution_figures(
     rows: dict[tuple[str, str, str], list[float]] = {}
     for number, case in enumerate(cases):
         truth = true_map(case.kind, case.clean, case.mixture)
-        maps = maps_of(internals, restorer, case.picture, case.kind)
+        run = internals.run(case.picture)
+        maps = maps_of(internals, run, restorer, case.picture, [case.kind])[case.kind]
         chance = scores(random_map(truth.shape, seed + number), truth)
         for method, found in [*maps.items(), ("random", None)]:
             result = chance if found is None else scores(found, truth)

@@ -290,6 +290,23 @@ class Internals:
         again = self.along(image_1CHW, run, places)
         return expected(again.script, kind, again.row(), self.reasoner.lexicon)
 
+    def arguments(self, run: Run, image: Any) -> dict[str, Any]:
+        """What the model is called with for the one pass of a run, for other tools: nnsight, TransformerLens, hooks.
+
+        Args:
+            run: Of `image`; its `script.place(name)` says where fields and views stand in this pass.
+            image: The picture of `run`.
+
+        Returns:
+            Keyword arguments of `reasoner.model`; the logits are those after the tokens `run.script.asked()`.
+
+        Example:
+            >>> with NNsight(reasoner.model).trace(**internals.arguments(run, photo)):  # doctest: +SKIP
+            ...     states = model.model.language_model.layers[2].input.save()
+            >>> states[0, run.script.place("haze.severity").asked]  # doctest: +SKIP
+        """
+        return _arguments(self.reasoner.model, run.script, self.reasoner.inputs(self.pixels(image)))
+
     def _forward(
         self,
         script: Script,
@@ -299,21 +316,24 @@ class Internals:
         change: Mapping[int, tuple[list[int], torch.Tensor]] | None = None,
     ) -> Run:
         model = self.reasoner.model
-        more = torch.tensor([script.ids], dtype=torch.long, device=model.device)
-        vision = {name: inputs[name] for name in ("mm_token_type_ids", "image_grid_thw") if name in inputs}
-        prompt = model.model.get_rope_index(inputs["input_ids"], **vision)[0]
-        behind = torch.tensor(script.depth, device=model.device).expand(3, 1, -1) + int(prompt.max()) + 1
-        pixels = {name: inputs[name] for name in ("pixel_values", "image_grid_thw") if name in inputs}
-        asked = script.asked()
         with watching(model, change or {}) as seen, eager(model, attention) as weights:
-            output = model(
-                input_ids=torch.cat([inputs["input_ids"], more], 1), position_ids=torch.cat([prompt, behind], 2),
-                attention_mask=script.mask(model.dtype).to(model.device), use_cache=False,
-                logits_to_keep=torch.tensor(asked, device=model.device), **pixels,
-            )  # fmt: skip
+            output = model(**_arguments(model, script, inputs))
         states = torch.stack([seen[layer] for layer in sorted(seen)]).float()
         kept = torch.stack(weights).float() if attention else None
         return Run(self.reasoner, diagnosis, script, output.logits[0].float(), states, kept)
+
+
+def _arguments(model: Any, script: Script, inputs: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    more = torch.tensor([script.ids], dtype=torch.long, device=model.device)
+    vision = {name: inputs[name] for name in ("mm_token_type_ids", "image_grid_thw") if name in inputs}
+    prompt = model.model.get_rope_index(inputs["input_ids"], **vision)[0]
+    behind = torch.tensor(script.depth, device=model.device).expand(3, 1, -1) + int(prompt.max()) + 1
+    return {
+        "input_ids": torch.cat([inputs["input_ids"], more], 1), "position_ids": torch.cat([prompt, behind], 2),
+        "attention_mask": script.mask(model.dtype).to(model.device), "use_cache": False,
+        "logits_to_keep": torch.tensor(script.asked(), device=model.device),
+        **{name: inputs[name] for name in ("pixel_values", "image_grid_thw") if name in inputs},
+    }  # fmt: skip
 
 
 @contextlib.contextmanager

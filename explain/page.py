@@ -1,23 +1,21 @@
-"""A page of sections, tables and small images, as one file that needs no network."""
+"""What a page shows of an explanation: sections with tables and small images."""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.evaluation.tables import Table
+from rnr.explain.pixels import scaled
 
 if TYPE_CHECKING:
     import numpy as np
 else:
     np = LazyModule("numpy")
 
-TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = 256  # px, longer side of a small image
 
 
@@ -36,10 +34,7 @@ class Section:
 
     def show_map(self, caption: str, map_HW: np.ndarray) -> None:
         """Add a map, black at its least and white at its 99th percentile; NaN is black."""
-        known = map_HW[np.isfinite(map_HW)]
-        low, high = (float(np.quantile(known, q)) for q in (0, 0.99)) if known.size else (0.0, 1.0)
-        scaled = (np.nan_to_num(map_HW, nan=low) - low) / max(high - low, 1e-12)
-        self.pictures.append((caption, uri(np.repeat(scaled.clip(0, 1)[..., None], 3, 2))))
+        self.pictures.append((caption, uri(np.repeat(scaled(map_HW)[..., None], 3, 2))))
 
 
 def uri(pixels_HWC: np.ndarray) -> str:
@@ -54,14 +49,3 @@ def uri(pixels_HWC: np.ndarray) -> str:
     data = io.BytesIO()
     image.save(data, "PNG")
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
-
-
-def render(title: str, what: str, sentence: str, sections: Sequence[Section]) -> str:
-    """The page as HTML."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    template = environment.get_template("explain.html")
-    return template.render(title=title, what=what, sentence=sentence, sections=sections)

@@ -27,6 +27,20 @@ def batch_of(pixels_HWC: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels_HWC, dtype=np.float32)).permute(2, 0, 1)[None]
 
 
+def scaled(map_HW: np.ndarray) -> np.ndarray:
+    """A map from 0 at its least to 1 at its 99th percentile; NaN is 0."""
+    known = map_HW[np.isfinite(map_HW)]
+    low, high = (float(np.quantile(known, q)) for q in (0, 0.99)) if known.size else (0.0, 1.0)
+    return ((np.nan_to_num(map_HW, nan=low) - low) / max(high - low, 1e-12)).clip(0, 1)
+
+
+def overlay(map_HW: np.ndarray) -> np.ndarray:
+    """A map as a layer over its picture, uint8 RGBA: the more, the less transparent, from red to yellow."""
+    strength = scaled(map_HW)
+    layer = np.stack([np.ones_like(strength), 0.2 + 0.75 * strength, 0.1 + 0 * strength, strength], -1)
+    return (layer * 255 + 0.5).astype(np.uint8)
+
+
 def views_of_tensor(image_1CHW: torch.Tensor, card: Mapping[str, Any], boxes: list[Box]) -> torch.Tensor:
     """The views (V, 3, side, side) in [0, 1] by a card, as `rnr.reasoner.reasoner.shown` makes them.
 

@@ -15,7 +15,7 @@ from rnr.degradation.kind import kinds
 from rnr.degradation.synthesize import Mixture
 from rnr.evaluation.metrics import spearman
 from rnr.evaluation.tables import Row, Table
-from rnr.explain.attribution import MEASURES, Ends, maps_of, noting, random_map, scores, true_map
+from rnr.explain.attribution import MEASURES, Ends, maps_of, noting, random_map, scores, true_map, worth_mapping
 from rnr.explain.internals import Internals, Run
 from rnr.explain.page import Section
 from rnr.explain.pixels import batch_of
@@ -206,9 +206,9 @@ def effects(work: Work) -> tuple[Section, Any]:
 def attribution(work: Work, known: Known | None) -> tuple[Section, Any]:
     """Which pixels a severity comes from; scored where synthesis knows the true map."""
     section, rows = Section("Which pixels a severity comes from"), []
-    names = work.present or work.internals.reasoner.kinds[:1]
-    for name in names:
-        maps = maps_of(work.internals, work.restorer, work.picture, name, work.record)
+    names = worth_mapping(work.run)
+    by_kind = maps_of(work.internals, work.run, work.restorer, work.picture, names, work.seed)
+    for name, maps in by_kind.items():
         damaged = known is not None and any(step.kind.name == name for step in known.mixture.steps)
         truth = true_map(name, known.clean, known.mixture) if known and damaged else None
         if truth is not None:

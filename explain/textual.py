@@ -106,7 +106,8 @@ def consistency(read: Read) -> tuple[list[Figure], Scores]:
         Figure(name, "answer moves the way of the edit by", mean_of(ways), mean_of(idle), unit="points"),
         Figure(name, "of the way that the rule goes", mean_of(shares), unit="share"),
     ]
-    return figures, [-abs(d - r) for d, r in zip(after, ruled)]
+    # As F_strong asks for both: an answer that ignores the words may be that of the edited ones by chance.
+    return figures, [-max(abs(d - r), abs(e - s)) for d, r, e, s in zip(read.given, rule, after, ruled)]
 
 
 def early(read: Read) -> tuple[list[Figure], Scores]:

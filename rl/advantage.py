@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 EPSILON = 1e-4  # as in TRL
@@ -38,3 +38,23 @@ def group_advantages(rewards: Sequence[float | None], group: int, clip: float = 
         scale = (std + EPSILON if by_std else 1.0) if std >= FLAT else math.inf
         values += [0.0 if r is None else max(-clip, min(clip, (r - mean) / scale)) for r in members]
     return Advantages(values, flat, sum(spreads) / len(spreads))
+
+
+def decoupled_advantages(
+    scores: Mapping[str, Sequence[float | None]], weights: Mapping[str, float], group: int, clip: float = 5.0,
+    by_std: bool = True,
+) -> Advantages:  # fmt: skip
+    """Each reward normalised within its group before they are added, so that none drowns another by its scale.
+
+    The sum over rewards k of w_k (r_k - mean_k) / (std_k + 1e-4), by the sum of |w_k|, as GDPO (Liu et al. 2026, arXiv
+    2601.05242) and LucidNFT do it; GDPO's second normalisation, over the batch, is left out: the groups of an update
+    come one by one. Equal to `group_advantages` for one reward. `spread` is that of all rewards, by their weights.
+    """
+    parts = {name: group_advantages(values, group, math.inf, by_std) for name, values in scores.items()}
+    size = sum(abs(weights[name]) for name in parts) or 1.0
+    rows = zip(*(parts[name].values for name in parts))
+    sums = [sum(weights[name] * value for name, value in zip(parts, row)) / size for row in rows]
+    starts = range(0, len(sums), group)
+    flat = sum(not any(sums[start : start + group]) for start in starts)
+    spread = sum(abs(weights[name]) * part.spread for name, part in parts.items()) / size
+    return Advantages([max(-clip, min(clip, value)) for value in sums], flat, spread)

@@ -37,7 +37,11 @@ class Common(_Strict):
         default="built-in", description="reasoner: the policy of loop A and C, the frozen judge of B and C"
     )
     stage: Literal["single", "several", "high_order"] = Field(default="several", description="how pictures are damaged")
-    report_to: list[str] = Field(default=[], description="trackers of accelerate or transformers, such as tensorboard")
+    report_to: list[str] = Field(default=[], description="trackers: tensorboard, trackio, wandb (extra `trackers`)")
+    aggregation: Literal["sum_then_normalize", "normalize_then_sum"] = Field(
+        default="sum_then_normalize",
+        description="several rewards: added, then compared within the group; or each compared first (GDPO)",
+    )
     rank: int = Field(default=8, ge=1, description="rank of the LoRA adapter")
 
 

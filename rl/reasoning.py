@@ -33,6 +33,7 @@ from rnr.rl.config import ReasonerConfig, write_effective
 from rnr.rl.judge import device
 from rnr.rl.record import Log, Row, begin, draw
 from rnr.rl.rewards import REASONER, ask, named
+from rnr.rl.trackers import check_trackers
 from rnr.rl.trainer import Report
 
 BATCH = 8  # pictures of one size are made at a time
@@ -113,14 +114,15 @@ class StopAfter(TrainerCallback):
 
 
 def settings(config: Any, **more: Any) -> GRPOConfig:
-    """TRL's own, for loops A and C."""
+    """TRL's own, for loops A and C. Raises as `check_trackers`."""
+    check_trackers(config.report_to)
     return GRPOConfig(
         output_dir=str(config.out), use_cpu=not torch.cuda.is_available(), bf16=torch.cuda.is_available(),
         gradient_checkpointing=False, per_device_train_batch_size=config.prompts * config.group,
         num_generations=config.group, max_completion_length=config.max_tokens, temperature=config.temperature,
         learning_rate=config.lr, lr_scheduler_type="constant", beta=config.beta, max_steps=config.steps,
         logging_steps=1, report_to=config.report_to or "none", seed=config.seed, remove_unused_columns=False,
-        disable_tqdm=True, dataloader_num_workers=0, **more,
+        disable_tqdm=True, dataloader_num_workers=0, multi_objective_aggregation=config.aggregation, **more,
     )  # fmt: skip
 
 

@@ -98,9 +98,15 @@ def paid(found: Change) -> float | None:
 # ---- the reasoner: completions are texts (or TRL's messages), the column `truth` holds the true Diagnosis as JSON
 
 
+def text_of(completion: Any) -> str:
+    """The text of a completion: a string, or messages whose content is a string or parts."""
+    content = completion if isinstance(completion, str) else completion[-1]["content"]
+    return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content)
+
+
 def read(completion: Any) -> Diagnosis | None:
     """The Diagnosis in a completion, also with words around it; None where there is none."""
-    text = completion if isinstance(completion, str) else completion[-1]["content"]
+    text = text_of(completion)
     try:
         return Diagnosis.from_json(text[text.find("{") : text.rfind("}") + 1])
     except ValueError:
@@ -109,7 +115,7 @@ def read(completion: Any) -> Diagnosis | None:
 
 def format_reward(prompts: Any, completions: Sequence[Any], **columns: Any) -> Scores:
     """1 for a Diagnosis and nothing else, 0.5 with words around it, 0 otherwise."""
-    texts = [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+    texts = [text_of(completion) for completion in completions]
     bare = [text.startswith("{") and text.rstrip().endswith("}") for text in texts]
     return [0.0 if read(text) is None else 1.0 if clean else 0.5 for text, clean in zip(texts, bare)]
 

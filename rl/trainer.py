@@ -24,7 +24,7 @@ from accelerate.utils import gather_object
 from trl.trainer.utils import RepeatSampler
 
 from rnr.rl import checkpoint
-from rnr.rl.advantage import group_advantages
+from rnr.rl.advantage import Advantages, decoupled_advantages, group_advantages
 from rnr.rl.config import RestorerConfig
 from rnr.rl.judge import Judge
 from rnr.rl.loss import step_loss
@@ -32,6 +32,7 @@ from rnr.rl.policy import DiffusionPolicy, Trajectory
 from rnr.rl.record import Log, Row, assessed, draw, judged, mean, sheet, warn_text
 from rnr.rl.rewards import Reward, ask, combine
 from rnr.rl.tasks import Task, check_truth
+from rnr.rl.trackers import check_trackers
 
 Report = Callable[[Row], None]
 
@@ -49,6 +50,7 @@ class DiffusionGRPOTrainer:
     ) -> None:  # fmt: skip
         self.policy, self.rewards, self.tasks, self.held_out = policy, dict(rewards), tasks, held_out
         self.judge, self.config, self.report, self.out = judge, config, report, Path(config.out)
+        check_trackers(config.report_to)
         cpu = not torch.cuda.is_available()  # said outright, or processes on a CPU would not find each other
         self.accelerator = Accelerator(cpu=cpu, log_with=config.report_to or None, project_dir=str(config.out))
         self.weights = {name: config.weights.get(name, 1.0) for name in rewards}
@@ -130,7 +132,7 @@ class DiffusionGRPOTrainer:
         groups, local = [], []
         for place in range(process * share, (process + 1) * share):
             trajectory, scores, totals = self._rollouts(batch[place], place)
-            advantages = group_advantages(totals, config.group, config.advantage_clip, config.by_std)
+            advantages = self._advantages(scores, totals)
             values = torch.tensor(advantages.values, device=self.accelerator.device)
             local.append(
                 {"scores": scores, "totals": totals, "flat": advantages.flat_groups, "spread": advantages.spread}
@@ -144,6 +146,14 @@ class DiffusionGRPOTrainer:
             self.average.update(self.step)
         self.step += 1
         return {"step": self.step} | row
+
+    def _advantages(self, scores: Mapping[str, list[float | None]], totals: list[float | None]) -> Advantages:
+        """Of one group, by `aggregation`."""
+        config = self.config
+        rest = config.group, config.advantage_clip, config.by_std
+        if config.aggregation == "normalize_then_sum":
+            return decoupled_advantages(scores, self.weights, *rest)
+        return group_advantages(totals, *rest)
 
     def _rollouts(self, number: int, place: int) -> tuple[Trajectory, dict, list[float | None]]:
         tasks = [self.tasks[number]] * self.config.group

@@ -67,11 +67,11 @@ def explain(
     OUT gets NAME.explain.html, one file that needs no network, and NAME.explain.json.
     """
     from rnr.app.console import plain_stdout
-    from rnr.explain.page import render
     from rnr.explain.report import as_json
     from rnr.explain.report import explain as explained
     from rnr.images.files import read_picture
     from rnr.reasoner.views import as_uint8
+    from rnr.report.plain import explanation
     from rnr.work.outputs import prepare_folder, printable, write_text
 
     with _explained():
@@ -83,7 +83,7 @@ def explain(
         paths = _free(out, photo.stem, ("explain.html", "explain.json"), overwrite)
         models = _models(reasoner, restorer, device)
         found: Explanation = explained(models.reasoner, models.pipeline, pixels, known, steps, seed)
-        page = render(printable(photo.name), "an explanation", found.sentence, found.sections)
+        page = explanation(printable(photo.name), "an explanation", found.sentence, found.sections)
         write_text(paths[0], page)
         write_text(paths[1], json.dumps(as_json(found), ensure_ascii=False, indent=1) + "\n")
     plain_stdout(found.sentence)
@@ -152,8 +152,9 @@ def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths
     from PIL import Image
 
     from rnr.degradation.files import whole
-    from rnr.explain.page import Section, render
+    from rnr.explain.page import Section
     from rnr.reasoner.views import as_uint8
+    from rnr.report.plain import explanation
     from rnr.work.models import versions
     from rnr.work.outputs import printable, write_text
 
@@ -169,7 +170,7 @@ def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths
     difference = (found.changed.pixels_HWC3 - found.original.pixels_HWC3) * 4 + 0.5
     section.show("difference, 4 times amplified", difference)
     sentence = f"Intervention: {found.intervention.words()}."
-    write_text(paths[2], render(printable(photo.name), "an intervention", sentence, [section]))
+    write_text(paths[2], explanation(printable(photo.name), "an intervention", sentence, [section]))
     data: dict[str, Any] = {
         "intervention": found.intervention.words(),
         "forced": dict(found.intervention.forced),
@@ -199,12 +200,13 @@ def _models(reasoner: str, restorer: str, device: str) -> Models:
 
 def records(
     results: Annotated[Path, typer.Argument(help="What `rnr restore` or `rnr diagnose --jsonl` wrote.")],
-    to: Annotated[str, typer.Option("--to", help="jsonl, parquet, or hf (a data set with pictures).")],
+    to: Annotated[str, typer.Option("--to", help="jsonl, parquet, hf (a data set with pictures), inspect (a log).")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File or folder to write.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for hf.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for hf and inspect.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Records as one flat table with fixed types: JSON lines, parquet, or a Hugging Face data set with pictures."""
+    """Records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures; or as a
+    log that inspect_ai opens."""
     from rnr.app.console import plain_stdout
     from rnr.work.outputs import printable
     from rnr.work.records import export

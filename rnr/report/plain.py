@@ -21,6 +21,7 @@ from rnr.report.thoughts import SeverityRow, changes, scene_words, severity_rows
 from rnr.work.outputs import REPORT, Mode
 
 if TYPE_CHECKING:
+    from rnr.explain.page import Section
     from rnr.images.previews import Previews
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -189,17 +190,9 @@ def _told(path: Path) -> set[str]:
 
 
 def page(template: str, entries: Sequence[Pictured], interrupted: bool, **values: Any) -> str:
-    """A page of these templates, with all that they share."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(
+    """A page of pictures, with all that these pages share."""
+    return rendered(
+        template,
         entries=entries,
         interrupted=interrupted,
         keys=[entry.key for entry in entries if entry.key],
@@ -211,3 +204,22 @@ def page(template: str, entries: Sequence[Pictured], interrupted: bool, **values
         titles={kind.name: kind.words.title for kind in kinds().values()},
         **values,
     )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A page of `rnr/templates`: one file that needs no network."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=jinja2.select_autoescape(["html"]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**values)
+
+
+def explanation(title: str, what: str, sentence: str, sections: Sequence[Section]) -> str:
+    """The page of an explanation or an intervention."""
+    return rendered("explain.html", title=title, what=what, sentence=sentence, sections=sections)

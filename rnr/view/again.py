@@ -6,21 +6,19 @@ Results go to the folder `again` beside the run, as `rnr restore` writes them, s
 from __future__ import annotations
 
 import re
-import secrets
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.editing import edited
-from rnr.degradation.errors import Error
 from rnr.graph.store import short_hash
 from rnr.images.files import Picture, write_picture
+from rnr.view.explained import explain
 from rnr.view.facts import severity
-from rnr.view.items import read_object
+from rnr.view.items import own_folder, read_object
+from rnr.view.jobs import Job, Jobs
 from rnr.work.models import Models, versions
 from rnr.work.outputs import RECORD, record_beside
 from rnr.work.request import Request
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
     from rnr.view.pictures import Pictures
 
 NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{16}\.(png|jpg|tif|webp|bmp)")
-WAITING = 8  # jobs that may wait at the same time; a choice
 
 
 @dataclass(frozen=True)
@@ -60,41 +57,27 @@ def again_of(data: Mapping[str, Any]) -> Again:
     return Again(made["name"], data["output"], words or "unchanged", left)
 
 
-@dataclass
-class Job:
-    """One run again, as the page asks about it."""
-
-    stage: str = "waiting"
-    error: str = ""
-    result: Again | None = None
-    id: str = field(default_factory=lambda: secrets.token_hex(8))
-
-
 class Runner:
-    """Runs again, one picture after the other; the models load with the first."""
+    """What pages ask for: run again, explain; one picture after the other. The models load with the first."""
 
     def __init__(self, library: Library, pictures: Pictures, models: Models) -> None:
         self.library, self.pictures, self.models = library, pictures, models
-        self.jobs: dict[str, Job] = {}
-        self._pool = ThreadPoolExecutor(1, "again")
-        self._lock = threading.Lock()
+        self.jobs = Jobs()
+
+    def explain(self, identity: str) -> Job:
+        """Begin to map which pixels the severities come from. Raises KeyError, Error as `start`."""
+        self.library.item(identity)
+        return self.jobs.start(lambda job: explain(self.library, self.pictures, self.models, identity, job))
 
     def start(self, identity: str, severities: Mapping[str, int], steps: int | None, seed: int) -> Job:
-        """Begin; what is wrong with the request is raised at once.
+        """Begin to run again; what is wrong with the request is raised at once.
 
         Raises:
             KeyError: For an unknown item.
             Error: For a request that cannot be.
         """
-        run, key, item = self.library.item(identity)
-        request = self._request(item.read(), severities, steps, seed)
-        job = Job()
-        with self._lock:
-            if sum(not (job.error or job.result) for job in self.jobs.values()) >= WAITING:
-                raise Error(f"{WAITING} pictures wait already; try again when they are done")
-            self.jobs[job.id] = job
-        self._pool.submit(self._work, job, identity, key, run.source.again, request, dict(severities))
-        return job
+        request = self._request(self.library.item(identity)[2].read(), severities, steps, seed)
+        return self.jobs.start(lambda job: self._again(job, identity, request, dict(severities)))
 
     def _request(self, data: Mapping[str, Any], severities: Mapping[str, int], steps: int | None, seed: int) -> Request:
         import json
@@ -102,34 +85,29 @@ class Runner:
         base = Diagnosis.from_json(json.dumps(data), "the record")
         return Request(steps, seed, (), edited(base, severities), "an edit in rnr view").check()
 
-    def _work(
-        self, job: Job, identity: str, key: str, folder: Path, request: Request, severities: dict[str, int]
-    ) -> None:
+    def _again(self, job: Job, identity: str, request: Request, severities: dict[str, int]) -> Again:
+        assert request.diagnosis
+        run, key, _ = self.library.item(identity)
+        made = short_hash(request.diagnosis.to_json(), request.steps, request.seed, self.models.names)
+        record = run.source.again / f"{key}-{made}{RECORD}"
+        if not record.is_file():
+            self._restore(job, identity, request, record, severities)
+        self.library.finder.also(record.parent)
+        return again_of(read_object(record))
+
+    def _restore(self, job: Job, identity: str, request: Request, record: Path, severities: dict[str, int]) -> None:
         from rnr.view.pictures import read_bytes
 
-        try:
-            assert request.diagnosis
-            made = short_hash(request.diagnosis.to_json(), request.steps, request.seed, self.models.names)
-            record = folder / f"{key}-{made}{RECORD}"
-            if not record.is_file():
-                job.stage = "loading the models"
-                self.models.load()
-                name = self.library.item(identity)[2].name
-                picture = read_bytes(self.pictures.bytes_of(identity, "before"), name)
-                outcome = restore_picture(
-                    self.models, picture, request, name, lambda stage: setattr(job, "stage", stage)
-                )
-                about = {"of": identity.partition("-")[2], "name": f"{key}-{made}", "severities": severities}
-                self._write(record, picture, outcome, request, about)
-            self.library.finder.also(folder)
-            job.result = again_of(read_object(record))
-        except Exception as error:  # the page has to hear of every one
-            job.error = f"{error}" if isinstance(error, Error | ValueError) else f"{type(error).__name__}: {error}"
+        job.tell("loading the models")
+        self.models.load()
+        name = self.library.item(identity)[2].name
+        picture = read_bytes(self.pictures.bytes_of(identity, "before"), name)
+        outcome = restore_picture(self.models, picture, request, name, job.tell)
+        about = {"of": identity.partition("-")[2], "name": record.name.removesuffix(RECORD), "severities": severities}
+        self._write(record, picture, outcome, request, about)
 
     def _write(self, record: Path, picture: Picture, outcome: Outcome, request: Request, about: dict[str, Any]) -> None:
-        if record.parent.is_symlink():
-            raise Error(f"{record.parent}: is a link; results are not written through links")
-        record.parent.mkdir(exist_ok=True)
+        own_folder(record.parent)
         target = record.with_name(about["name"] + picture.suffix)
         names = dict(zip(("reasoner", "restorer"), self.models.names))
         given = request.diagnosis.model_dump() if request.diagnosis else None

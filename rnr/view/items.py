@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rnr.degradation.errors import Error
 from rnr.view.facts import Facts
 
 AGAIN = "again"  # folder beside a run: what was run again on its pages
@@ -86,3 +87,11 @@ def read_object(path: Path, start: int = 0) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ValueError("holds no JSON object")
     return data
+
+
+def own_folder(path: Path) -> Path:
+    """A folder beside a run for results of our own, made where it is missing. Raises Error for a link."""
+    if path.is_symlink():
+        raise Error(f"{path}: is a link; results are not written through links")
+    path.mkdir(exist_ok=True)
+    return path

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.images.files import PictureError, read_picture
+from rnr.view.explained import maps_in
 from rnr.view.files import Files, more_files_of
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ class Pictures:
 
     def roles(self, identity: str) -> Files:
         """The pictures of an item that lie in files of their own. Raises KeyError."""
-        item = self.library.item(identity)[2]
+        run, key, item = self.library.item(identity)
         if item.error:
             return item.files
         data, truth = item.read(), item.truth() if item.truth else None
-        return item.files | more_files_of(item, data, truth, self.library.finder)
+        return item.files | more_files_of(item, data, truth, self.library.finder) | maps_in(run.source.again, key)
 
     def bytes_of(self, identity: str, role: str) -> bytes:
         """The file, or the part of one, that is the picture in this role.

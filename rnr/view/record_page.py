@@ -15,11 +15,13 @@ from rnr.judge.reading import severity as reading
 from rnr.report.thoughts import spoken
 from rnr.view.again import agains
 from rnr.view.chain import TRACE, Part, chain
+from rnr.view.explained import about
 from rnr.view.facts import records, severity
 from rnr.view.files import legs_of
 from rnr.view.library import Library, suffix_of, truth_in
 from rnr.view.pictures import VIEWS, Pictures
 
+MAPS = {"gradient": "gradient × input", "occlusion": "occlusion", "leg": "the restorer's leg"}
 ROLE_WORDS = {"before": "before", "after": "after", "clean": "undamaged original"}
 
 
@@ -100,10 +102,16 @@ class RecordPage:
         return suffix_of(self.item, role) or "png"
 
     @property
-    def maps(self) -> list[tuple[str, str]]:
-        """(kind, address) of the attribution maps."""
-        found = [role for role in self.roles if role.startswith("map-")]
-        return [(role[4:], f"../img/{self.identity}-{role}.png") for role in found]
+    def maps(self) -> list[tuple[str, str, str]]:
+        """(kind, method, address) of the attribution maps; of one beside the record no method is known."""
+        found = [role.split("-", 2) for role in self.roles if role.startswith("map-")]
+        shown = sorted((kind, "".join(method), "-".join(("map", kind, *method))) for _, kind, *method in found)
+        return [(kind, MAPS.get(method, ""), f"../img/{self.identity}-{role}.png") for kind, method, role in shown]
+
+    @cached_property
+    def mapped(self) -> dict[str, Any]:
+        """By which models the maps were made, where a page asked for them."""
+        return about(self.run.source.again, self.key)
 
     @cached_property
     def agains(self) -> list[Any]:

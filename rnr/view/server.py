@@ -97,9 +97,13 @@ class Site:
         job = self.runner.start(request.path_params["identity"], severities, steps, seed)
         return JSONResponse({"job": job.id}, 202)
 
+    def explain(self, request: Request) -> Response:
+        return JSONResponse({"job": self.runner.explain(request.path_params["identity"]).id}, 202)
+
     def job(self, request: Request) -> Response:
-        job = self.runner.jobs[request.path_params["job"]]
-        return JSONResponse({"stage": job.stage, "error": job.error, "result": job.result and vars_of(job.result)})
+        job = self.runner.jobs.all[request.path_params["job"]]
+        result = vars_of(job.result) if isinstance(job.result, Again) else job.result
+        return JSONResponse({"stage": job.stage, "error": job.error, "result": result})
 
 
 def vars_of(again: Again) -> dict[str, Any]:
@@ -158,9 +162,10 @@ def application(library: Library, models: Models, guard: Guard) -> Starlette:
         get("/p/{identity}.html", site.picture), get("/data/rows.js", site.rows),
         get("/img/{name}", site.image), get("/thumb/{name}", site.thumbnail), get("/views/{name}", site.views),
         get("/fig/{name}", site.figure), get("/again/{name}", site.again_picture),
-        get("/api/notes/{identity}", site.notes), get("/api/again/{job}", site.job),
+        get("/api/notes/{identity}", site.notes), get("/api/jobs/{job}", site.job),
         Route("/api/notes/{identity}", site.add_note, methods=["POST"]),
         Route("/api/again/{identity}", site.run_again, methods=["POST"]),
+        Route("/api/explain/{identity}", site.explain, methods=["POST"]),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]  # fmt: skip
     problems: dict[Any, Any] = {

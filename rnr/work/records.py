@@ -1,10 +1,11 @@
-"""`rnr records OUT --to parquet|jsonl|hf`: the records of a run as one flat table with fixed types.
+"""`rnr records OUT --to parquet|jsonl|hf|inspect`: the records of a run as one flat table with fixed types.
 
 A row per picture. Columns: who and what (`file`, `picture_sha256`, `width`, `height`, `model`, `model_hash`, `prompt`,
 `prompt_version`, `physics`, `seconds`, `error`), the answer (`text`, `plan`, `technical`), by kind `KIND_present`,
 `KIND_severity`, `KIND_probability`, `KIND_expected`, `KIND_low`, `KIND_high`, `KIND_evidence`, where the run restored
 `KIND_left`, and `record`, the whole record as JSON text. Not asked and could not say are null, never 0. `hf` is a
-folder for `datasets.load_from_disk` with the pictures in a column `image`. `rnr view` reads each of the files.
+folder for `datasets.load_from_disk` with the pictures in a column `image`, `inspect` a log for inspect_ai. `rnr view`
+reads the flat files.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from rnr.degradation.files import whole
 from rnr.degradation.kind import kinds
 from rnr.view.items import Item
 from rnr.view.sources import sources_of
-from rnr.work.outputs import printable
+from rnr.work.outputs import printable, write_text
 
-FORMATS = {"jsonl": ".jsonl", "parquet": ".parquet", "hf": ""}
+FORMATS = {"jsonl": ".jsonl", "parquet": ".parquet", "hf": "", "inspect": ".json"}
 TEXT = ("file", "picture_sha256", "model", "model_hash", "prompt", "prompt_version", "error", "text")
 OF_KIND = {"present": "bool", "severity": "int64", "probability": "float64", "expected": "float64", "low": "float64",
            "high": "float64", "evidence": "string", "left": "float64"}  # fmt: skip
@@ -98,7 +99,7 @@ def export(
         results: A folder or file that `rnr view` reads.
         to: One of `FORMATS`.
         out: File or folder; `records.jsonl`, `records.parquet` or `records-hf` in the working folder by default.
-        images: Folder of the pictures, for `hf`; by default they are looked for beside the results.
+        images: Folder of the pictures, for `hf` and `inspect`; by default they are looked for beside the results.
         overwrite: Replace it.
 
     Returns:
@@ -116,10 +117,10 @@ def export(
     found = list(rows(results))
     if not found:
         raise SetupError(f"{printable(results)}: holds no records")
-    if to == "hf":
-        _hf(found, path, images)
-    else:
+    if to in ("jsonl", "parquet"):
         {"jsonl": _jsonl, "parquet": _parquet}[to](found, path)
+    else:
+        {"hf": _hf, "inspect": _inspect}[to](found, path, images)
     return path, len(found)
 
 
@@ -151,6 +152,14 @@ def _hf(found: list[tuple[Item, Row]], path: Path, images: Path | None) -> None:
     if path.exists():
         shutil.rmtree(path)
     made.save_to_disk(str(path))
+
+
+def _inspect(found: list[tuple[Item, Row]], path: Path, images: Path | None) -> None:
+    from rnr.work.inspect_log import log_of
+
+    held = [(row, _picture(row, images or item.folder)) for item, row in found]
+    log = log_of([(row, picture["bytes"] if picture else None) for row, picture in held], path.stem)
+    write_text(path, json.dumps(log, ensure_ascii=False))
 
 
 def _picture(row: Row, folder: Path) -> dict[str, Any] | None:

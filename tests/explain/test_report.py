@@ -11,9 +11,9 @@ from rnr.degradation.errors import Error
 from rnr.degradation.kind import kinds
 from rnr.explain import Internals, Intervention
 from rnr.explain.counterfactual import intervene, intervention
-from rnr.explain.page import render
 from rnr.explain.report import Known, as_json, explain
 from rnr.reasoner.reasoner import Reasoner
+from rnr.report.plain import explanation
 from rnr.restorer.bridge import BridgeScheduler
 from rnr.restorer.expert import ExpertNetwork, Experts
 from rnr.restorer.pipeline import RestorePipeline
@@ -96,7 +96,7 @@ def test_an_explanation_has_all_parts(
     methods = {row["method"]: row for row in data["attribution"] if row["kind"] == "noise"}
     assert set(methods) == {"gradient x input", "occlusion", "leg of the restorer", "random"}
     assert -1 <= methods["random"]["rank correlation"] <= 1
-    page = render("photo.png", "an explanation", found.sentence, found.sections)
+    page = explanation("photo.png", "an explanation", found.sentence, found.sections)
     assert (
         page.count("<section>") == 5
         and page.count('src="data:image/png;base64,') > 10

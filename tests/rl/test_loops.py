@@ -64,6 +64,17 @@ def test_loop_a_refuses_before_it_loads(folder, tmp_path, change, reason):
         build(ReasonerConfig(**settings))
 
 
+def test_the_script_with_trls_own_trainer(folder, tmp_path, monkeypatch, capsys):
+    import runpy
+
+    script = ROOT / "examples" / "grpo_reasoner.py"
+    monkeypatch.setattr(sys, "argv", [script.name, str(folder), str(tmp_path), "1"])
+    held = runpy.run_path(str(script), run_name="__main__")["trainer"]
+    row = held.state.log_history[0]
+    assert held.state.global_step == 1 and row["grad_norm"] >= 0
+    assert 0.5 <= row["rewards/format_reward/mean"] <= 1 and 0 <= row["rewards/severity_reward/mean"] <= 1
+
+
 def test_a_resumed_loop_a_ends_as_an_unbroken_one_and_no_record_is_lost(folder, tmp_path):
     from rnr.rl.reasoning import run
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rnr.restorer import BridgeScheduler, RestorePipeline
-from rnr.rl.advantage import group_advantages
+from rnr.rl.advantage import decoupled_advantages, group_advantages
 from rnr.rl.loss import step_loss
 from rnr.rl.noise import dct, inverse_dct, spectrum
 from rnr.rl.policy import BridgePolicy, Exploration, trainable
@@ -117,3 +117,16 @@ def test_a_group_of_one_and_a_torn_group_are_refused():
         group_advantages([1.0], 1)
     with pytest.raises(ValueError, match="do not make groups"):
         group_advantages([1.0, 2.0, 3.0], 2)
+
+
+def test_decoupled_advantages_give_each_reward_its_say():
+    """Two rewards of very different scale: added first, the larger one decides; each on its own, both do."""
+    scores = {"large": [0.0, 100.0, 0.0, 100.0], "small": [1.0, 0.0, 0.0, 1.0]}
+    added = group_advantages([a + b for a, b in zip(*scores.values())], 4)
+    apart = decoupled_advantages(scores, {"large": 1.0, "small": 1.0}, 4)
+    assert abs(added.values[0] - added.values[2]) < 0.05  # whether the small one was earned hardly shows
+    assert apart.values == pytest.approx([0, 0, -0.866, 0.866], abs=1e-3)  # (z of each) / 2
+    alone = {"a": [0.0, 3.0, None, 1.0]}
+    assert decoupled_advantages(alone, {"a": 2.0}, 4).values == group_advantages(alone["a"], 4).values
+    flat = decoupled_advantages({"a": [1.0, 1.0], "b": [None, None]}, {"a": 1.0, "b": 1.0}, 2)
+    assert flat.values == [0, 0] and flat.flat_groups == 1

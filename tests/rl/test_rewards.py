@@ -13,7 +13,7 @@ from rnr.judge.change import Change
 from rnr.judge.content import PASS
 from rnr.rl import rewards
 from rnr.rl.judge import Judge
-from rnr.rl.rewards import SeverityReward, ask, combine, named, paid
+from rnr.rl.rewards import SeverityReward, ask, combine, named, paid, text_of
 
 NOISE: dict[str, int | float | str] = {"type": "gaussian", "sigma": 13, "colour": "per_channel"}
 
@@ -131,3 +131,9 @@ def test_weights_combine_scores_and_none_is_left_out():
 def test_rewards_can_travel_to_other_processes():
     for reward in rewards.REASONER.values():
         assert pickle.loads(pickle.dumps(reward)) is reward
+
+
+def test_a_completion_may_be_text_messages_or_messages_with_parts():
+    parts = [{"type": "text", "text": "{"}, {"type": "image"}, {"type": "text", "text": "}"}]
+    for completion in ("{}", [{"role": "assistant", "content": "{}"}], [{"role": "assistant", "content": parts}]):
+        assert text_of(completion) == "{}"

@@ -7,11 +7,13 @@ import json
 import pytest
 import torch
 
+from rnr.degradation.errors import MissingExtra
 from rnr.restorer import BridgeScheduler, RestorePipeline
 from rnr.rl.config import RestorerConfig
 from rnr.rl.metrics import METRICS
 from rnr.rl.policy import BridgePolicy, Exploration, trainable
 from rnr.rl.rewards import REASONER
+from rnr.rl.trackers import check_trackers
 from rnr.rl.trainer import DiffusionGRPOTrainer, draw_seed
 
 
@@ -44,6 +46,24 @@ def test_equal_rewards_change_nothing(network, tasks, judge, config):
     row = trainer.update([0, 1])
     assert torch.equal(weights(trainer), before)
     assert row["flat"] == 2 and row["spread"] == 0 and row["reward"] == 0.5
+
+
+def test_rewards_may_be_normalised_before_they_are_added(network, tasks, judge, config):
+    scores = {"same": [0.5] * 3, "brightness": [0.1, 0.2, 0.4]}
+
+    def values(aggregation):
+        more = config.model_copy(update={"aggregation": aggregation})
+        trainer = trainer_of(network, tasks, judge, more, {"same": same, "brightness": brightness})
+        return trainer._advantages(scores, [0.6, 0.7, 0.9]).values
+
+    assert values("normalize_then_sum") == pytest.approx([v / 2 for v in values("sum_then_normalize")], abs=1e-3)
+
+
+def test_a_tracker_that_is_named_and_missing_is_an_error(network, tasks, judge, config):
+    with pytest.raises(MissingExtra, match=r"dvclive, which is not installed: pip install dvclive"):
+        trainer_of(network, tasks, judge, config.model_copy(update={"report_to": ["dvclive"]}))
+    with pytest.raises(ValueError, match="unknown tracker tensorbored; there are tensorboard, trackio"):
+        check_trackers(["tensorbored"])
 
 
 def test_the_reward_rises(network, tasks, judge, config):

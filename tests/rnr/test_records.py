@@ -57,8 +57,32 @@ def test_a_data_set_with_pictures(batch: Run, tmp_path: Path) -> None:
     assert row["image"].size == (row["width"], row["height"])
 
 
+def test_a_log_that_inspect_ai_reads(batch: Run, tmp_path: Path) -> None:
+    """With its own reader, where it is installed: it asks for older packages than those that are tested here."""
+    log = pytest.importorskip("inspect_ai.log", reason="inspect_ai is not installed")
+    path, count = export(batch.out, "inspect", tmp_path / "records.json", batch.folder)
+    read = log.read_eval_log(str(path))
+    assert read.status == "success" and read.eval.model == "rnr/built-in" and "torch" in read.eval.packages
+    assert read.results.total_samples == len(read.samples) == count
+    answered = next(each for each in read.samples if each.error is None)
+    assert answered.output.completion == answered.metadata["text"] and answered.scores is None
+    image, prompt = answered.input[0].content
+    assert image.image.startswith("data:image/png;base64,")
+    assert prompt.text == answered.metadata["record"]["before"]["prompt_text"]
+    failed = [each for each in read.samples if each.error is not None]
+    assert all(each.output.completion == "" and each.error.message == each.metadata["error"] for each in failed)
+
+
+def test_what_an_inspect_log_holds(batch: Run, tmp_path: Path) -> None:
+    path, count = export(batch.out, "inspect", tmp_path / "records.json")
+    log = json.loads(path.read_text())
+    ids = log["eval"]["dataset"]["sample_ids"]
+    assert log["version"] == 2 and ids == [each["id"] for each in log["samples"]] and len(set(ids)) == count
+    assert {"scores"} & {name for each in log["samples"] for name in each} == set()
+
+
 def test_what_cannot_be_exported_is_said(batch: Run, tmp_path: Path) -> None:
-    with pytest.raises(SetupError, match="--to is one of jsonl, parquet, hf, not csv"):
+    with pytest.raises(SetupError, match="--to is one of jsonl, parquet, hf, inspect, not csv"):
         export(batch.out, "csv", tmp_path / "r")
     (tmp_path / "there.jsonl").touch()
     with pytest.raises(SetupError, match="already exists"):

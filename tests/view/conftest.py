@@ -10,11 +10,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
+
+    from tests.view.browsing import Open
 
 CHECKOUT = Path(__file__).parents[2]
 Serve = Callable[..., str]
@@ -86,6 +91,34 @@ def write_rl(folder: Path) -> None:
     sheet([list(row) for row in samples], folder / "samples" / "step-00010.png")
 
 
+def write_table(path: Path, rows: list[dict[str, Any]], gallery: Path) -> Path:
+    """The rows as .jsonl, .json or .parquet; parquet holds the pictures, too."""
+    if path.suffix == ".jsonl":
+        return write_rows(path, rows)
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+        return path
+    from datasets import Dataset
+
+    pictures = [{"bytes": (gallery / "damaged" / row["file"]).read_bytes(), "path": row["file"]} for row in rows]
+    write_rows(path.with_suffix(".jsonl"), rows)
+    columns = Dataset.from_json(str(path.with_suffix(".jsonl")))  # fixed types: nulls come in for what a row lacks
+    columns.add_column("image", pictures).to_parquet(str(path))
+    return path
+
+
+def write_loop_a(folder: Path) -> None:
+    """Rows of `rnr rl reasoner`: the policy and its control before and after, a row for each step of training."""
+    from rnr.rl.record import Log
+
+    folder.mkdir()
+    log = Log(folder)
+    for step, who, error in ((0, "policy", 20.0), (2, "policy", 15.5), (2, "supervised, same time", 17.0)):
+        log.write({"step": step, "evaluation": {"who": who, "metrics": {"severity_mae": error, "f1": 0.5}}})
+    for step in (1, 2):
+        log.write({"step": step, "reward": step / 10, "kl": 0.01 * step, "scores": {"rewards/severity/mean": 0.1}})
+
+
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Serve]:
     """`serve(*arguments)` starts `rnr view` on a free port and gives its address (with the key, if there is one)."""
@@ -112,3 +145,33 @@ def address(serve: Serve, gallery: Path) -> str:
     """A server over everything in the gallery that is not written to."""
     parts = ("run-a", "run-b", "agent", "rl", "diagnoses.jsonl", "damaged", "clean")
     return serve(*(gallery / part for part in parts))
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser said of scripts, the policy and missing files."""
+    return []
+
+
+@pytest.fixture
+def visit(browser: Browser, complaints: list[str]) -> Iterator[Open]:
+    """`visit(address)` opens a page; the test fails if there are complaints at its end."""
+    from tests.view.browsing import DESK, PATIENCE
+
+    contexts: list[BrowserContext] = []
+
+    def start(address: str, look: str = "light", size: Any = None, context: BrowserContext | None = None) -> Page:
+        if context is None:
+            context = browser.new_context(viewport=size or DESK, color_scheme=look)  # type: ignore[arg-type]
+            context.set_default_timeout(PATIENCE)
+            contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        return page
+
+    yield start
+    for context in contexts:
+        context.close()
+    assert complaints == []

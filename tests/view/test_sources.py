@@ -13,7 +13,7 @@ from rnr.degradation.errors import SetupError
 from rnr.judge.reading import severity as reading
 from rnr.view.library import Library
 from rnr.view.pictures import Pictures
-from tests.view.conftest import as_row, write_rows
+from tests.view.conftest import as_row, write_loop_a, write_rows, write_table
 
 ROWS = ["astronaut.png", "chelsea.png", "coffee.png"]
 
@@ -64,21 +64,6 @@ def test_tables_hold_the_same_numbers(gallery: Path, tmp_path: Path, suffix: str
         assert DiagnosisRecord.model_validate({"diagnosis": diagnosis}).diagnosis
 
 
-def write_table(path: Path, rows: list[dict], gallery: Path) -> Path:
-    if path.suffix == ".jsonl":
-        return write_rows(path, rows)
-    if path.suffix == ".json":
-        path.write_text(json.dumps(rows))
-        return path
-    from datasets import Dataset
-
-    pictures = [{"bytes": (gallery / "damaged" / row["file"]).read_bytes(), "path": row["file"]} for row in rows]
-    write_rows(path.with_suffix(".jsonl"), rows)
-    columns = Dataset.from_json(str(path.with_suffix(".jsonl")))  # fixed types: nulls come in for what a row lacks
-    columns.add_column("image", pictures).to_parquet(str(path))
-    return path
-
-
 def test_a_table_may_hold_its_pictures(gallery: Path, tmp_path: Path) -> None:
     rows = [as_row(path) for path in sorted((gallery / "run-a").glob("*.json"))]
     library = Library([write_table(tmp_path / "rows.parquet", rows, gallery)])
@@ -109,15 +94,8 @@ def test_an_rl_run(gallery: Path) -> None:
 
 
 def test_an_rl_run_that_records_no_pictures(tmp_path: Path) -> None:
-    """Rows of `rnr rl reasoner`: the policy and its control before and after, a row for each step of training."""
-    from rnr.rl.record import Log
-
-    log = Log(tmp_path)
-    for step, who, error in ((0, "policy", 20.0), (2, "policy", 15.5), (2, "supervised, same time", 17.0)):
-        log.write({"step": step, "evaluation": {"who": who, "metrics": {"severity_mae": error, "f1": 0.5}}})
-    for step in (1, 2):
-        log.write({"step": step, "reward": step / 10, "kl": 0.01 * step, "scores": {"rewards/severity/mean": 0.1}})
-    library = Library([tmp_path])
+    write_loop_a(tmp_path / "run")
+    library = Library([tmp_path / "run"])
     facts = {item.name: item.facts for item in library.runs[0].items.values()}
     assert list(facts) == ["policy", "supervised, same time", "training"]
     assert facts["policy"].measures == {"severity_mae": 15.5, "f1": 0.5}, "the last evaluation"

@@ -1,8 +1,6 @@
 // Edit a severity and run again: the server restores by the edited diagnosis, this page waits and shows the result.
 import { find, findAll, make } from "./dom.js";
-import { send } from "./people.js";
-
-const WAIT = 400; // ms between two questions
+import { finished, send } from "./jobs.js";
 
 export function startAgain(viewer, stages) {
   const form = find("#again[data-id]");
@@ -20,22 +18,12 @@ export function startAgain(viewer, stages) {
     try {
       const severities = Object.fromEntries(changed.map((input) => [input.name, Number(input.value)]));
       const { job } = await send(`../api/again/${form.dataset.id}`, { severities });
-      show(await finished(job));
+      show(await finished(job, status));
     } catch (error) {
       status.textContent = `not run: ${error.message}`;
     }
     button.disabled = false;
   });
-
-  async function finished(job) {
-    for (;;) {
-      const answer = await (await fetch(`../api/again/${job}`)).json();
-      if (answer.error) throw new Error(answer.error);
-      if (answer.result) return answer.result;
-      status.textContent = `${answer.stage} …`;
-      await new Promise((resolve) => setTimeout(resolve, WAIT));
-    }
-  }
 
   function show({ name, address, words, left }) {
     status.textContent = `run again with ${words}`;

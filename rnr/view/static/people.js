@@ -1,18 +1,8 @@
 // Notes and labels: each is one line that is appended to the run's file; the page shows what the file holds.
 import { find, make } from "./dom.js";
+import { send } from "./jobs.js";
 
 const SUGGESTED = ["diagnosis right", "diagnosis wrong", "missed damage", "result better", "result worse", "look again"];
-
-export async function send(address, body) {
-  const answer = await fetch(address, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  const text = await answer.text();
-  let data = {};
-  try {
-    data = JSON.parse(text);
-  } catch { /* an answer in words */ }
-  if (!answer.ok) throw new Error(data.error ?? text);
-  return data;
-}
 
 export function startNotes() {
   const form = find("#note");

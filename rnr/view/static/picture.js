@@ -1,6 +1,7 @@
 // The page of one picture: viewer, neighbours, notes, run again.
 import { find, findAll, onKeys } from "./dom.js";
 import { startAgain } from "./again.js";
+import { startMaps } from "./maps.js";
 import { startNotes } from "./people.js";
 import { Viewer } from "./viewer.js";
 
@@ -37,6 +38,7 @@ const onStage = () => document.activeElement.matches(".stage, input[type=range]"
 neighbours();
 startNotes();
 startAgain(viewer, stages);
+startMaps();
 for (const name of ["pointerover", "focusin"]) document.addEventListener(name, keepInside);
 document.addEventListener("keydown", (event) => event.key === "Escape" && document.activeElement.matches(".token") && document.activeElement.blur());
 onKeys({
@@ -45,5 +47,6 @@ onKeys({
   ArrowRight: () => (onStage() ? true : void follow("#next")),
   u: () => void follow("#back"),
   e: () => void find("#again input")?.focus(),
+  x: () => void find("#explain")?.click(),
   m: () => void find("#note textarea")?.focus(),
 });
