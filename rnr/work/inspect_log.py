@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,10 @@ def log_of(rows: Sequence[tuple[Row, bytes | None]], name: str) -> dict[str, Any
     """
     model = next((f"rnr/{row['model']}" for row, _ in rows if row["model"]), "rnr/unknown")
     samples = [sample(row, picture, model) for row, picture in rows]
+    again: Counter[str] = Counter()
+    for each in samples:  # files of different folders may be called the same
+        again[each["id"]] += 1
+        each["id"] += f"#{again[each['id']]}" if again[each["id"]] > 1 else ""
     done = sum("error" not in each for each in samples)
     created = datetime.datetime.now(datetime.UTC).isoformat()
     return {
