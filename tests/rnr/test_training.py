@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from rnr.reasoner.card import BUILT_IN as REASONER
+from rnr.restorer.loading import expert_file
+from rnr.restorer.pipeline import BUILT_IN as RESTORER
 from rnr.work.training import Lines
 
 
@@ -46,6 +50,17 @@ def test_a_restorer_is_trained_resumed_and_used(cli, images: Path, tmp_path: Pat
     assert code == 2 and "nowhere" in stderr and "Traceback" not in stderr
 
 
+def test_every_training_finds_its_first_weights_by_name(cli, images: Path, tmp_path: Path):
+    assert expert_file("built-in", "noise") == expert_file(RESTORER, "noise") == RESTORER / "experts/noise.safetensors"
+    assert expert_file(RESTORER / "experts/haze.safetensors", "haze").is_file()
+    weights = tmp_path / "weights"
+    shutil.copytree(REASONER, weights, ignore=shutil.ignore_patterns("reasoner.json"))
+    code, _, stderr = cli("train", "reasoner", "--images", images, "-o", tmp_path / "run", "--init", weights)
+    assert code == 2 and "its card reasoner.json is missing" in stderr
+    code, _, stderr = cli("train", "expert", "rain", "--images", images, "-o", tmp_path / "run", "--init", "built-in")
+    assert code == 2 and "rain.safetensors: not an expert's weights" in stderr
+
+
 @pytest.mark.slow
 def test_a_reasoner_is_trained_and_used(cli, images: Path, tmp_path: Path, crop: np.ndarray):
     out = tmp_path / "run"
@@ -53,3 +68,5 @@ def test_a_reasoner_is_trained_and_used(cli, images: Path, tmp_path: Path, crop:
     assert code == 0 and (out / "weights" / "config.json").is_file(), stderr
     Image.fromarray(crop).save(tmp_path / "a.png")
     assert cli("diagnose", tmp_path / "a.png", "--reasoner", out / "weights", "--jsonl")[0] == 0
+    more = ("--images", images, "-o", tmp_path / "more", "--samples", 16, "--init", out / "weights")
+    assert cli("train", "reasoner", *more)[0] == 0
