@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.agents import AgentRequest, Desk, story, untouched
-from rnr.api import Result, _models, _name, _quantised
+from rnr.api import Result, _models, _name
 from rnr.core import BUILT_IN
 from rnr.pictures import MAX_MEGAPIXELS, from_any
 
@@ -58,6 +58,6 @@ def agent(
         desk = stack.enter_context(Desk(home, request))
         run = desk.run(models, source, Path(_name(picture)).stem, answer, on_event)
         same = untouched(run)
-        pixels = source.pixels_HWC3 if same else _quantised(desk.result(run), source)
+        pixels = source.pixels_HWC3 if same else source.rounded(desk.result(run))
         settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread}
         return AgentResult(pixels, source, desk.records(run), same, settings, run.state.get("spent", 0.0), run)

@@ -19,12 +19,13 @@ from rich.text import Text
 from rnr.agent_report import AgentEntry, render
 from rnr.agents import AgentRequest, Desk, story, untouched
 from rnr.batch import Options, problem_of, terminable, uninterrupted
-from rnr.console import Meter, complain
+from rnr.console import Meter, complain, remark_frames
 from rnr.core import Models, SetupError, versions
+from rnr.frames import copy_picture
 from rnr.graph import StoreError, ThreadError
 from rnr.graph.checkpoints import alone
 from rnr.outputs import Job, Shelf, printable, record_beside, source_of, write_text
-from rnr.pictures import Picture, PictureError, copy_picture, read_picture, write_picture
+from rnr.pictures import Picture, PictureError, read_picture, write_picture
 from rnr.report import report_path
 
 HOME = "agent"  # in the output folder
@@ -115,6 +116,7 @@ class AgentBatch:
         done = held is not None and held.get("agent", {}).get("status") in ("done", "stopped")
         self.skipped += done
         picture = read_picture(job.source, self.options.max_megapixels)
+        remark_frames(job.source.name, picture.note)
 
         def tell(event: Mapping[str, Any]) -> None:
             if self._stop.is_set():

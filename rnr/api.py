@@ -199,16 +199,9 @@ def restore(
     only = (only,) if isinstance(only, str) else tuple(only)
     request = Request(steps, seed, only, _diagnosis(diagnosis), _origin(diagnosis), strength, force=force).check()
     outcome = restore_picture(models, source, request, _name(picture))
-    pixels = source.pixels_HWC3 if outcome.untouched else _quantised(outcome.pixels_HWC3, source)
+    pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)
     return Result(pixels, source, records, outcome.untouched, outcome.settings, outcome.seconds)
-
-
-def _quantised(pixels: NDArray[Any], source: Picture) -> NDArray[Any]:
-    import numpy as np
-
-    top = 2**source.bit_depth - 1
-    return np.rint(pixels.clip(0, 1) * np.float32(top)).astype(source.pixels_HWC3.dtype)
 
 
 def _diagnosis(source: object) -> Diagnosis | None:

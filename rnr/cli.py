@@ -25,6 +25,7 @@ from rnr.options import (
     Steps,
     Strengths,
     Unreadable,
+    WhichFrames,
     strength_of,
 )
 from rnr.pictures import MAX_MEGAPIXELS, PictureError, SkippedFile
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from rnr.agent_batch import AgentBatch
     from rnr.batch import Batch
     from rnr.core import Models, Request
+    from rnr.frames import Which
     from rnr.outputs import Job
 
     Planned = tuple[list[Job], list[PictureError]]
@@ -89,6 +91,7 @@ def restore(
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
     skip_unreadable: Unreadable = False,
+    frames: WhichFrames = "all",
     stamp: Annotated[bool, typer.Option("--stamp", help="Write the record into the picture's XMP, too.")] = False,
     strip_gps: Annotated[bool, typer.Option("--strip-gps", help="Leave positions out of EXIF and XMP.")] = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
@@ -118,7 +121,7 @@ def restore(
     try:
         request = _request(steps, seed, only or [], diagnosis)
         request = replace(
-            request, strength=strength_of(strength or []), stamp=stamp, strip_gps=strip_gps, force=force
+            request, strength=strength_of(strength or []), stamp=stamp, strip_gps=strip_gps, force=force, frames=frames
         ).check()
         models = _models(_at(server) or reasoner, restorer, device)
         if engine:
@@ -291,6 +294,7 @@ def diagnose(
     pictures: Pictures,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, as they come.")] = False,
+    frames: WhichFrames = "all",
     skip_unreadable: Unreadable = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
     recursive: Recursive = False,
@@ -310,7 +314,8 @@ def diagnose(
     if not engine and (out or workers != 1):
         stop("-o and --workers go with --engine ray; without it, redirect --json or --jsonl")
     if engine:
-        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, _at(server) or reasoner, device)
+        name = _at(server) or reasoner
+        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, name, device, frames)
         return
     rows = diagnose_all(
         pictures,
@@ -320,6 +325,7 @@ def diagnose(
         traceback,
         as_jsonl,
         skip_unreadable,
+        frames,
     )
     try:
         results = list(rows)
@@ -337,7 +343,7 @@ def diagnose(
 
 def _diagnose_on(
     engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
-    device: str,
+    device: str, which: Which,
 ) -> None:  # fmt: skip
     from rnr import cluster
     from rnr.console import complain
@@ -351,7 +357,7 @@ def _diagnose_on(
         for problem in problems:
             complain(problem)
         chosen = _cluster(engine, workers, _models(name, BUILT_IN, device))
-        _told(cluster.diagnose(chosen, found, tables, out, most), len(problems))
+        _told(cluster.diagnose(chosen, found, tables, out, most, which), len(problems))
     except SetupError as error:
         stop(str(error))
 

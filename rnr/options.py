@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rnr.core import SetupError
+from rnr.frames import Which
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
@@ -30,6 +31,9 @@ Steps = Annotated[
 ]
 Unreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Files in folders that cannot be read are no failure (exit code 0).")
+]
+WhichFrames = Annotated[
+    Which, typer.Option("--frames", help="Of a file with several pages or frames: all of them, or the first.")
 ]
 Strengths = Annotated[
     list[str] | None,

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
+from rnr.frames import copy_picture
 from rnr.metadata import Extras, extras_of
-from rnr.pictures import Picture, copy_picture, read_picture, write_picture
+from rnr.pictures import Picture, read_picture, write_picture
 
 Array = np.ndarray
 RATING = b'<rdf:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="5"/>'

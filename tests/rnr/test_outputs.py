@@ -26,6 +26,7 @@ from rnr.pictures import Picture, PictureError
         ("x.tar.png", "PNG", False, "x.tar.png"),
         ("x.heic", "HEIF", False, "x.png"),  # it is only read
         ("x.heic", "HEIF", True, "x.heic"),
+        ("x.jxl", "JXL", False, "x.png"),
         ("x.avif", "AVIF", False, "x.avif"),
     ],
 )

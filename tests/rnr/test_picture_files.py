@@ -20,9 +20,9 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
+from rnr.frames import copy_picture
 from rnr.pictures import (
     PictureError,
-    copy_picture,
     find_pictures,
     from_any,
     read_picture,

@@ -17,7 +17,7 @@ NAMES = ["a.jxl", "b.HEIC", "c.jxl", "notes.txt", "raw.NEF", "scan"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("rnr.picture_codecs.reads_heif", lambda: False)
+    monkeypatch.setattr("rnr.picture_codecs.reads", lambda format: format not in ("HEIF", "JXL"))
     for name in NAMES:
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "in" / name).touch()
