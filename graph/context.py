@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from rnr.degradation.strength import FULL, checked
 from rnr.graph.state import Draw, Strategy
 from rnr.graph.store import Store, short_hash
 
@@ -23,7 +24,8 @@ class Context:
     """`reasoner` and `restorer` are objects (`Reasoner`, `RestorePipeline` or what behaves like them) or names to load.
 
     `steps` bounds the restorations of a run, `seconds` the time in models (looked at between steps), `candidates` the
-    restorations that compete in a step. `ask` puts each step before a person. Raises ValueError for what cannot be.
+    restorations that compete in a step. `ask` puts each step before a person. `strength` (0..100, or by kind) is how
+    far each step goes; a kind that is not to go all the way is treated once. Raises ValueError for what cannot be.
     """
 
     reasoner: Any = "built-in"
@@ -35,8 +37,10 @@ class Context:
     candidates: int = 1
     ask: bool = False
     seed: int = 0
+    strength: float | dict[str, float] = FULL
 
     def __post_init__(self) -> None:
+        checked(self.strength)
         if self.strategy not in ("auto", "one-pass", "stepwise"):
             raise ValueError(f"strategy must be auto, one-pass or stepwise, not {self.strategy!r}")
         for name, value, allowed in (("steps", self.steps, STEPS), ("candidates", self.candidates, CANDIDATES)):

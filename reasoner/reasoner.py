@@ -22,7 +22,7 @@ from rnr.reasoner.collate import messages
 from rnr.reasoner.decode import Decoded, Lexicon, Session, decode, sampler
 from rnr.reasoner.forcing import overruled, settled
 from rnr.reasoner.grammar import program
-from rnr.reasoner.loading import OUT_OF_MEMORY, check_folder, load_model, physics_of, read_card
+from rnr.reasoner.loading import OUT_OF_MEMORY, bare, check_folder, load_model, physics_of, read_card
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.severity import belief
 from rnr.reasoner.spectrum import with_spectrum
@@ -46,13 +46,25 @@ class Reasoner:
     """A Qwen3-VL with the kinds it knows and its prompt. Make one with `Reasoner.from_pretrained`."""
 
     def __init__(self, model, processor, card: Mapping[str, Any], name: str, model_hash: str = ""):
-        self.model, self.processor, self.card = model.eval(), processor, dict(card)
         self.name, self.model_hash = name, model_hash
+        self._model, self.processor, self.card = bare(model.eval()), processor, dict(card)
         self.kinds = _known(list(card.get("kinds") or reasoning_order()), name)
         self.prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
         self.physics = physics_of(card)
         self.prompt_text = self.prompt.fill(kinds=[kinds()[kind].as_of(self.physics) for kind in self.kinds])
         self.lexicon = Lexicon(processor.tokenizer, self.kinds, self.physics)
+
+    @property
+    def model(self) -> Any:
+        """`Qwen3VLForConditionalGeneration`. A `PeftModel` may be put in its place: its adapter works, and can be
+        switched off and trained through the `PeftModel`; the hash of the weights is then no longer known."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = bare(model)
+        if self._model is not model:
+            self.name, self.model_hash = f"{self.name} with an adapter", ""
 
     @classmethod
     def from_pretrained(

@@ -9,7 +9,7 @@ Shapes: every tensor has a leading batch B; `findings[kind]` is (B, F_kind), `as
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
@@ -17,6 +17,7 @@ import torch
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Scene
 from rnr.degradation.kind import Curve, Factor, Kind, kinds
 from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, TEXTURE
+from rnr.degradation.strength import FULL, Strength, strength_of
 
 TASKS = ("blind", "restore")  # blind: no diagnosis at all; restore: remove what the findings say
 SCENE_WIDTH = len(LIGHTING) + 2 * len(COLOURS) + len(TEXTURE) + len(LAYOUT)
@@ -39,12 +40,12 @@ class Intent:
     kinds: list[str] | None = None
     task: str = "restore"
     instruction: str | None = None
-    strength: float | Mapping[str, float] = 100.0
+    strength: Strength = FULL
     force: bool = False
 
     def strength_of(self, kind: str) -> float:
         """Strength of one kind's leg, 0..100."""
-        return float(self.strength.get(kind, 100.0) if isinstance(self.strength, Mapping) else self.strength)
+        return strength_of(self.strength, kind)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,8 @@ class AgentBatch:
     def _asked(self) -> dict[str, Any]:
         """What a result is known by. Asking is no setting: the answers are in the thread."""
         names = dict(zip(("reasoner", "restorer"), self.models.names))
-        return {**asdict(self.request), **names, "ask": None, "steps": 1, "budget": self.request.steps, "only": [],
-                "diagnosis": None}  # fmt: skip
+        asked = {**self.request.asked, **names, "steps": 1, "budget": self.request.steps}
+        return {**asked, "only": [], "diagnosis": None}
 
     def _write(self, job: Job, picture: Picture, desk: Desk, run: Any, replace: bool) -> str:
         """Picture and record; the name of the picture."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from rnr.core import BUILT_IN, Models, Request, SetupError, diagnose_pixels, read_diagnosis, restore_picture
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, Quality, Scene
+from rnr.degradation.strength import Strength
 from rnr.inputs import several
 from rnr.pictures import MAX_MEGAPIXELS, Picture, from_any, write_picture
 
@@ -146,7 +147,7 @@ def restore(  # type: ignore[overload-overlap]
     force: bool = ...,
     steps: int | None = ...,
     seed: int = ...,
-    strength: float | Mapping[str, float] = ...,
+    strength: Strength = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -161,7 +162,7 @@ def restore(
     force: bool = ...,
     steps: int | None = ...,
     seed: int = ...,
-    strength: float | Mapping[str, float] = ...,
+    strength: Strength = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -175,7 +176,7 @@ def restore(
     force: bool = False,
     steps: int | None = None,
     seed: int = 0,
-    strength: float | Mapping[str, float] = 100.0,
+    strength: Strength = 100.0,
     reasoner: str = BUILT_IN,
     restorer: str = BUILT_IN,
     device: str = "auto",

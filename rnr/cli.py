@@ -26,7 +26,6 @@ from rnr.options import (
     Strengths,
     Unreadable,
     WhichFrames,
-    strength_of,
 )
 from rnr.pictures import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.rl.cli import app as rl_app
@@ -113,6 +112,7 @@ def restore(
     """
     from rnr import cluster
     from rnr.batch import Batch, Options
+    from rnr.degradation.strength import StrengthError, parsed
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
@@ -121,7 +121,7 @@ def restore(
     try:
         request = _request(steps, seed, only or [], diagnosis)
         request = replace(
-            request, strength=strength_of(strength or []), stamp=stamp, strip_gps=strip_gps, force=force, frames=frames
+            request, strength=parsed(strength or []), stamp=stamp, strip_gps=strip_gps, force=force, frames=frames
         ).check()
         models = _models(_at(server) or reasoner, restorer, device)
         if engine:
@@ -130,7 +130,7 @@ def restore(
             _told(cluster.restore(chosen, jobs, tables, out, request, mode, max_megapixels), len(problems))
         else:
             _run(pictures, recursive, out, skip_unreadable, lambda jobs: Batch(jobs, out, models, request, options))
-    except SetupError as error:
+    except (SetupError, StrengthError) as error:
         stop(str(error))
 
 
@@ -246,6 +246,7 @@ def agent(
     steps: Annotated[int, typer.Option(min=1, max=32, help="Restorations a picture at most.")] = 6,
     seconds: Annotated[float, typer.Option(help="In the models, a picture, looked at between steps.")] = 600.0,
     candidates: Annotated[int, typer.Option(min=1, max=8, help="Restorations that compete in each step.")] = 1,
+    strength: Strengths = None,
     ask: Annotated[bool, typer.Option("--ask", help="Approve, edit or reject each step in the terminal.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=32, help="Pictures at the same time.")] = 1,
     seed: Seed = 0,
@@ -268,12 +269,13 @@ def agent(
 
     from rnr.agents import AgentRequest
     from rnr.batch import Options
+    from rnr.degradation.strength import StrengthError, parsed
 
     if ask and workers > 1:
         stop("--ask needs --workers 1: one picture at a time can be asked about")
     options = Options("overwrite" if overwrite else "skip", max_megapixels, not no_report, traceback)
     try:
-        request = AgentRequest(strategy, steps, seconds, candidates, seed, ask).check()
+        request = AgentRequest(strategy, steps, seconds, candidates, seed, ask, parsed(strength or [])).check()
         from rnr.agent_batch import AgentBatch, alone_in
         from rnr.asking import ask as answer
 
@@ -285,7 +287,7 @@ def agent(
 
         with ExitStack() as held:
             _run(pictures, recursive, out, skip_unreadable, make)
-    except SetupError as error:
+    except (SetupError, StrengthError) as error:
         stop(str(error))
 
 

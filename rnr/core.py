@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+    from rnr.degradation.strength import Strength
     from rnr.reasoner import Reasoner
     from rnr.reasoner.server import ServerReasoner
     from rnr.restorer import Intent
@@ -46,7 +47,7 @@ class Request:
     only: tuple[str, ...] = ()
     diagnosis: Diagnosis | None = None
     origin: str = ""  # where that diagnosis came from, for the record
-    strength: float | Mapping[str, float] = 100.0  # how far each leg goes, 0..100, or by kind
+    strength: Strength = 100.0  # how far each leg goes, 0..100, or by kind
     stamp: bool = False  # write the record into the picture's XMP
     strip_gps: bool = False  # leave positions out of EXIF and XMP
     force: bool = False  # restore also what the reasoner is not sure of
@@ -55,17 +56,14 @@ class Request:
     def check(self) -> Request:
         """Itself. Raises SetupError for a setting that cannot be."""
         from rnr.degradation.kind import kind_named
+        from rnr.degradation.strength import checked
 
         if self.steps is not None and self.steps not in STEPS:
             raise SetupError(f"steps must lie in {STEPS[0]}..{STEPS[-1]}, not {self.steps}")
         if not 0 <= self.seed < 2**63:
             raise SetupError(f"the seed must be 0 or more, not {self.seed}")
-        for value in self.strength.values() if isinstance(self.strength, Mapping) else (self.strength,):
-            if not 0 <= value <= 100:  # also NaN
-                raise SetupError(f"a strength lies in 0..100, not {value:g}")
         try:
-            if isinstance(self.strength, Mapping):
-                list(map(kind_named, self.strength))
+            checked(self.strength)
             return replace(self, only=tuple(dict.fromkeys(kind_named(name).name for name in self.only)))
         except ValueError as error:
             raise SetupError(str(error)) from None

@@ -181,6 +181,8 @@ def encoded_frames(frames: Frames, name: FilePath) -> bytes:
     if frames.animated:
         return _animation(replace(frames, pictures=_alike(frames.pictures)), name)
     parts = [encoded(picture, picture.as_float(), name) for picture in frames.pictures]
+    if len(parts) == 1:
+        return parts[0]
     return joined_tiffs(parts) if written_format(name) == "TIFF" else joined_jpegs(parts)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rnr.core import SetupError
 from rnr.frames import Which
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
@@ -39,21 +37,3 @@ Strengths = Annotated[
     list[str] | None,
     typer.Option("--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the picture as it is. Repeat."),
 ]
-
-
-def strength_of(texts: Sequence[str]) -> float | dict[str, float]:
-    """`60`, or `haze=50` for one kind; both may be given."""
-    from rnr.degradation.kind import kinds
-
-    rest, chosen = 100.0, dict[str, float]()
-    for text in texts:
-        kind, _, number = text.rpartition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            raise SetupError(f"--strength {text}: give a number in 0..100, or KIND=NUMBER") from None
-        if kind:
-            chosen[kind] = value
-        else:
-            rest = value
-    return {**dict.fromkeys(kinds(), rest), **chosen} if chosen else rest
