@@ -37,6 +37,7 @@ from rnr.degradation.diagnosis import (
     reasoning_order,
 )
 from rnr.degradation.kind import kinds
+from rnr.degradation.recipe import recipe_of
 from rnr.reasoner.chat import Client, ServerError, is_server, served_by
 from rnr.reasoner.ebnf import ebnf
 from rnr.reasoner.engine import PREFIX, Engine
@@ -241,7 +242,9 @@ def trace(choice: Mapping[str, Any], diagnosis: Diagnosis) -> list[TokenTrace]:
 
 
 def load_reasoner(name: str, device: str = "cpu", **options: Any) -> Any:
-    """A `Reasoner` by its name or folder, or a `ServerReasoner` by its URL. Raises ValueError as they do."""
+    """A `Reasoner` by its name or folder, a `ServerReasoner` by its URL, each also by a recipe. Raises ValueError."""
+    name, recipe = recipe_of(str(name))
+    options = {**recipe, **options}
     if is_server(name):
         return ServerReasoner(name, **options)
     from rnr.reasoner.reasoner import Reasoner

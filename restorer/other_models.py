@@ -21,6 +21,7 @@ from PIL import Image
 
 from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.recipe import recipe_of
 from rnr.restorer.condition import Intent, wanted
 from rnr.restorer.pipeline import RestorePipeline, RestoreResult
 from rnr.restorer.qwen_edit import QwenEditRestorer, edit_prompt, enough_memory
@@ -85,11 +86,13 @@ class DiffusersRestorer:
 
 
 def load_restorer(name: str | Path, device: str = "cpu", **options: Any) -> Any:
-    """The restorer behind a name or folder, by the class that its model_index.json names.
+    """The restorer behind a name, a folder or a recipe, by the class that its model_index.json names.
 
     OSError names what is missing or broken; ValueError an option that this restorer does not have.
     """
-    pipeline = _pipeline_class(str(name))
+    name, recipe = recipe_of(str(name))
+    options = {**recipe, **options}
+    pipeline = _pipeline_class(name)
     if pipeline == "RestorePipeline":
         if options:
             raise ValueError(f"{name}: the built-in restorer takes no {', '.join(options)}")

@@ -67,7 +67,8 @@ class Overview(nn.Module):
         pool, half = functional.max_pool2d, PATCH // 2
         dark, bright = -pool(-small.amin(1, True), PATCH, 1, half), pool(small.amax(1, True), PATCH, 1, half)
         logarithm = torch.log2(1 + 255 * small.clamp(min=0)) / 8  # a dark picture's differences
-        local = self.look(torch.cat([small - 0.5, dark - 0.5, bright - 0.5, logarithm - 0.5], 1))
+        seen = torch.cat([small - 0.5, dark - 0.5, bright - 0.5, logarithm - 0.5], 1)
+        local = self.look(seen.to(self.numbers.weight.dtype))
         whole = self.whole(local)
         grid = self.grid(local + self.spread(whole)[:, :, None, None])
         numbers = self.numbers(whole).float()

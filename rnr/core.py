@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnr import __version__
 from rnr.degradation.errors import Error
+from rnr.degradation.recipe import recipe_of
 from rnr.frames import Frames, Which
 from rnr.pictures import Picture, PictureError
 
@@ -132,8 +133,8 @@ class Models:
     @cached_property
     def _reasoner(self) -> Reasoner | ServerReasoner:
         quiet()
-        name, options = recipe_of(self.names[0])
-        with explained(name):
+        with explained(self.names[0]):
+            name, options = recipe_of(self.names[0])
             from rnr.reasoner import is_server, load_reasoner
 
             return load_reasoner(name, "cpu" if is_server(name) else self.device, **options)
@@ -152,26 +153,11 @@ class Models:
     @cached_property
     def _pipeline(self) -> Any:
         quiet()
-        name, options = recipe_of(self.names[1])
-        with explained(name):
+        with explained(self.names[1]):
+            name, options = recipe_of(self.names[1])
             from rnr.restorer import load_restorer
 
             return load_restorer(name, device=self.device, **options)
-
-
-def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
-    """A model's name and the options to load it with: of a TOML file (`model = "..."` and options), or just a name."""
-    if not name.endswith(".toml"):
-        return name, {}
-    import tomllib
-
-    try:
-        options = tomllib.loads(Path(name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SetupError(f"{name}: cannot be read as a recipe ({error})") from None
-    if not isinstance(options.get("model"), str):
-        raise SetupError(f'{name}: names no model; write model = "..." into it')
-    return options.pop("model"), options
 
 
 @contextlib.contextmanager

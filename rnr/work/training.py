@@ -11,7 +11,8 @@ from typing import Any
 from rich.text import Text
 
 from rnr.console import err
-from rnr.core import Models, explained, quiet, recipe_of
+from rnr.core import Models, explained, quiet
+from rnr.degradation.recipe import recipe_of
 
 Report = Callable[[dict[str, Any]], None]
 
@@ -131,8 +132,8 @@ def finetune_reasoner(
     recipe: Path | None, model: str | None, data: Path, out: Path, resume: bool, report: Report
 ) -> Path:
     """LoRA on a real Qwen3-VL; returns the adapter's folder. Raises SetupError."""
-    name, options = recipe_of(str(recipe)) if recipe else ("", {})
     with explained("training"):
+        name, options = recipe_of(str(recipe)) if recipe else ("", {})
         quiet()
         from rnr.reasoner.finetune import finetune
 
@@ -143,9 +144,10 @@ def finetune_restorer(
     recipe: Path | None, model: str | None, images: Path, out: Path, resume: bool, report: Report, device: str
 ) -> Path:
     """LoRA on Qwen-Image-Edit; returns the adapter's folder. Raises SetupError."""
-    name, options = recipe_of(str(recipe)) if recipe else ("", {})
-    settings, where = options.pop("training", {}), Models(device=device).device
+    where = Models(device=device).device
     with explained("training"):
+        name, options = recipe_of(str(recipe)) if recipe else ("", {})
+        settings = options.pop("training", {})
         quiet()
         from rnr.restorer.edit_train import Settings, train
         from rnr.restorer.qwen_edit import QwenEditRestorer

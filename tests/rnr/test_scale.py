@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rnr.core import Models, SetupError, recipe_of
+from rnr.core import Models, SetupError
+from rnr.degradation.recipe import RecipeError, recipe_of
 from rnr.reasoner.reasoner import BUILT_IN
 from tests.reasoner.chat_server import running
 from tests.restorer.tiny_qwen import tiny_pipeline
@@ -98,10 +99,10 @@ def test_a_training_that_fills_the_gpu_names_what_to_turn(cli, tmp_path: Path, m
 
 def test_what_is_wrong_with_a_recipe_is_said(tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
-    with pytest.raises(SetupError, match="cannot be read"):
+    with pytest.raises(RecipeError, match="cannot be read"):
         recipe_of(str(recipe))
     recipe.write_text("steps = 3")
-    with pytest.raises(SetupError, match="names no model"):
+    with pytest.raises(RecipeError, match="names no model"):
         recipe_of(str(recipe))
     recipe.write_text('model = "built-in"\nspeed = 9\n')
     with pytest.raises(SetupError, match="speed"):
