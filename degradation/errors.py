@@ -11,3 +11,7 @@ class MissingExtra(Error, RuntimeError):
 
 class DiagnosisError(Error, ValueError):
     """A diagnosis, or an edit of one, that cannot be."""
+
+
+class OptionError(Error, ValueError):
+    """A strength or a recipe that cannot be; the message says what could."""

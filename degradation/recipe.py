@@ -6,11 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from rnr.degradation.errors import Error
-
-
-class RecipeError(Error, ValueError):
-    """A recipe that cannot be read or names no model."""
+from rnr.degradation.errors import OptionError
 
 
 def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
@@ -20,7 +16,7 @@ def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
         name: A TOML file (`model = "..."` and options), or just a name, which is its own recipe.
 
     Raises:
-        RecipeError: It names the file and what is missing.
+        OptionError: It names the file and what is missing.
 
     Example:
         >>> recipe_of("built-in")
@@ -31,7 +27,7 @@ def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
     try:
         options = tomllib.loads(Path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RecipeError(f"{name}: cannot be read as a recipe ({error})") from None
+        raise OptionError(f"{name}: cannot be read as a recipe ({error})") from None
     if not isinstance(options.get("model"), str):
-        raise RecipeError(f'{name}: names no model; write model = "..." into it')
+        raise OptionError(f'{name}: names no model; write model = "..." into it')
     return options.pop("model"), options

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rnr.degradation.errors import Error
+from rnr.degradation.errors import OptionError
 
 Strength = float | Mapping[str, float]
 FULL = 100.0
-
-
-class StrengthError(Error, ValueError):
-    """A strength that cannot be."""
 
 
 def strength_of(strength: Strength, kind: str) -> float:
@@ -23,14 +19,14 @@ def strength_of(strength: Strength, kind: str) -> float:
 
 
 def checked(strength: Strength) -> Strength:
-    """Itself. Raises StrengthError for a number outside 0..100, ValueError for a kind that nobody knows."""
+    """Itself. Raises OptionError for a number outside 0..100, ValueError for a kind that nobody knows."""
     if isinstance(strength, Mapping):
         from rnr.degradation.kind import kind_named
 
         list(map(kind_named, strength))
     for value in strength.values() if isinstance(strength, Mapping) else (strength,):
         if not 0 <= value <= FULL:  # also NaN
-            raise StrengthError(f"a strength lies in 0..100, not {value:g}")
+            raise OptionError(f"a strength lies in 0..100, not {value:g}")
     return strength
 
 
@@ -44,7 +40,7 @@ def parsed(texts: Sequence[str]) -> Strength:
         A number, or one for each kind.
 
     Raises:
-        StrengthError: For what is no number.
+        OptionError: For what is no number.
 
     Example:
         >>> parsed(["60"])
@@ -56,7 +52,7 @@ def parsed(texts: Sequence[str]) -> Strength:
         try:
             value = float(number)
         except ValueError:
-            raise StrengthError(f"strength {text}: give a number in 0..100, or KIND=NUMBER") from None
+            raise OptionError(f"strength {text}: give a number in 0..100, or KIND=NUMBER") from None
         if kind:
             chosen[kind] = value
         else:

@@ -13,6 +13,7 @@ import typer
 from rnr import __version__, explain_cli
 from rnr.console import hush, stop, tolerant
 from rnr.core import BUILT_IN, SetupError
+from rnr.degradation.errors import OptionError
 from rnr.evaluation.cli import app as bench_app
 from rnr.options import (
     Device,
@@ -112,7 +113,7 @@ def restore(
     """
     from rnr import cluster
     from rnr.batch import Batch, Options
-    from rnr.degradation.strength import StrengthError, parsed
+    from rnr.degradation.strength import parsed
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
@@ -130,7 +131,7 @@ def restore(
             _told(cluster.restore(chosen, jobs, tables, out, request, mode, max_megapixels), len(problems))
         else:
             _run(pictures, recursive, out, skip_unreadable, lambda jobs: Batch(jobs, out, models, request, options))
-    except (SetupError, StrengthError) as error:
+    except (SetupError, OptionError) as error:
         stop(str(error))
 
 
@@ -269,7 +270,7 @@ def agent(
 
     from rnr.agents import AgentRequest
     from rnr.batch import Options
-    from rnr.degradation.strength import StrengthError, parsed
+    from rnr.degradation.strength import parsed
 
     if ask and workers > 1:
         stop("--ask needs --workers 1: one picture at a time can be asked about")
@@ -287,7 +288,7 @@ def agent(
 
         with ExitStack() as held:
             _run(pictures, recursive, out, skip_unreadable, make)
-    except (SetupError, StrengthError) as error:
+    except (SetupError, OptionError) as error:
         stop(str(error))
 
 

@@ -92,7 +92,7 @@ def test_a_room_has_one_import_name(room: str) -> None:
 
 
 def test_all_errors_of_ours_have_one_base() -> None:
-    from rnr.degradation.errors import DiagnosisError, MissingExtra
+    from rnr.degradation.errors import DiagnosisError, MissingExtra, OptionError
     from rnr.graph import StoreError, ThreadError
     from rnr.graph.state import ContextError
     from rnr.picture_codecs import Refused
@@ -101,7 +101,7 @@ def test_all_errors_of_ours_have_one_base() -> None:
     from rnr.serve.errors import ServiceError
 
     found = [MissingExtra, StoreError, ThreadError, ServerError, Refused, rnr.SetupError, rnr.PictureError]
-    found += [ServiceError, DiagnosisError, SkippedFile, ContextError]
+    found += [ServiceError, DiagnosisError, SkippedFile, ContextError, OptionError]
     assert all(issubclass(error, rnr.Error) for error in found)
     named = {node.name for room in ROOMS for path in (ROOT / room).rglob("*.py") for node in exceptions(path)}
     signals = {"Cancelled"}  # as KeyboardInterrupt: no error

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from rnr.core import Models, SetupError
-from rnr.degradation.recipe import RecipeError, recipe_of
+from rnr.degradation.errors import OptionError
+from rnr.degradation.recipe import recipe_of
 from rnr.reasoner.reasoner import BUILT_IN
 from tests.reasoner.chat_server import running
 from tests.restorer.tiny_qwen import tiny_pipeline
@@ -99,10 +100,10 @@ def test_a_training_that_fills_the_gpu_names_what_to_turn(cli, tmp_path: Path, m
 
 def test_what_is_wrong_with_a_recipe_is_said(tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
-    with pytest.raises(RecipeError, match="cannot be read"):
+    with pytest.raises(OptionError, match="cannot be read"):
         recipe_of(str(recipe))
     recipe.write_text("steps = 3")
-    with pytest.raises(RecipeError, match="names no model"):
+    with pytest.raises(OptionError, match="names no model"):
         recipe_of(str(recipe))
     recipe.write_text('model = "built-in"\nspeed = 9\n')
     with pytest.raises(SetupError, match="speed"):
