@@ -29,7 +29,9 @@ _CHILD = """
 import json, os, sys, tempfile
 tempfile.gettempdir()  # which tries with a file of its own whether it can write there
 folders, log = json.loads(sys.argv[1]), open(sys.argv[2], "a")
-libraries = tuple({sys.prefix, sys.base_prefix, *map(os.path.realpath, filter(None, sys.path))})
+sys.dont_write_bytecode = True
+homes = (sys.prefix, sys.base_prefix, sys.pycache_prefix, *sys.path)
+libraries = tuple({os.path.realpath(home) for home in homes if home})
 def hook(event, arguments):
     if event != "open" or not isinstance(arguments[0], (str, bytes)) or arguments[1] is None and not arguments[2]:
         return
