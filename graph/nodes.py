@@ -149,8 +149,8 @@ def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[C
     draw: Draw = task["draw"]
     store, sha256 = context.pictures, best["picture"]["sha256"]
     chosen = task["proposal"]["kinds"]
-    kinds_ = None if set(chosen) == set(best["present"]) else chosen  # None: also what is only suspected
-    intent = Intent(kinds=kinds_, strength=context.strength)
+    limited = None if set(chosen) == set(best["present"]) else chosen  # None: also what is only suspected
+    intent = Intent(kinds=limited, strength=context.strength)
     partly = [context.strength] if context.strength != FULL else []  # notes of before know none
     name = "step" + short_hash(best["record"], intent.kinds, dict(draw), context.restorer_id, *partly)
     note = store.note(sha256, name)
