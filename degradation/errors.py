@@ -14,4 +14,4 @@ class DiagnosisError(Error, ValueError):
 
 
 class SetupError(Error, ValueError):
-    """Nothing could be started: missing or broken weights, no such device, a diagnosis that makes no sense."""
+    """Nothing could be started: missing or broken weights, no such device, a setting that cannot be."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+
+from rnr.degradation.strength import FULL, Strength, strength_of
 
 
 @dataclass
@@ -18,9 +19,9 @@ class Intent:
     kinds: list[str] | None = None
     task: str = "restore"
     instruction: str | None = None
-    strength: float | Mapping[str, float] = 100.0
+    strength: Strength = FULL
     force: bool = False
 
     def strength_of(self, kind: str) -> float:
         """Strength of one kind's leg, 0..100."""
-        return float(self.strength.get(kind, 100.0) if isinstance(self.strength, Mapping) else self.strength)
+        return strength_of(self.strength, kind)

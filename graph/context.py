@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 from rnr.degradation.loading import one_at_a_time
 from rnr.degradation.protocols import Diagnoser, Restorer
+from rnr.degradation.strength import FULL, checked
 from rnr.graph.state import Draw, Strategy
 from rnr.graph.store import Store, short_hash
 from rnr.reasoner.loading import load as load_reasoner
@@ -31,7 +32,8 @@ class Context:
     `rnr.restorer.load` take.
 
     `steps` bounds the restorations of a run, `seconds` the time in models (looked at between steps), `candidates` the
-    restorations that compete in a step. `ask` puts each step before a person. Raises ValueError for what cannot be.
+    restorations that compete in a step. `ask` puts each step before a person. `strength` (0..100, or by kind) is how
+    far each step goes; a kind that is not to go all the way is treated once. Raises ValueError for what cannot be.
     """
 
     # Any, so that langgraph can say the schema of a context: Diagnoser | str, Restorer | str, a Store or its folder
@@ -44,8 +46,10 @@ class Context:
     candidates: int = 1
     ask: bool = False
     seed: int = 0
+    strength: float | dict[str, float] = FULL
 
     def __post_init__(self) -> None:
+        checked(self.strength)
         if self.strategy not in ("auto", "one-pass", "stepwise"):
             raise ValueError(f"strategy must be auto, one-pass or stepwise, not {self.strategy!r}")
         for name, value, allowed in (("steps", self.steps, STEPS), ("candidates", self.candidates, CANDIDATES)):

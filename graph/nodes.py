@@ -19,6 +19,7 @@ from langgraph.types import Command, Send, interrupt
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.intent import Intent
 from rnr.degradation.kind import PHYSICS, kinds
+from rnr.degradation.strength import FULL
 from rnr.graph import judging, planning
 from rnr.graph.context import Context, lock_of
 from rnr.graph.events import Answered, Decided, Failed, Finished, Judged, Planned, Restored, Restoring, tell
@@ -68,7 +69,9 @@ def plan(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["appro
     """The next step within the budgets, or the end."""
     check_version(state)
     context = runtime.context
-    proposal: Proposal | str = over_budget(state, context) or planning.propose(state, context.strategy)
+    proposal: Proposal | str = over_budget(state, context) or planning.propose(
+        state, context.strategy, context.strength
+    )
     if isinstance(proposal, str):
         return Command(update={"proposal": None, "status": "done", "reason": proposal}, goto="finish")
     tell(runtime, Planned(event="planned", **proposal))
@@ -146,8 +149,10 @@ def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[C
     draw: Draw = task["draw"]
     store, sha256 = context.pictures, best["picture"]["sha256"]
     chosen = task["proposal"]["kinds"]
-    intent = Intent(kinds=None if set(chosen) == set(best["present"]) else chosen)  # None: also what is only suspected
-    name = "step" + short_hash(best["record"], intent.kinds, dict(draw), context.restorer_id)
+    limited = None if set(chosen) == set(best["present"]) else chosen  # None: also what is only suspected
+    intent = Intent(kinds=limited, strength=context.strength)
+    partly = [context.strength] if context.strength != FULL else []  # notes of before know none
+    name = "step" + short_hash(best["record"], intent.kinds, dict(draw), context.restorer_id, *partly)
     note = store.note(sha256, name)
     number = task["number"]
     told = Restoring(event="restoring", number=number, kinds=chosen, model=context.restorer_id, **draw)

@@ -8,6 +8,7 @@ tried twice on the same picture and not accepted more than twice, so a run ends 
 from __future__ import annotations
 
 from rnr.degradation.kind import kind_named
+from rnr.degradation.strength import FULL, Strength, strength_of
 from rnr.graph.judging import total
 from rnr.graph.state import AgentState, Look, Proposal, Step, Strategy
 
@@ -18,19 +19,19 @@ REMAINS = 25.0  # severity points in sum below which auto leaves it at one pass
 TWICE = 2
 
 
-def propose(state: AgentState, strategy: Strategy) -> Proposal | str:
-    """The next step, or why there is none."""
+def propose(state: AgentState, strategy: Strategy, strength: Strength = FULL) -> Proposal | str:
+    """The next step, or why there is none. `strength`: a kind of 0 is left alone, one below 100 is treated once."""
     best, steps = state["best"], state["steps"]
     if not best["present"]:
         return "no damage found" if not steps else "no damage is left that the judge can see"
     first_pass = strategy != "stepwise" and not steps
     if first_pass:
-        kinds = _ordered(state)
+        kinds = _ordered(state, strength)
         why = "everything that was found, at once"
         return _proposal(steps, "one-pass", kinds, why) if kinds else "nothing of what was to be removed was found"
     if strategy == "one-pass":
         return "a person rejected the pass" if steps[0]["decision"] == "rejected" else "one pass was made"
-    kinds = [kind for kind in _ordered(state) if not _spent(kind, best, steps)]
+    kinds = [kind for kind in _ordered(state, strength) if not _spent(kind, best, steps, strength)]
     if strategy == "auto" and best["picture"] != state["first"]["picture"]:
         if total(best, best["present"]) < REMAINS:
             return f"little damage is left: {total(best, best['present']):.0f}"
@@ -42,14 +43,18 @@ def propose(state: AgentState, strategy: Strategy) -> Proposal | str:
     return _proposal(steps, "stepwise", kinds[:1], _why(kinds, steps))
 
 
-def _ordered(state: AgentState) -> list[str]:
+def _ordered(state: AgentState, strength: Strength) -> list[str]:
     """Kinds to remove from the best picture, in order: as asked for, or as diagnosed."""
     best = state["best"]
     planned = [*best["plan"], *(kind for kind in best["present"] if kind not in best["plan"])]
-    return [kind for kind in state.get("order") or planned if kind in best["present"]]
+    wanted = [kind for kind in state.get("order") or planned if strength_of(strength, kind) > 0]
+    return [kind for kind in wanted if kind in best["present"]]
 
 
-def _spent(kind: str, best: Look, steps: list[Step]) -> bool:
+def _spent(kind: str, best: Look, steps: list[Step], strength: Strength) -> bool:
+    partly = [s for s in steps if s["decision"] == "accepted" and kind in s["proposal"]["kinds"]]
+    if partly and strength_of(strength, kind) < FULL:
+        return True
     mine = [step for step in steps if step["proposal"]["kinds"] == [kind]]
     here = best["picture"]["sha256"]
     in_vain = any(s["start"]["picture"]["sha256"] == here and s["decision"] != "accepted" for s in mine)

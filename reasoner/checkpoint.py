@@ -81,6 +81,19 @@ def _quantised(quantisation: str) -> Any:
     return BitsAndBytesConfig(**{f"load_in_{quantisation}": True})
 
 
+def bare(model: Any) -> Any:
+    """The Qwen3-VL inside a `PeftModel`, with the adapter's layers in place; any other model as it is.
+
+    Raises:
+        ValueError: For an adapter that is not in the layers (prompt tuning): the decoder would not see it.
+    """
+    if not hasattr(model, "get_base_model"):
+        return model
+    if getattr(model.active_peft_config, "is_prompt_learning", False):
+        raise ValueError("an adapter that adds tokens to the prompt cannot be used here; take one in the layers (LoRA)")
+    return model.get_base_model()
+
+
 def load_adapter(model: Any, folder: Path) -> None:
     """Put a LoRA on a model, which keeps its class. Raises ValueError as `check_adapter`."""
     check_adapter(model, folder)

@@ -19,7 +19,7 @@ from rnr import prompts
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, reasoning_order
 from rnr.degradation.kind import kinds
 from rnr.reasoner.card import BUILT_IN, folder_of, physics_of, read_card
-from rnr.reasoner.checkpoint import OUT_OF_MEMORY, load_model
+from rnr.reasoner.checkpoint import OUT_OF_MEMORY, bare, load_model
 from rnr.reasoner.collate import messages
 from rnr.reasoner.decode import Decoded, Lexicon, Session, decode, sampler
 from rnr.reasoner.forcing import overruled, settled
@@ -46,8 +46,8 @@ class Reasoner:
     """A Qwen3-VL with the kinds it knows and its prompt. Make one with `Reasoner.from_pretrained`."""
 
     def __init__(self, model, processor, card: Mapping[str, Any], name: str, model_hash: str = ""):
-        self.model, self.processor, self.card = model.eval(), processor, dict(card)
         self.name, self.model_hash = name, model_hash
+        self._model, self.processor, self.card = bare(model.eval()), processor, dict(card)
         self.kinds = _known(list(card.get("kinds") or reasoning_order()), name)
         self.prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
         self.physics = physics_of(card)
@@ -58,6 +58,18 @@ class Reasoner:
     def identity(self) -> dict[str, Any]:
         """What an answer follows from beside the picture and the settings."""
         return identity_of(self.name, self.model_hash, self.prompt, self.physics)
+
+    @property
+    def model(self) -> Any:
+        """`Qwen3VLForConditionalGeneration`. A `PeftModel` may be put in its place: its adapter works, and can be
+        switched off and trained through the `PeftModel`; the hash of the weights is then no longer known."""
+        return self._model
+
+    @model.setter
+    def model(self, model: Any) -> None:
+        self._model = bare(model)
+        if self._model is not model:
+            self.name, self.model_hash = f"{self.name} with an adapter", ""
 
     @classmethod
     def from_pretrained(

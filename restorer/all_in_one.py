@@ -27,12 +27,13 @@ def estimator(network: RestorerNetwork, condition: Condition, image_1CHW: torch.
             of a streak or a blur (Lim et al., EDSR, CVPRW 2017, section 3.3; +0.17 dB, docs/lab-log.md).
     """
     device = network.device
-    condition = condition.to(device)
-    looks = [overview(image_1CHW).to(device)]
+    dtype = network.head.weight.dtype
+    condition, told = condition.to(device), condition.to(device, dtype)
+    looks = [overview(image_1CHW).to(device, dtype)]
     looks += [turned(looks[0])] if ensemble else []
 
     def estimate(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        steers = [network.steer(condition, t, look) for look in looks]
+        steers = [network.steer(told, t.to(dtype), look) for look in looks]
         views = [x, start, network.inverted(start, condition, *steers)]
         result = network(*views, steers[0])
         if ensemble:

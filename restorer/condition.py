@@ -36,9 +36,11 @@ class Condition:
     quality: torch.Tensor  # (B, 2): technical / 100, known
     task: torch.Tensor  # (B,) index into TASKS
 
-    def to(self, device: torch.device | str) -> Condition:
+    def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Condition:
+        """Elsewhere, its numbers in another type."""
+
         def move(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-            return {name: t.to(device) for name, t in tensors.items()}
+            return {name: t.to(device, dtype if t.is_floating_point() else t.dtype) for name, t in tensors.items()}
 
         rest = move({"scene": self.scene, "quality": self.quality, "task": self.task})
         return Condition(move(self.findings), move(self.asked), **rest)

@@ -140,12 +140,17 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if not self.config["widths"]:
             assert inverse_BCHW is not None  # no U-Net: the overview is the expert
             return (inverse_BCHW - start_BCHW).float()
-        time_BD = self.time(1 - t[:, None])
-        h = self.intro(channels_last(functional.pixel_unshuffle(start_BCHW - 0.5, 2)))
+        dtype = self.head.weight.dtype  # the pictures themselves stay in float32
+
+        def seen(image_BCHW: torch.Tensor) -> torch.Tensor:
+            return channels_last(functional.pixel_unshuffle(image_BCHW, 2).to(dtype))
+
+        time_BD = self.time((1 - t[:, None]).to(dtype))
+        h = self.intro(seen(start_BCHW - 0.5))
         if bool((t < 1).any()):
-            h = h + self.state(channels_last(functional.pixel_unshuffle(x_BCHW - start_BCHW, 2)))
+            h = h + self.state(seen(x_BCHW - start_BCHW))
         if self.undone is not None and inverse_BCHW is not None:
-            h = h + self.undone(channels_last(functional.pixel_unshuffle(inverse_BCHW - start_BCHW, 2)))
+            h = h + self.undone(seen(inverse_BCHW - start_BCHW))
         skips = []
         for stage, shrink in zip(self.down, self.shrink):
             h = stage(h, time_BD)

@@ -110,7 +110,7 @@ class ConditionEncoder(nn.Module):
         """tokens_BTD and the mask (B, T) of those that are not there."""
         rows = [self.time(t[:, None]), self.task(condition.task), self.scene(condition.scene)]
         rows.append(self.quality(condition.quality))
-        rows[0] = rows[0] + self.levels(levels(thumbnail_BCHW))
+        rows[0] = rows[0] + self.levels(levels(thumbnail_BCHW.float()).to(thumbnail_BCHW.dtype))
         absent = [torch.zeros_like(condition.task, dtype=torch.bool)] * 4
         for name, embed in self.findings.items():
             rows.append(embed(condition.findings[name]))
@@ -183,7 +183,7 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """The condition with the network's own severities, within `REACH` spreads of those that were given; their mean
         where the network looked at several views of the picture."""
         findings = {}
-        moves = torch.stack([torch.tanh(self.second_look(steer)) for steer in steers_BD]).mean(0).unbind(1)
+        moves = torch.stack([torch.tanh(self.second_look(s).float()) for s in steers_BD]).mean(0).unbind(1)
         for name, move in zip(self.layout.factors, moves):
             belief, severity, expected, spread, *factors = condition.findings[name].unbind(1)
             severity = (severity + REACH * spread * move).clamp(0, 1)
@@ -199,7 +199,7 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self, x_BCHW: torch.Tensor, degraded_BCHW: torch.Tensor, inverted_BCHW: torch.Tensor, steer_BD: torch.Tensor
     ) -> torch.Tensor:
         inputs = functional.pixel_unshuffle(torch.cat([x_BCHW, degraded_BCHW, inverted_BCHW], 1) - 0.5, 2)
-        h = self.intro(inputs.contiguous(memory_format=torch.channels_last))
+        h = self.intro(inputs.to(self.head.weight.dtype).contiguous(memory_format=torch.channels_last))
         skips = []
         for blocks, shrink in zip(self.down, self.shrink):
             h = run(blocks, h, steer_BD)
@@ -210,5 +210,5 @@ class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
             h = run(blocks, skips.pop() + grow(h), steer_BD)  # in this order of terms channels-last stays
         residual, gain, offset, mix = functional.pixel_shuffle(self.head(h), 2).float().chunk(4, 1)
         # How far to trust physics is first of all a question of the diagnosis.
-        mix = mix + self.mix(steer_BD)[:, :, None, None]
+        mix = mix + self.mix(steer_BD).float()[:, :, None, None]
         return (x_BCHW + mix * (inverted_BCHW - x_BCHW) + residual) * torch.exp(3 * torch.tanh(gain / 3)) + offset

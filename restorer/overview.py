@@ -73,7 +73,8 @@ class Overview(nn.Module):
         seen = [image_BCHW]
         if self.physics:
             seen.append(image_BCHW if inverse_BCHW is None else inverse_BCHW)
-        local = self.look(torch.cat([features(each) for each in seen], 1))
+        shown = torch.cat([features(each) for each in seen], 1)
+        local = self.look(shown.to(self.numbers.weight.dtype))
         whole = self.whole(local)
         grid = self.grid(local + self.spread(whole)[:, :, None, None])
         numbers = self.numbers(whole).float()

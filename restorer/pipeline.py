@@ -117,7 +117,7 @@ class RestorePipeline(DiffusionPipeline):
         folder = folder_of(name)
         if folder == BUILT_IN and not (folder / "model_index.json").exists():
             raise OSError(f"{folder}: the built-in restorer's weights are missing; install the package again")
-        options.setdefault("dtype", torch.float32)
+        options["dtype"] = options.pop("torch_dtype", None) or options.get("dtype") or torch.float32
         diffusers_logging.disable_progress_bar()  # two small files
         try:
             pipe = super().from_pretrained(str(folder), **options)

@@ -13,6 +13,7 @@ A class is made with the judge first: `MyReward(judge)(prompts, completions, **c
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -95,18 +96,39 @@ def paid(found: Change) -> float | None:
     return gate * max(removed, 0.0) + min(removed, 0.0) - cost / found.before - (1 - gate)
 
 
-# ---- the reasoner: completions are texts (or TRL's messages), the column `truth` holds the true Diagnosis as JSON
+# ---- the reasoner: completions are texts or TRL's messages, the column `truth` holds the true Diagnosis: as JSON, as
+# an object, or as a dictionary (in which `datasets` puts None for what a row does not have)
 
 
-def text_of(completion: Any) -> str:
-    """The text of a completion: a string, or messages whose content is a string or parts."""
-    content = completion if isinstance(completion, str) else completion[-1]["content"]
-    return content if isinstance(content, str) else "".join(part.get("text") or "" for part in content)
+def words(completion: Any) -> str:
+    """The text of a completion: a string, or messages, whose content may be a list of parts; may be empty."""
+    if isinstance(completion, str):
+        return completion
+    content = (completion[-1].get("content") if completion else None) or ""
+    if isinstance(content, str):
+        return content
+    return "".join(part if isinstance(part, str) else part.get("text") or "" for part in content)
+
+
+def true(truth: str | Mapping[str, Any] | Diagnosis) -> Diagnosis:
+    """The true Diagnosis of a row. Raises ValueError for what is none."""
+    if isinstance(truth, Diagnosis):
+        return truth
+    return Diagnosis.from_json(truth if isinstance(truth, str) else json.dumps(_filled(truth)))
+
+
+def _filled(data: Any) -> Any:
+    """Without findings and factors that are None; a finding's own None ("could not be said") stays."""
+    found = {name: one for name, one in (data.get("findings") or {}).items() if one is not None}
+    for name, one in found.items():
+        factors = {key: value for key, value in (one.get("factors") or {}).items() if value is not None}
+        found[name] = {**one, "factors": factors}
+    return {key: value for key, value in data.items() if value is not None} | {"findings": found}
 
 
 def read(completion: Any) -> Diagnosis | None:
     """The Diagnosis in a completion, also with words around it; None where there is none."""
-    text = text_of(completion)
+    text = words(completion)
     try:
         return Diagnosis.from_json(text[text.find("{") : text.rfind("}") + 1])
     except ValueError:
@@ -115,12 +137,12 @@ def read(completion: Any) -> Diagnosis | None:
 
 def format_reward(prompts: Any, completions: Sequence[Any], **columns: Any) -> Scores:
     """1 for a Diagnosis and nothing else, 0.5 with words around it, 0 otherwise."""
-    texts = [text_of(completion) for completion in completions]
+    texts = [words(completion) for completion in completions]
     bare = [text.startswith("{") and text.rstrip().endswith("}") for text in texts]
     return [0.0 if read(text) is None else 1.0 if clean else 0.5 for text, clean in zip(texts, bare)]
 
 
-def type_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], **columns: Any) -> Scores:
+def type_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[Any], **columns: Any) -> Scores:
     """F1 of the kinds held present; 1 where rightly nothing was found."""
 
     def score(said: Diagnosis, true: Diagnosis) -> float:
@@ -130,7 +152,7 @@ def type_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], 
     return _scored(completions, truth, score)
 
 
-def severity_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], **columns: Any) -> Scores:
+def severity_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[Any], **columns: Any) -> Scores:
     """1 minus the error of the sampled severity in units of 30 points, mean over the kinds said or there."""
 
     def score(said: Diagnosis, true: Diagnosis) -> float:
@@ -141,7 +163,7 @@ def severity_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[st
     return _scored(completions, truth, score)
 
 
-def factor_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], **columns: Any) -> Scores:
+def factor_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[Any], **columns: Any) -> Scores:
     """1 minus the error of each factor by its range (words: right or wrong), over the kinds rightly found."""
 
     def score(said: Diagnosis, true: Diagnosis) -> float | None:
@@ -152,7 +174,7 @@ def factor_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str]
     return _scored(completions, truth, score)
 
 
-def calibration_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[str], **columns: Any) -> Scores:
+def calibration_reward(prompts: Any, completions: Sequence[Any], truth: Sequence[Any], **columns: Any) -> Scores:
     """Energy score of a group's sampled severities, -|x - y| + |x - x'| / 2 by 100 (Gneiting & Raftery 2007, eq. 21).
 
     A strictly proper score: best for a policy that samples severities as often as they are true. x' are the group's
@@ -161,11 +183,11 @@ def calibration_reward(prompts: Any, completions: Sequence[Any], truth: Sequence
     said = [read(completion) for completion in completions]
 
     def score(i: int) -> float | None:
-        one, true = said[i], Diagnosis.from_json(truth[i])
+        one, there = said[i], true(truth[i])
         others = [s for j, s in enumerate(said) if s is not None and j != i and truth[j] == truth[i]]
         if one is None or not others:
             return None
-        return sum(_energy(one, others, true, kind) for kind in true.findings) / len(true.findings)
+        return sum(_energy(one, others, there, kind) for kind in there.findings) / len(there.findings)
 
     return [score(i) for i in range(len(said))]
 
@@ -176,9 +198,9 @@ def _energy(one: Diagnosis, others: Sequence[Diagnosis], true: Diagnosis, kind: 
     return (apart / 2 - abs(x - _severity(true, kind))) / 100
 
 
-def _scored(completions: Sequence[Any], truth: Sequence[str], score: Callable[..., float | None]) -> Scores:
+def _scored(completions: Sequence[Any], truth: Sequence[Any], score: Callable[..., float | None]) -> Scores:
     said = [read(completion) for completion in completions]
-    return [None if one is None else score(one, Diagnosis.from_json(true)) for one, true in zip(said, truth)]
+    return [None if one is None else score(one, true(each)) for one, each in zip(said, truth)]
 
 
 def _severity(diagnosis: Diagnosis, kind: str) -> float:

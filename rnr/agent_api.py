@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnr.api import Result, _models, _name, _quantised
+from rnr.api import Result, _models, _name
 from rnr.degradation.loading import BUILT_IN
 from rnr.images.files import MAX_MEGAPIXELS, from_any
 from rnr.work.agents import AgentRequest, Workplace, story, untouched
 
 if TYPE_CHECKING:
+    from rnr.degradation.strength import Strength
     from rnr.graph import Answer, Question, Run
 
 
@@ -38,6 +39,7 @@ def agent(
     seconds: float = 600.0,
     candidates: int = 1,
     seed: int = 0,
+    strength: Strength = 100.0,
     answer: Callable[[Question], Answer | None] | None = None,
     on_event: Callable[[Any], None] = lambda event: None,
     reasoner: str = BUILT_IN,
@@ -48,16 +50,17 @@ def agent(
     """Diagnose, plan, restore, check and roll back, until nothing is left or a budget is used up.
 
     `folder` keeps pictures, threads and trace: called again with the same picture and settings, a run that was cut off
-    goes on. Without it nothing is kept. `answer` is asked before each step. Errors as in `restore`; a run that failed
+    goes on. Without it nothing is kept. `strength` as in `restore`: each step goes so far, and a kind that was not to
+    go all the way is treated once. `answer` is asked before each step. Errors as in `restore`; a run that failed
     on the way has `run.status` "failed" and holds the best picture so far.
     """
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
-    request = AgentRequest(strategy, steps, seconds, candidates, seed, answer is not None).check()
+    request = AgentRequest(strategy, steps, seconds, candidates, seed, answer is not None, strength).check()
     with contextlib.ExitStack() as stack:
         home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         workplace = stack.enter_context(Workplace(home, request))
         run = workplace.run(models, source, Path(_name(picture)).stem, answer, on_event)
         same = untouched(run)
-        pixels = source.pixels_HWC3 if same else _quantised(workplace.result(run), source)
+        pixels = source.pixels_HWC3 if same else source.rounded(workplace.result(run))
         settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread}
         return AgentResult(pixels, source, workplace.records(run), same, settings, run.state.get("spent", 0.0), run)

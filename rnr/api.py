@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, Quality, Scene
 from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN
+from rnr.degradation.strength import Strength
 from rnr.images.files import MAX_MEGAPIXELS, Picture, from_any, write_picture
 from rnr.images.inputs import several
 from rnr.work.models import Models
@@ -150,7 +151,7 @@ def restore(  # type: ignore[overload-overlap]
     force: bool = ...,
     steps: int | None = ...,
     seed: int = ...,
-    strength: float | Mapping[str, float] = ...,
+    strength: Strength = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -165,7 +166,7 @@ def restore(
     force: bool = ...,
     steps: int | None = ...,
     seed: int = ...,
-    strength: float | Mapping[str, float] = ...,
+    strength: Strength = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -179,7 +180,7 @@ def restore(
     force: bool = False,
     steps: int | None = None,
     seed: int = 0,
-    strength: float | Mapping[str, float] = 100.0,
+    strength: Strength = 100.0,
     reasoner: str = BUILT_IN,
     restorer: str = BUILT_IN,
     device: str = "auto",
@@ -203,16 +204,9 @@ def restore(
     only = (only,) if isinstance(only, str) else tuple(only)
     request = Request(steps, seed, only, _diagnosis(diagnosis), _origin(diagnosis), strength, force=force).check()
     outcome = restore_picture(models, source, request, _name(picture))
-    pixels = source.pixels_HWC3 if outcome.untouched else _quantised(outcome.pixels_HWC3, source)
+    pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)
     return Result(pixels, source, records, outcome.untouched, outcome.settings, outcome.seconds)
-
-
-def _quantised(pixels: NDArray[Any], source: Picture) -> NDArray[Any]:
-    import numpy as np
-
-    top = 2**source.bit_depth - 1
-    return np.rint(pixels.clip(0, 1) * np.float32(top)).astype(source.pixels_HWC3.dtype)
 
 
 def _diagnosis(source: object) -> Diagnosis | None:

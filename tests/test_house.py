@@ -43,7 +43,7 @@ def package(room: str) -> str:
     return room if room == "rnr" else f"rnr.{room}"
 
 
-ASKED_FOR = {"torchvision", "vllm", "ray", "qwen_vl_utils", "pi_heif"}
+ASKED_FOR = {"torchvision", "vllm", "ray", "qwen_vl_utils", "pi_heif", "pylibjxl"}
 
 
 def imports(room: str) -> Iterator[tuple[Path, str]]:
@@ -92,7 +92,7 @@ def test_a_room_has_one_import_name(room: str) -> None:
 
 
 def test_all_errors_of_ours_have_one_base() -> None:
-    from rnr.degradation.errors import DiagnosisError, MissingExtra
+    from rnr.degradation.errors import DiagnosisError, MissingExtra, SetupError
     from rnr.graph import StoreError, ThreadError
     from rnr.graph.state import ContextError
     from rnr.images.codecs import Refused
@@ -101,7 +101,7 @@ def test_all_errors_of_ours_have_one_base() -> None:
     from rnr.serve.errors import ServiceError
 
     found = [MissingExtra, StoreError, ThreadError, ServerError, Refused, rnr.SetupError, rnr.PictureError]
-    found += [ServiceError, DiagnosisError, SkippedFile, ContextError]
+    found += [ServiceError, DiagnosisError, SkippedFile, ContextError, SetupError]
     assert all(issubclass(error, rnr.Error) for error in found)
     named = {node.name for room in ROOMS for path in (ROOT / room).rglob("*.py") for node in exceptions(path)}
     signals = {"Cancelled"}  # as KeyboardInterrupt: no error
@@ -165,9 +165,10 @@ def test_what_is_imported_is_declared() -> None:
 
 def test_the_constraints_pin_every_requirement_within_its_range() -> None:
     versions, extras = pinned(), PROJECT["optional-dependencies"]
-    # qwen goes by the installed torch, postgres needs a server, vllm pins another torch, the others are not tested
-    names = ("qwen", "postgres", "ray", "heif", "trackers", "vllm")
-    untested = [Requirement(text) for extra in names for text in extras[extra]]
+    # qwen goes by the installed torch, postgres needs a server, ray, heif and jxl are tested where they are installed,
+    # vllm pins another torch
+    left_out = ("qwen", "postgres", "ray", "heif", "jxl", "trackers", "vllm")
+    untested = [Requirement(text) for extra in left_out for text in extras[extra]]
     for name, requirement in declared().items():
         if requirement not in untested:
             assert requirement.specifier.contains(versions[name]), f"{requirement} against {versions[name]}"

@@ -24,7 +24,7 @@ from rnr.app.options import (
     Steps,
     Strengths,
     Unreadable,
-    strength_of,
+    WhichFrames,
 )
 from rnr.app.train_cli import data_app, train_app
 from rnr.degradation.errors import SetupError
@@ -36,6 +36,7 @@ from rnr.serve import commands as serve_commands
 from rnr.view.command import gallery, view
 
 if TYPE_CHECKING:
+    from rnr.images.frames import Which
     from rnr.work.agent_batch import AgentBatch
     from rnr.work.batch import Batch
     from rnr.work.models import Models
@@ -93,6 +94,7 @@ def restore(
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
     skip_unreadable: Unreadable = False,
+    frames: WhichFrames = "all",
     stamp: Annotated[bool, typer.Option("--stamp", help="Write the record into the picture's XMP, too.")] = False,
     strip_gps: Annotated[bool, typer.Option("--strip-gps", help="Leave positions out of EXIF and XMP.")] = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
@@ -112,6 +114,7 @@ def restore(
     report.html. Pictures in subfolders keep their path below the folder that was named. Where two pictures would share
     a name the record keeps the suffix (NAME.png.diagnosis.json), or both go below the name of their folder.
     """
+    from rnr.degradation.strength import parsed
     from rnr.work import cluster
     from rnr.work.batch import Batch, Options
 
@@ -122,7 +125,7 @@ def restore(
     try:
         request = _request(steps, seed, only or [], diagnosis)
         request = replace(
-            request, strength=strength_of(strength or []), stamp=stamp, strip_gps=strip_gps, force=force
+            request, strength=parsed(strength or []), stamp=stamp, strip_gps=strip_gps, force=force, frames=frames
         ).check()
         models = _models(_at(server) or reasoner, restorer, device)
         if engine:
@@ -247,6 +250,7 @@ def agent(
     steps: Annotated[int, typer.Option(min=1, max=32, help="Restorations a picture at most.")] = 6,
     seconds: Annotated[float, typer.Option(help="In the models, a picture, looked at between steps.")] = 600.0,
     candidates: Annotated[int, typer.Option(min=1, max=8, help="Restorations that compete in each step.")] = 1,
+    strength: Strengths = None,
     ask: Annotated[bool, typer.Option("--ask", help="Approve, edit or reject each step in the terminal.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=32, help="Pictures at the same time.")] = 1,
     seed: Seed = 0,
@@ -267,6 +271,7 @@ def agent(
     """
     from contextlib import ExitStack
 
+    from rnr.degradation.strength import parsed
     from rnr.work.agents import AgentRequest
     from rnr.work.batch import Options
 
@@ -274,7 +279,7 @@ def agent(
         stop("--ask needs --workers 1: one picture at a time can be asked about")
     options = Options("overwrite" if overwrite else "skip", max_megapixels, not no_report, traceback)
     try:
-        request = AgentRequest(strategy, steps, seconds, candidates, seed, ask).check()
+        request = AgentRequest(strategy, steps, seconds, candidates, seed, ask, parsed(strength or [])).check()
         from rnr.app.asking import ask as answer
         from rnr.work.agent_batch import AgentBatch, alone_in
 
@@ -295,6 +300,7 @@ def diagnose(
     pictures: Pictures,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
     as_jsonl: Annotated[bool, typer.Option("--jsonl", help="One JSON object a line, as they come.")] = False,
+    frames: WhichFrames = "all",
     skip_unreadable: Unreadable = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
     recursive: Recursive = False,
@@ -314,7 +320,8 @@ def diagnose(
     if not engine and (out or workers != 1):
         stop("-o and --workers go with --engine ray; without it, redirect --json or --jsonl")
     if engine:
-        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, _at(server) or reasoner, device)
+        name = _at(server) or reasoner
+        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, name, device, frames)
         return
     rows = diagnose_all(
         pictures,
@@ -324,6 +331,7 @@ def diagnose(
         traceback,
         as_jsonl,
         skip_unreadable,
+        frames,
     )
     try:
         results = list(rows)
@@ -341,7 +349,7 @@ def diagnose(
 
 def _diagnose_on(
     engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
-    device: str,
+    device: str, which: Which,
 ) -> None:  # fmt: skip
     from rnr.app.console import complain
     from rnr.images.files import find_pictures
@@ -355,7 +363,7 @@ def _diagnose_on(
         for problem in problems:
             complain(problem)
         chosen = _cluster(engine, workers, _models(name, BUILT_IN, device))
-        _told(cluster.diagnose(chosen, found, tables, out, most), len(problems))
+        _told(cluster.diagnose(chosen, found, tables, out, most, which), len(problems))
     except SetupError as error:
         stop(str(error))
 

@@ -79,7 +79,7 @@ def tell_skipped(skipped: Sequence[Path], allowed: bool) -> list[SkippedFile]:
 def remark_frames(name: str, notes: Sequence[str]) -> None:
     """Say it where a file holds more pictures than are used."""
     for note in notes:
-        if note.endswith("is used"):
+        if note.endswith(("is used", "left out")):
             remark(f"{printable(name)}: {note}")
 
 

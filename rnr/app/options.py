@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rnr.degradation.errors import SetupError
+from rnr.images.frames import Which
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.restorer.loading import NAMES as RESTORERS
 
@@ -28,25 +27,10 @@ Steps = Annotated[
 Unreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Files in folders that cannot be read are no failure (exit code 0).")
 ]
+WhichFrames = Annotated[
+    Which, typer.Option("--frames", help="Of a file with several pages or frames: all of them, or the first.")
+]
 Strengths = Annotated[
     list[str] | None,
     typer.Option("--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the picture as it is. Repeat."),
 ]
-
-
-def strength_of(texts: Sequence[str]) -> float | dict[str, float]:
-    """`60`, or `haze=50` for one kind; both may be given."""
-    from rnr.degradation.kind import kinds
-
-    rest, chosen = 100.0, dict[str, float]()
-    for text in texts:
-        kind, _, number = text.rpartition("=")
-        try:
-            value = float(number)
-        except ValueError:
-            raise SetupError(f"--strength {text}: give a number in 0..100, or KIND=NUMBER") from None
-        if kind:
-            chosen[kind] = value
-        else:
-            rest = value
-    return {**dict.fromkeys(kinds(), rest), **chosen} if chosen else rest

@@ -11,13 +11,14 @@ Shapes: H rows, W columns, C samples per pixel (1 grey, 2 grey + alpha, 3 RGB, 4
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnr.degradation.errors import Error
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
     Samples = NDArray[np.uint8] | NDArray[np.uint16]
 
 PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000", "PPM")
-HEIF = "pi_heif"  # the package that reads HEIC, of the extra `heif`
+EXTRAS = {"HEIF": "pi_heif", "JXL": "pylibjxl"}  # packages that read a format, of the extras `heif` and `jxl`
 GREY_MODES = {"1", "L", "LA", "La", "I;16", "LA;16"}
 EIGHT_BIT_MODES = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
 DEEP_MODES = {"I;16", "LA;16", "RGB;16", "RGBA;16", "RGBX;16"}
 _KNOWN = {b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"WEBP": "WebP"}
 _KNOWN |= {b"GIF8": "GIF"}
-_FOREIGN = {b"<svg": "SVG", b"%PDF": "PDF", b"8BPS": "PSD", b"ftyp": "HEIC", b"JXL ": "JPEG XL"}
-_FOREIGN |= {b"\xff\x0a": "JPEG XL"}
+_FOREIGN = {b"<svg": "SVG", b"%PDF": "PDF", b"8BPS": "PSD"}
+_NEEDY = {b"ftyp": ("HEIC", "HEIF"), b"JXL ": ("JPEG XL", "JXL"), b"\xff\x0a": ("JPEG XL", "JXL")}
 _ORIENTATION, _EXIF_TABLE, _GPS_TABLE = 0x0112, 0x8769, 0x8825
 # TIFF keeps its layout (strips, bits, ...) in the same table as its EXIF; only these describe the picture itself:
 # description, make, model, resolution, software, date, artist, host, copyright and the two tables.
@@ -98,37 +99,42 @@ def _unidentified(head: bytes) -> Refused:
     for magic, kind in _KNOWN.items():
         if magic in head[:16]:
             return Refused(f"damaged, or a rare kind of {kind}", "open it in an editor and save it as PNG")
+    for magic, (kind, format) in _NEEDY.items():
+        if magic in head[:12]:
+            if not reads(format):
+                return Refused(f"{kind} needs a package more", f"pip install 'reason-and-restore[{format.lower()}]'")
+            return Refused(f"damaged, or a rare kind of {kind}", "open it in an editor and save it as PNG")
     for magic, kind in _FOREIGN.items():
         if magic in head:
-            if kind == "HEIC" and not reads_heif():
-                return Refused("HEIC needs a package more", "pip install 'reason-and-restore[heif]'")
-            if kind == "HEIC":
-                return Refused("damaged, or a rare kind of HEIC", "open it in an editor and save it as PNG")
             return Refused(f"{kind} is not supported", "convert it to PNG, TIFF or JPEG first")
     return Refused("not a picture of a known format", "leave it out, or convert it to PNG, TIFF or JPEG first")
 
 
-def reads_heif() -> bool:
-    """Whether the extra `heif` is installed."""
-    return importlib.util.find_spec(HEIF) is not None
+def reads(format: str) -> bool:
+    """Whether the extra that a format needs is installed."""
+    return format not in EXTRAS or importlib.util.find_spec(EXTRAS[format]) is not None
 
 
 def formats_for(suffix: str) -> tuple[str, ...]:
     """What Pillow may try; TGA, which has no magic number, only for files that are named so."""
     more: tuple[str, ...] = ("TGA",) if suffix == ".tga" else ()
-    if reads_heif():
-        import pi_heif
+    found = tuple(format for format in EXTRAS if reads(format))
+    for format in found:
+        package = importlib.import_module(EXTRAS[format])
+        package.register_heif_opener() if format == "HEIF" else package.register_pillow()
+    return PILLOW_FORMATS + more + found
 
-        pi_heif.register_heif_opener()
-        more += ("HEIF",)
-    return PILLOW_FORMATS + more
 
+def decode(
+    image: Image.Image, file: BinaryIO | None, max_megapixels: float, number: int | None = None
+) -> dict[str, Any]:
+    """An opened Pillow image (and its file, for 16-bit colour) to the fields of a Picture.
 
-def decode(image: Image.Image, file: BinaryIO | None, max_megapixels: float) -> dict[str, Any]:
-    """An opened Pillow image (and its file, for 16-bit colour) to the fields of a Picture."""
+    `number`: the page or frame that Pillow stands at, where all are read; None: the first alone, which is said.
+    """
     _check_size(image.width, image.height, max_megapixels)
-    deep = _deep_mode(image)  # known only before loading
-    note = _frames_remark(image)
+    deep = deep_mode(image)  # known only before loading
+    note = _frames_remark(image) if number is None else []
     if deep is None and bits_of(image, file) > 8:
         note.append(f"{bits_of(image, file)}-bit {image.format} is read with 8 bits")
     image.load()  # raises if the file is cut short, which OpenCV would not
@@ -138,7 +144,7 @@ def decode(image: Image.Image, file: BinaryIO | None, max_megapixels: float) -> 
     if deep == "I;16":
         pixels, alpha = _grey_16(image)
     elif deep and file:
-        pixels, alpha = _colour_16(image, file)
+        pixels, alpha = _colour_16(image, file, number or 0)
     else:
         pixels, alpha = _eight_bits(image)
         if deep:
@@ -180,7 +186,7 @@ def _check_size(width: int, height: int, max_megapixels: float) -> None:
         raise TooLarge(f"{size}, more than the {max_megapixels:g} allowed", remedy)
 
 
-def _deep_mode(image: Image.Image) -> str | None:
+def deep_mode(image: Image.Image) -> str | None:
     """'RGB;16' and the like if the file holds 16 bits per sample; refuses the TIFF layouts that would be misread."""
     tags = getattr(image, "tag_v2", {})
     bits = set(tags.get(258, ()))
@@ -199,8 +205,8 @@ def _deep_mode(image: Image.Image) -> str | None:
 
 def bits_of(image: Image.Image, file: BinaryIO | None) -> int:
     """Bits per sample of the formats that Pillow cuts to 8 without a word; 8 where it does not, or cannot be known."""
-    if image.format == "HEIF":
-        return int(image.info.get("bit_depth", 8))
+    if image.format in EXTRAS:
+        return int(image.info.get("bit_depth" if image.format == "HEIF" else "bits_per_sample", 8))
     tiles = getattr(image, "tile", ())
     if image.format == "PPM" and tiles and isinstance(tiles[0].args, tuple) and len(tiles[0].args) > 1:
         most = tiles[0].args[1]
@@ -260,7 +266,7 @@ def _grey_16(image: Image.Image) -> tuple[Samples, Samples | None]:
     return np.repeat(grey[..., None], 3, axis=2), alpha
 
 
-def _colour_16(image: Image.Image, file: BinaryIO) -> tuple[Samples, Samples | None]:
+def _colour_16(image: Image.Image, file: BinaryIO, number: int) -> tuple[Samples, Samples | None]:
     import cv2
     import numpy as np
 
@@ -268,13 +274,28 @@ def _colour_16(image: Image.Image, file: BinaryIO) -> tuple[Samples, Samples | N
     level = cv2.utils.logging.setLogLevel(
         cv2.utils.logging.LOG_LEVEL_SILENT
     )  # it prints each TIFF tag it does not know
-    bgr = cv2.imdecode(np.frombuffer(file.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+    data = np.frombuffer(_still(file.read()) if image.format == "PNG" else file.read(), np.uint8)
+    bgr: Any = None
+    if number:
+        bgr = next(iter(cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(number, number + 1))[1] or ()), None)
+    else:
+        bgr = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
     cv2.utils.logging.setLogLevel(level)
     if bgr is None or bgr.dtype != np.uint16 or bgr.shape[:2] != (image.height, image.width):
         raise Refused(f"a rare kind of 16-bit {image.format}", "save it as plain 16-bit RGB")
     transparent = image.has_transparency_data and bgr.shape[2] == 4
     alpha = np.ascontiguousarray(bgr[..., 3], np.uint16) if transparent else None
     return np.ascontiguousarray(bgr[..., 2::-1], np.uint16), alpha
+
+
+def _still(data: bytes) -> bytes:
+    """A PNG without its animation, of which OpenCV would draw the frames."""
+    parts, at = [data[:8]], 8
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        parts += [] if data[at + 4 : at + 8] in (b"acTL", b"fcTL", b"fdAT") else [data[at:end]]
+        at = end
+    return b"".join(parts)
 
 
 def _upright(array: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -299,11 +320,13 @@ def _exif_of(image: Image.Image, note: list[str]) -> tuple[int, bytes | None]:
         pillow.Exif().load(raw or b"")  # raises if damaged, which getexif may have swallowed on opening
         if image.format == "TIFF":  # Pillow and OpenCV have turned it upright by themselves
             return 1, _described(exif)
+        upright = image.format == "JXL"  # by its decoder (ISO 18181-2, 9.3: EXIF does not count)
         if orientation != 1 or (raw is None and len(exif)):
             copy = pillow.Exif()  # the image is the caller's: its tag must stay
             copy.load(exif.tobytes())
             copy[_ORIENTATION] = 1
             raw = copy.tobytes()
+            orientation = 1 if upright else orientation
     except Exception:  # Pillow's parser has no closed list of errors for damaged EXIF
         note.append("its EXIF is damaged and left out")
         raw = None
@@ -326,19 +349,30 @@ def _descriptive_tags(exif: Image.Exif) -> list[tuple[int, Any]]:
     return [(tag, exif.get_ifd(tag) if tag in tables else exif[tag]) for tag in sorted(_DESCRIPTIVE & set(exif))]
 
 
-def encode(samples_HWC: Samples, format: str, metadata: dict[str, bytes], extras: Extras | None = None) -> bytes:
-    """Samples to a file's bytes; `metadata` may hold icc_profile and exif."""
-    from PIL import Image
-
+def encode(
+    samples_HWC: Samples,
+    format: str,
+    metadata: dict[str, bytes],
+    extras: Extras | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> bytes:
+    """Samples to a file's bytes; `metadata` may hold icc_profile and exif, `more` what Pillow is told besides."""
     extras = extras or Extras()
     if format == "TIFF":
         return _tiff(samples_HWC, extras.tags(), **metadata)
     if samples_HWC.dtype.itemsize == 2:
         return _png_16(samples_HWC, extras.chunks(), **metadata)
     buffer = io.BytesIO()
-    image = Image.fromarray(samples_HWC[..., 0] if samples_HWC.shape[2] == 1 else samples_HWC)
-    image.save(buffer, format, **_SAVE_OPTIONS.get(format, {}), **metadata, **extras.options(format))
+    options = {**_SAVE_OPTIONS.get(format, {}), **metadata, **extras.options(format), **(more or {})}
+    pillow_of(samples_HWC).save(buffer, format, **options)
     return buffer.getvalue()
+
+
+def pillow_of(samples_HWC: Samples) -> Image.Image:
+    """8-bit samples as a Pillow image."""
+    from PIL import Image
+
+    return Image.fromarray(samples_HWC[..., 0] if samples_HWC.shape[2] == 1 else samples_HWC)
 
 
 def _png_16(

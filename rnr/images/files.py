@@ -11,21 +11,21 @@ import contextlib
 import errno
 import glob
 import io
-import math
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnr.degradation.errors import Error
 from rnr.images import codecs
-from rnr.images.metadata import Extras, exif_without_gps, jpeg_without_gps
+from rnr.images.metadata import Extras, exif_without_gps
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     FilePath = str | os.PathLike[str]
 
@@ -33,7 +33,7 @@ SUFFIXES = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jp
 SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF"}
 SUFFIXES |= {".avif": "AVIF", ".jp2": "JPEG2000", ".j2k": "JPEG2000", ".jpf": "JPEG2000", ".jpx": "JPEG2000"}
 SUFFIXES |= {".tga": "TGA", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM"}
-SUFFIXES |= {".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF"}  # read with the extra `heif`
+SUFFIXES |= {".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JXL"}  # with the extras `heif` and `jxl`
 _OWN_SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "AVIF": ".avif", "JPEG2000": ".jp2"}
 _OWN_SUFFIX |= {"TGA": ".tga", "PPM": ".ppm", "PNG": ".png"}
 WRITTEN = set(_OWN_SUFFIX)  # formats that can hold a result
@@ -79,7 +79,7 @@ class Picture:
     alpha_HW: NDArray[Any] | None = None  # same dtype
     icc_profile: bytes | None = None
     exif: bytes | None = None  # begins with b"Exif\0\0"; its orientation, if any, is 1
-    format: str = "PNG"  # by content: PNG, JPEG, TIFF, WEBP, BMP, GIF, AVIF, JPEG2000, TGA, PPM, HEIF
+    format: str = "PNG"  # by content: PNG, JPEG, TIFF, WEBP, BMP, GIF, AVIF, JPEG2000, TGA, PPM, HEIF, JXL
     mode: str = "RGB"  # as stored: 1, L, LA, P, RGB, RGBA, CMYK, I;16, LA;16, RGB;16, RGBA;16
     note: list[str] = field(default_factory=list)  # remarks for a person
     extras: Extras = field(default_factory=Extras)
@@ -105,16 +105,28 @@ class Picture:
     @property
     def copied_suffix(self) -> str:
         """The suffix of an exact copy of its file."""
-        return {"GIF": ".gif", "HEIF": ".heic"}.get(self.format) or _OWN_SUFFIX[self.format]
+        return {"GIF": ".gif", "HEIF": ".heic", "JXL": ".jxl"}.get(self.format) or _OWN_SUFFIX[self.format]
 
     @property
     def writable(self) -> bool:
         """Whether its own format can hold the result at its depth."""
         return self.format in WRITTEN and (self.bit_depth == 8 or self.format not in ("JPEG2000", "PPM"))
 
+    @property
+    def has_gps(self) -> bool:
+        bare = self.without_gps()
+        return (bare.exif, bare.extras) != (self.exif, self.extras)
+
     def without_gps(self) -> Picture:
         """The same picture without its position in EXIF and XMP."""
         return replace(self, exif=exif_without_gps(self.exif), extras=self.extras.without_gps())
+
+    def rounded(self, pixels_float_HWC3: NDArray[Any]) -> NDArray[Any]:
+        """Pixels in [0, 1] at the depth of this picture, uint8 or uint16."""
+        import numpy as np
+
+        top = np.float32(2**self.bit_depth - 1)
+        return np.rint(pixels_float_HWC3.clip(0, 1) * top).astype(self.pixels_HWC3.dtype)
 
     def as_float(self) -> NDArray[np.float32]:
         """float32 HWC3 in [0, 1]; `write_picture` turns it back into exactly these pixels."""
@@ -159,7 +171,7 @@ def _expand(argument: str, recursive: bool, errors: list[PictureError], passed: 
     else:
         raise PictureError(argument, *_OS_PROBLEMS[errno.ENOENT])
     files = sorted(path for path in inside if not path.name.startswith(".") and path.is_file())
-    readable = {suffix for suffix, format in SUFFIXES.items() if format != "HEIF" or codecs.reads_heif()}
+    readable = {suffix for suffix, format in SUFFIXES.items() if codecs.reads(format)}
     pictures = [path for path in files if path.suffix.lower() in readable]
     passed |= dict.fromkeys(path for path in files if path.suffix.lower() not in readable)
     if not pictures:
@@ -192,12 +204,21 @@ def read_stream_of(source: Any, max_megapixels: float) -> Picture:
 
 def read_picture(path: FilePath, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
     """The first frame of a picture file, upright and at its own depth. Raises PictureError for all that goes wrong."""
-    with _open(Path(path)) as file:
+    with open_file(path) as file:
         return read_stream(file, path, max_megapixels)
 
 
 def read_stream(file: BinaryIO, name: FilePath, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
     """`read_picture` of bytes that are at hand. The name is for messages and its suffix: nothing is opened by it."""
+    with opened(file, name, max_megapixels) as image:
+        picture = Picture(**codecs.decode(image, file, max_megapixels))
+    picture.note += misnamed(name, picture.format)
+    return picture
+
+
+@contextlib.contextmanager
+def opened(file: BinaryIO, name: FilePath, max_megapixels: float) -> Iterator[Image.Image]:
+    """A file as Pillow opens it, nothing decoded yet; what goes wrong with it then is a PictureError, too."""
     from PIL import Image
 
     suffix = Path(name).suffix.lower()
@@ -211,13 +232,18 @@ def read_stream(file: BinaryIO, name: FilePath, max_megapixels: float = MAX_MEGA
         with codecs.decoding(head):
             codecs.check_canvas(head, max_megapixels)
             with Image.open(file, formats=codecs.formats_for(suffix)) as image:
-                picture = Picture(**codecs.decode(image, file, max_megapixels))
-    if SUFFIXES.get(suffix, picture.format) != picture.format:
-        picture.note.append(f"named {suffix} but is a {picture.format} picture")
-    return picture
+                yield image
 
 
-def _open(path: Path) -> BinaryIO:
+def misnamed(name: FilePath, format: str) -> list[str]:
+    """A remark where the suffix speaks of another format."""
+    suffix = Path(name).suffix.lower()
+    return [] if SUFFIXES.get(suffix, format) == format else [f"named {suffix} but is a {format} picture"]
+
+
+def open_file(path: FilePath) -> BinaryIO:
+    """For reading. Raises PictureError, also for what is no regular file."""
+    path = Path(path)
     try:
         if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
             # a pipe would block for ever
@@ -248,50 +274,41 @@ def write_picture(picture: Picture, pixels_float_HWC3: NDArray[Any], path: FileP
     Depth, grey and alpha stay as they were. What the format cannot hold is said in `picture.note`.
     Raises PictureError, and leaves nothing behind, if it fails.
     """
-    path = Path(path)
-    _refuse_existing(path, overwrite)
-    return put(path, encoded(picture, pixels_float_HWC3, path))
+    refuse_existing(path, overwrite)
+    return put(Path(path), encoded(picture, pixels_float_HWC3, path))
 
 
-def encoded(picture: Picture, pixels_float_HWC3: NDArray[Any], name: FilePath) -> bytes:
-    """The bytes of the file that `write_picture` would write under this name."""
-    path = Path(name)
-    format = SUFFIXES.get(path.suffix.lower())
-    if format not in WRITTEN:
-        known = {"GIF": "a GIF holds 256 colours only", "HEIF": "HEIC is only read"}
-        problem = known.get(str(format), "no format is known for this suffix")
-        raise PictureError(path, problem, "name the output .png, .jpg, .tif, .webp or .bmp")
-    samples = _samples(picture, pixels_float_HWC3, format, path)
+def encoded(
+    picture: Picture, pixels_float_HWC3: NDArray[Any], name: FilePath, more: Mapping[str, Any] | None = None
+) -> bytes:
+    """The bytes of the file that `write_picture` would write under this name. `more`: what Pillow is told besides."""
+    format = written_format(name)
+    samples = samples_for(picture, pixels_float_HWC3, format, name)
     metadata = {"icc_profile": _profile_for(picture, format), "exif": picture.exif}
+    kept = {key: value for key, value in metadata.items() if value}
     try:
-        return codecs.encode(samples, format, {key: value for key, value in metadata.items() if value}, picture.extras)
+        return codecs.encode(samples, format, kept, picture.extras, more or {})
     except Exception as error:  # size limits of the format, EXIF too long for it, ...
-        raise PictureError(path, f"{format} cannot hold it ({error})", "name the output .png") from error
+        raise PictureError(name, f"{format} cannot hold it ({error})", "name the output .png") from error
 
 
-def copy_picture(source: FilePath, path: FilePath, overwrite: bool = False, strip_gps: bool = False) -> Path:
-    """The same bytes at another place, all or nothing: for a picture in which nothing was found.
-
-    `strip_gps`: without its position; of a JPEG the picture's own bytes stay, others are written again.
-    """
-    path = Path(path)
-    _refuse_existing(path, overwrite)
-    with _open(Path(source)) as file:
-        data = file.read()
-    if not strip_gps:
-        return put(path, data)
-    if data[:3] == b"\xff\xd8\xff":
-        return put(path, jpeg_without_gps(data))
-    picture = read_stream(io.BytesIO(data), source, math.inf).without_gps()
-    return put(path, encoded(picture, picture.as_float(), path))
+def written_format(name: FilePath) -> str:
+    """The format of a file that is to be written under this name. Raises PictureError where there is none."""
+    format = SUFFIXES.get(Path(name).suffix.lower())
+    if format in WRITTEN:
+        return str(format)
+    known = {"GIF": "a GIF holds 256 colours only", "HEIF": "HEIC is only read", "JXL": "JPEG XL is only read"}
+    problem = known.get(str(format), "no format is known for this suffix")
+    raise PictureError(name, problem, "name the output .png, .jpg, .tif, .webp or .bmp")
 
 
-def _refuse_existing(path: Path, overwrite: bool) -> None:
+def refuse_existing(path: FilePath, overwrite: bool) -> None:
+    """Raises PictureError where something is there already."""
     if not overwrite and os.path.lexists(path):
         raise PictureError(path, "already exists", "choose another output folder or allow overwriting")
 
 
-def _samples(picture: Picture, pixels: NDArray[Any], format: str, path: Path) -> NDArray[Any]:
+def samples_for(picture: Picture, pixels: NDArray[Any], format: str, path: FilePath) -> NDArray[Any]:
     """The HWC samples to store: rounded to the depth of the file, grey if the picture was, alpha if the format can."""
     import numpy as np
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 XMP_KEY = "XML:com.adobe.xmp"  # the keyword of XMP in a PNG
 NAMESPACE = "urn:reason-and-restore:record:1"
 LONGEST_SEGMENT = 65_502  # bytes of XMP in one segment of a JPEG
-_IPTC, _XMP_TAG, _IPTC_TAG, _GPS_TABLE = 0x0404, 700, 33723, 0x8825
+_IPTC, _XMP_TAG, _IPTC_TAG, _GPS_TABLE, _X_RESOLUTION = 0x0404, 700, 33723, 0x8825, 282
 _HOLDS = {
     "PNG": {"XMP", "resolution", "comment", "text"},
     "JPEG": {"XMP", "resolution", "comment", "IPTC"},
@@ -140,7 +140,7 @@ def extras_of(image: Image.Image) -> Extras:
     xmp = info.get("xmp") or text.get(XMP_KEY, "").encode() or tags.get(_XMP_TAG) or b""
     return Extras(
         _bytes(xmp),
-        _resolution(info.get("dpi")),
+        _resolution(info.get("dpi") if _X_RESOLUTION in tags or image.format != "TIFF" else None),
         _bytes(info.get("comment") or b""),
         {key: value for key, value in text.items() if key != XMP_KEY},
         _bytes((info.get("photoshop") or {}).get(_IPTC) or tags.get(_IPTC_TAG) or b""),
@@ -196,18 +196,24 @@ def exif_without_gps(exif: bytes | None) -> bytes | None:
 
 
 def jpeg_without_gps(data: bytes) -> bytes:
-    """The bytes of a JPEG, its picture untouched, without positions in EXIF and XMP."""
-    parts, at = [data[:2]], 2
-    while data[at : at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
-        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-        parts.append(_segment(data[at + 1], data[at + 4 : end]) if data[at + 1] == 0xE1 else data[at:end])
-        at = end
+    """The bytes of a JPEG, its pictures untouched, without positions in EXIF and XMP.
+
+    Segments keep their length, so that what is found by its offset (the further pictures of an MPO) stays in place.
+    """
+    parts, at = [], 0
+    while (start := data.find(b"\xff\xd8\xff", at)) >= 0:  # within the pixels no such three bytes can stand
+        parts.append(data[at : start + 2])
+        at = start + 2
+        while data[at : at + 1] == b"\xff" and at + 4 <= len(data) and data[at + 1] not in (0xDA, 0xD9):
+            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            parts.append(_segment(data[at : at + 4], data[at + 4 : end]) if data[at + 1] == 0xE1 else data[at:end])
+            at = end
     return b"".join([*parts, data[at:]])
 
 
-def _segment(marker: int, body: bytes) -> bytes:
+def _segment(head: bytes, body: bytes) -> bytes:
+    """One of EXIF or XMP without positions; EXIF that cannot be read, or grows as it is written anew, is blanked."""
     if body.startswith(b"Exif\0\0"):
-        body = exif_without_gps(body) or b""
-    elif body.startswith(b"http://ns.adobe.com/"):
-        body = _no_gps(body)
-    return b"\xff" + bytes([marker]) + struct.pack(">H", len(body) + 2) + body if body else b""
+        bare = exif_without_gps(body) or b""
+        return head + (bare if len(bare) <= len(body) else b"").ljust(len(body), b"\0")
+    return head + (_no_gps(body).ljust(len(body)) if body.startswith(b"http://ns.adobe.com/") else body)

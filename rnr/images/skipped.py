@@ -16,7 +16,7 @@ _COMPANIONS = """
 _RAW = "dng nef cr2 cr3 arw orf rw2 pef srw raf"
 _REMEDIES = {
     "heic": "pip install 'reason-and-restore[heif]'",
-    "jxl": "convert it to PNG, with djxl for one",
+    "jxl": "pip install 'reason-and-restore[jxl]'",
     "": "name it outright if it is a picture",
 }
 

@@ -102,7 +102,8 @@ class Entry(Pictured):
     def about(self) -> str:
         """Size, depth, format."""
         source = self.data["source"]
-        return f"{source['width']} × {source['height']}, {source['bit_depth']}-bit {source['format']}"
+        several = f", {source['frames']} {'frames' if source['animated'] else 'pages'}" if "frames" in source else ""
+        return f"{source['width']} × {source['height']}, {source['bit_depth']}-bit {source['format']}{several}"
 
     @property
     def seconds(self) -> float:

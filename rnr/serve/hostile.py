@@ -165,6 +165,8 @@ def _options(rng: Generator) -> Upload:
         {"diagnosis": "[" * 5000},
         {"diagnosis": '{"findings": {"haze": {"severity": 1e999}}}'},
         {"seed": "9" * 400},
+        {"strength": "nan"},
+        {"strength": "fog=50"},
     ]
     return Upload("wrong options", picture(rng), fields=wrong[int(rng.integers(len(wrong)))])
 
@@ -182,7 +184,30 @@ def _media(rng: Generator) -> Upload:
     return Upload("wrong media type", picture(rng), media=kinds[int(rng.integers(len(kinds)))])
 
 
+def _frames(rng: Generator) -> Upload:
+    """Pages and frames of which a later one is broken."""
+    form = str(rng.choice(["PNG", "GIF", "WEBP", "TIFF", "MPO", "AVIF"]))
+    frames = [Image.fromarray(rng.integers(0, 256, (48, 48, 3), np.uint8)) for _ in range(int(rng.integers(2, 6)))]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:], duration=50)
+    data = bytearray(buffer.getvalue())
+    for place in rng.integers(len(data) // 3, len(data), int(rng.integers(1, 9))):
+        data[place] ^= 1 << int(rng.integers(8))
+    cut = len(data) if rng.random() < 0.5 else int(rng.integers(len(data) // 3, len(data)))
+    return Upload("a later frame broken", bytes(data[:cut]), f"frames.{form.lower()}")
+
+
+def _frame_bomb(rng: Generator) -> Upload:
+    """16 megapixels in each of hundreds of frames, in some kB; or a count of frames that nobody has seen."""
+    if rng.random() < 0.5:
+        control = chunk(b"acTL", struct.pack(">II", int(rng.integers(2, 2**31)), 0))
+        return Upload("bomb of frames", png(8, 8, zlib.compress(bytes(72)), control))
+    head = b"GIF89a" + struct.pack("<HH", 4000, 4000) + b"\x80\0\0" + b"\0\0\0\xff\xff\xff"
+    frame = b"!\xf9\4\0\1\0\0\0," + struct.pack("<HHHH", 0, 0, 1, 1) + b"\0\2\2D\1\0"
+    return Upload("bomb of frames", head + frame * int(rng.integers(100, 900)) + b";", "bomb.gif")
+
+
 KINDS: list[Callable[[Generator], Upload]] = [
     _cut, _flipped, _head_flipped, _noise, _foreign, _lying, _bomb, _text_bomb, _endless_tiff, _named, _options,
-    _not_a_request, _media,
+    _not_a_request, _media, _frames, _frame_bomb,
 ]  # fmt: skip

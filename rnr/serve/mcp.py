@@ -24,6 +24,7 @@ from mcp_types import CallToolResult, ContentBlock, ImageContent, ResourceLink, 
 from pydantic import ValidationError
 
 from rnr import __version__
+from rnr.degradation.strength import FULL
 from rnr.images.files import PictureError
 from rnr.serve.errors import ServiceError
 from rnr.serve.gate import Gate
@@ -55,11 +56,12 @@ class Tools:
         done = await self._run(lambda: Diagnose(name=name), found)
         return _result({"picture": name, **done.head["summary"]})
 
-    async def restore(self, picture: str, data: str, steps: int | None, only: list[str]) -> CallToolResult:
+    async def restore(self, picture: str, data: str, **options: Any) -> CallToolResult:
         name, found = await self._bytes(picture, data)
-        task = Restore(name=name, steps=steps, only=only, thumbnail=THUMBNAIL)
-        done = await self._run(lambda: task, found)
-        words = [Path(name).stem, hashlib.sha256(found).hexdigest()[:12], str(steps or "own"), *(only or ["all"])]
+        done = await self._run(lambda: Restore(name=name, thumbnail=THUMBNAIL, **options), found)
+        words = [Path(name).stem, hashlib.sha256(found).hexdigest()[:12], str(options["steps"] or "own")]
+        words += options["only"] or ["all"]
+        words += [f"strength {options['strength']}"] if options["strength"] != FULL else []
         link = await self._kept(_plain("-".join(words)), done)
         said = {"untouched": done.head["record"]["untouched"], **done.head["summary"]}
         return _result({"picture": str(self.out / link.name), "resource": link.uri, **said}, done, [link])
@@ -151,10 +153,17 @@ def server(tools: Tools) -> MCPServer:
 
     @mcp.tool()
     async def restore(
-        picture: str = "", data: str = "", steps: int | None = None, only: list[str] | None = None
+        picture: str = "",
+        data: str = "",
+        steps: int | None = None,
+        only: list[str] | None = None,
+        strength: float | dict[str, float] = FULL,
     ) -> CallToolResult:
-        """Restore a picture in one pass. `only` limits it to some kinds of damage; more steps give more texture."""
-        return await tools.restore(picture, data, steps, only or [])
+        """Restore a picture in one pass. `only` limits it to some kinds of damage; more steps give more texture.
+
+        `strength` (0..100, or by kind) is how far to go; 0 gives the same pixels back.
+        """
+        return await tools.restore(picture, data, steps=steps, only=only or [], strength=strength)
 
     @mcp.tool()
     async def agent(
@@ -163,9 +172,14 @@ def server(tools: Tools) -> MCPServer:
         strategy: Literal["auto", "one-pass", "stepwise"] = "auto",
         steps: int = 6,
         candidates: int = 1,
+        strength: float | dict[str, float] = FULL,
     ) -> CallToolResult:
-        """Restore step by step, look again after each, roll back what did not help. The report shows all of it."""
-        return await tools.agent(picture, data, strategy=strategy, steps=steps, candidates=candidates)
+        """Restore step by step, look again after each, roll back what did not help. The report shows all of it.
+
+        `strength` (0..100, or by kind) is how far each step goes.
+        """
+        options = {"strategy": strategy, "steps": steps, "candidates": candidates, "strength": strength}
+        return await tools.agent(picture, data, **options)
 
     @mcp.tool()
     async def explain(run: str) -> CallToolResult:

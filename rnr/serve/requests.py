@@ -16,7 +16,7 @@ from rnr.serve.errors import ServiceError
 from rnr.serve.work import Task
 
 FIELDS = 64  # of a form at most; there are fewer than ten
-LISTS = {"only"}
+LISTS = {"only", "strength"}
 T = TypeVar("T", bound=Task)
 
 
@@ -89,6 +89,9 @@ def body_schema(kind: type[Task]) -> dict[str, Any]:
     if "diagnosis" in form:  # as an object, the documentation page would fill in one of its own making
         words = "restore by this Diagnosis, JSON text (`rnr schema`)"
         form["diagnosis"] = {"type": "string", "description": words, "default": "", "examples": [""]}
+    if "strength" in form:
+        words = form["strength"]["description"]
+        form["strength"] = {"type": "array", "items": {"type": "string"}, "description": words}
 
     def body(picture: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
         return {"schema": {"type": "object", "required": ["picture"], "properties": {"picture": picture, **rest}}}

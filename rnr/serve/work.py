@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
+from rnr.degradation.strength import Strength, parsed
 from rnr.images.files import Picture, PictureError, encoded, read_stream
 from rnr.serve.errors import ServiceError
 from rnr.serve.wire import Message
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from rnr.work.models import Models
 
 Format = Literal["same", "png", "jpeg", "tiff", "webp"]
+Level = Annotated[float, Field(ge=0, le=100)]
 Tell = Callable[[dict[str, Any]], None]
 SUFFIX = {"png": ".png", "jpeg": ".jpg", "tiff": ".tif", "webp": ".webp"}
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".tif": "image/tiff", ".webp": "image/webp", ".bmp": "image/bmp"}
@@ -118,7 +120,21 @@ class _Pictured(Task):
         return Message(head, [blob])
 
 
-class Restore(_Pictured):
+class _Dosed(_Pictured):
+    """A task that restores, all the way or partly."""
+
+    strength: Level | dict[str, Level] | list[str] = Field(
+        default=100.0,
+        description='how far to go: 0..100, or by kind, {"haze": 20}, in a form haze=20; 0: the same pixels',
+    )
+
+    @property
+    def how_far(self) -> Strength:
+        """What a form has as texts is parsed here, in a worker: the front knows no kinds."""
+        return parsed(self.strength) if isinstance(self.strength, list) else self.strength
+
+
+class Restore(_Dosed):
     """Diagnose, restore, diagnose again."""
 
     action: Literal["restore"] = "restore"
@@ -141,7 +157,7 @@ class Restore(_Pictured):
         from rnr.work.request import Request
         from rnr.work.restoring import restore_picture
 
-        request = Request(self.steps, self.seed, tuple(self.only), self._given(), "the request").check()
+        request = Request(self.steps, self.seed, tuple(self.only), self._given(), "the request", self.how_far).check()
         picture = shop.opened(data, self.name)
 
         def stage(words: str) -> None:
@@ -161,7 +177,7 @@ class Restore(_Pictured):
         return None if self.diagnosis is None else Diagnosis.from_json(json.dumps(self.diagnosis), "diagnosis")
 
 
-class Agent(_Pictured):
+class Agent(_Dosed):
     """Step by step: each step is checked and kept, or rolled back."""
 
     action: Literal["agent"] = "agent"
@@ -174,7 +190,9 @@ class Agent(_Pictured):
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
         from rnr.work.agents import AgentRequest, story, untouched
 
-        asked = AgentRequest(self.strategy, self.steps, shop.seconds * AGENT_SHARE, self.candidates, self.seed).check()
+        seconds = shop.seconds * AGENT_SHARE
+        asked = AgentRequest(self.strategy, self.steps, seconds, self.candidates, self.seed, strength=self.how_far)
+        asked.check()
         picture = shop.opened(data, self.name)
         with _workplace(shop, asked) as workplace:
             stem = PurePath(self.name).stem

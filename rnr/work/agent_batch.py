@@ -10,17 +10,18 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from rnr.app.console import Meter, complain
+from rnr.app.console import Meter, complain, remark_frames
 from rnr.degradation.errors import SetupError
 from rnr.graph import StoreError, ThreadError
 from rnr.graph.checkpoints import alone
-from rnr.images.files import Picture, PictureError, copy_picture, read_picture, write_picture
+from rnr.images.files import Picture, PictureError, read_picture, write_picture
+from rnr.images.frames import copy_picture
 from rnr.report.agent import AgentEntry, render
 from rnr.report.plain import report_path
 from rnr.work.agents import AgentRequest, Workplace, story, untouched
@@ -116,6 +117,7 @@ class AgentBatch:
         done = held is not None and held.get("agent", {}).get("status") in ("done", "stopped")
         self.skipped += done
         picture = read_picture(job.source, self.options.max_megapixels)
+        remark_frames(job.source.name, picture.note)
 
         def tell(event: Mapping[str, Any]) -> None:
             if self._stop.is_set():
@@ -146,8 +148,8 @@ class AgentBatch:
     def _asked(self) -> dict[str, Any]:
         """What a result is known by. Asking is no setting: the answers are in the thread."""
         names = dict(zip(("reasoner", "restorer"), self.models.names))
-        return {**asdict(self.request), **names, "ask": None, "steps": 1, "budget": self.request.steps, "only": [],
-                "diagnosis": None}  # fmt: skip
+        asked = {**self.request.asked, **names, "steps": 1, "budget": self.request.steps}
+        return {**asked, "only": [], "diagnosis": None}
 
     def _write(self, job: Job, picture: Picture, workplace: Workplace, run: Any, replace: bool) -> str:
         """Picture and record; the name of the picture."""

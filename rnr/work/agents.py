@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import need
 from rnr.degradation.errors import MissingExtra, SetupError
+from rnr.degradation.strength import FULL, Strength
 from rnr.work.models import Models
 from rnr.work.outputs import printable
 
@@ -41,6 +42,15 @@ class AgentRequest:
     candidates: int = 1
     seed: int = 0
     ask: bool = False
+    strength: Strength = 100.0
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """By which a run is known again; a strength only where one is set: it came later."""
+        settings = asdict(self) | {"ask": None}
+        if self.strength == FULL:
+            del settings["strength"]
+        return settings
 
     def check(self) -> AgentRequest:
         """Itself. Raises SetupError for a setting that cannot be, or a missing extra."""
@@ -113,7 +123,7 @@ class Workplace:
         from rnr.graph.state import SCHEMA_VERSION
         from rnr.graph.store import short_hash
 
-        told = asdict(self.request) | {"ask": None} | ({"schema": SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {})
+        told = self.request.asked | ({"schema": SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {})
         return f"{printable(name)}-{short_hash(sha256, told, context.judge_id, context.restorer_id)}"
 
     def held(self, thread: str) -> Run:

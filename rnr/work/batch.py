@@ -19,20 +19,13 @@ from rich.text import Text
 from rnr.app.console import Meter, complain, err, remark_frames
 from rnr.degradation.errors import SetupError
 from rnr.degradation.kind import kind_named
-from rnr.images.files import (
-    MAX_MEGAPIXELS,
-    Picture,
-    PictureError,
-    copy_picture,
-    os_problem,
-    read_picture,
-    write_picture,
-)
+from rnr.images.files import MAX_MEGAPIXELS, Picture, PictureError, os_problem, read_picture, write_picture
+from rnr.images.frames import Frames, copy_picture, read_frames, write_frames
 from rnr.report.plain import Entry, render, report_path
 from rnr.work.models import Models, versions
 from rnr.work.outputs import Job, Mode, Shelf, printable, record_beside, source_of, write_text
 from rnr.work.request import Request
-from rnr.work.restoring import Outcome, restore_picture
+from rnr.work.restoring import Outcome, restore_frames
 
 
 @dataclass(frozen=True)
@@ -90,35 +83,39 @@ class Batch:
 
     def _restore(self, job: Job, tell: Callable[[str], None]) -> Entry:
         tell("reading")
-        picture = self._read(job)
+        frames = self._read(job)
         tell("loading the models")
         self.models.load()
-        outcome = restore_picture(self.models, picture, self.request, str(job.source), tell)
+        outcomes = restore_frames(self.models, frames, self.request, str(job.source), tell)
         tell("writing")
         with uninterrupted(self._later):
-            data = self._write(job, picture, outcome)
-            return self._with_previews(job, data, picture, None if outcome.untouched else outcome.pixels_HWC3)
+            data = self._write(job, frames, outcomes)
+            return self._with_previews(job, data, frames.first, None if data["untouched"] else outcomes[0].pixels_HWC3)
 
-    def _read(self, job: Job) -> Picture:
-        """The picture, without positions if it is to have none; what is not used of it is said."""
-        picture = read_picture(job.source, self.options.max_megapixels)
-        remark_frames(job.source.name, picture.note)
-        return picture.without_gps() if self.request.strip_gps else picture
+    def _read(self, job: Job) -> Frames:
+        """The pictures of a file, without positions if they are to have none; what is not used of it is said."""
+        frames = read_frames(job.source, self.options.max_megapixels, self.request.frames)
+        remark_frames(job.source.name, frames.first.note)
+        return frames.without_gps() if self.request.strip_gps else frames
 
     def _later(self) -> None:
         self.interrupted = True
 
-    def _write(self, job: Job, picture: Picture, outcome: Outcome) -> dict[str, Any]:
-        target = job.picture(self.out, picture, copied=outcome.untouched)
-        replace = self.options.mode == "overwrite"
-        data = self._data(job, picture, outcome, target)
+    def _write(self, job: Job, frames: Frames, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+        picture, replace = frames.first, self.options.mode == "overwrite"
+        untouched = all(outcome.untouched for outcome in outcomes)
+        target = job.picture(self.out, picture, copied=untouched)
+        data = self._data(job, frames, outcomes, target)
         with record_beside(job.record(self.out), data):
-            if outcome.untouched:
+            if untouched:
                 copy_picture(job.source, target, replace, self.request.strip_gps)
             else:
                 if self.request.stamp:
                     picture.extras = picture.extras.stamped(stamp_of(data))
-                write_picture(picture, outcome.pixels_HWC3, target, replace)
+                if len(outcomes) > 1:
+                    write_frames(frames.showing([each.pixels_HWC3 for each in outcomes]), target, replace)
+                else:
+                    write_picture(picture, outcomes[0].pixels_HWC3, target, replace)
         if data["notes"] != picture.note:  # what the format could not hold is known only now
             data["notes"] = [printable(note) for note in picture.note]
             with record_beside(job.record(self.out), data):
@@ -129,8 +126,10 @@ class Batch:
         """The settings by which a result is known again."""
         return asked(self.models, self.request)
 
-    def _data(self, job: Job, picture: Picture, outcome: Outcome, target: Path) -> dict[str, Any]:
-        return record_of(self.models, self.request, picture, outcome, source_of(job.source), printable(target.name))
+    def _data(self, job: Job, frames: Frames, outcomes: Sequence[Outcome], target: Path) -> dict[str, Any]:
+        source, first = source_of(job.source), outcomes[0]
+        data = record_of(self.models, self.request, frames.first, first, source, printable(target.name))
+        return {**data, **_of_several(data, frames, outcomes)} if len(outcomes) > 1 else data
 
     def _again(self, job: Job, data: dict[str, Any]) -> Entry:
         """The entry of a picture that an earlier run finished."""
@@ -180,6 +179,23 @@ def record_of(
         "request": asked(models, request),
         "versions": versions(),
     }
+
+
+def _of_several(data: dict[str, Any], frames: Frames, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """What the record of a file with several pictures says otherwise; `before` and `after` are those of the first."""
+    untouched = all(outcome.untouched for outcome in outcomes)
+    told = [{"number": number, **_in_short(outcome)} for number, outcome in enumerate(outcomes, 1)]
+    why = data["explanation"]
+    source = {**data["source"], "frames": len(outcomes), "animated": frames.animated}
+    why = f"{frames.words(1)}: {why}" if why and not untouched else why
+    return {"source": source, "untouched": untouched, "explanation": why, "frames": told}
+
+
+def _in_short(outcome: Outcome) -> dict[str, Any]:
+    """One of several pictures: both diagnoses without the way to them, and what each leg did."""
+    sides = {"before": outcome.before, "after": outcome.after}
+    diagnoses = {side: record.diagnosis and record.diagnosis.model_dump(mode="json") for side, record in sides.items()}
+    return {"untouched": outcome.untouched, **diagnoses, "legs": outcome.settings.get("legs", [])}
 
 
 def stamp_of(data: dict[str, Any]) -> dict[str, Any]:

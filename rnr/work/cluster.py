@@ -19,9 +19,10 @@ from typing import Any
 
 from rnr.app.console import complain_of
 from rnr.degradation.errors import SetupError
+from rnr.images.frames import Which
 from rnr.work.models import Models
 from rnr.work.naming import plan
-from rnr.work.outputs import Job, write_text
+from rnr.work.outputs import Job, printable, write_text
 from rnr.work.request import Request
 
 CHUNK = 64  # pictures
@@ -72,8 +73,9 @@ def tables(pictures: Sequence[str]) -> tuple[list[str], list[Path]]:
 
 
 def diagnose(
-    cluster: Cluster, paths: Sequence[Path], tables: Sequence[Path], out: Path, max_megapixels: float
-) -> dict[str, int]:
+    cluster: Cluster, paths: Sequence[Path], tables: Sequence[Path], out: Path, max_megapixels: float,
+    which: Which = "all",
+) -> dict[str, int]:  # fmt: skip
     """Records as OUT/part-00000.jsonl, ...; shards that are there are kept. Returns how many were done and failed.
 
     `tables`: parquet files; a picture of theirs is named FILE#ROW. Raises SetupError for one without pictures.
@@ -82,6 +84,7 @@ def diagnose(
     chunks = _chunks(paths) + [chunk for table in tables for chunk in _row_groups(table)]
     for number, chunk in enumerate(chunks):
         chunk |= {"shard": str((out / f"part-{number:05d}.jsonl").absolute()), "max_megapixels": max_megapixels}
+        chunk["frames"] = which
     missing = [chunk for chunk in chunks if not _matches(chunk)]
     counts = _counted(cluster.run(_diagnose_chunk, missing), ("done", "failed"))
     return counts | {"before": sum(len(chunk["files"]) for chunk in chunks if chunk not in missing)}
@@ -145,7 +148,7 @@ def _matches(chunk: dict) -> bool:
     if not path.is_file():
         return False
     held = [json.loads(line)["file"] for line in path.read_text(encoding="utf-8").splitlines()]
-    if held != chunk["files"]:
+    if list(dict.fromkeys(held)) != chunk["files"]:
         raise SetupError(f"{path}: holds the diagnoses of other pictures; choose another output folder")
     return True
 
@@ -154,10 +157,11 @@ def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, Any]:
     from rnr.work.diagnosing import diagnose_all, fixed
 
     with _as_files(chunk) as files:
-        rows = list(diagnose_all(files, False, chunk["max_megapixels"], models, False, False))
+        rows = list(diagnose_all(files, False, chunk["max_megapixels"], models, False, False, which=chunk["frames"]))
+        names = dict(zip(map(printable, files), chunk["files"], strict=True))
     found = [fixed(row.as_json()) for row in rows]
     if "table" in chunk:
-        found = [row | {"file": name} for row, name in zip(found, chunk["files"], strict=True)]
+        found = [row | {"file": names[row["file"]]} for row in found]
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in found]
     write_text(Path(chunk["shard"]), "".join(lines))
     problems = [(row["file"], row["error"]) for row in found if row["diagnosis"] is None]

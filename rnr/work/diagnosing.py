@@ -24,7 +24,8 @@ from rnr.app.console import (
 )
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.errors import SetupError
-from rnr.images.files import PictureError, SkippedFile, find_pictures, read_picture
+from rnr.images.files import PictureError, SkippedFile, find_pictures
+from rnr.images.frames import Which, read_frames
 from rnr.work.models import Models
 from rnr.work.outputs import printable
 from rnr.work.restoring import diagnose_pixels
@@ -34,13 +35,19 @@ IN_DETAIL = 3  # pictures up to which each gets a table of its own
 
 @dataclass(frozen=True)
 class Row:
-    """A file and its record; one that failed has `error` and no diagnosis."""
+    """A file, or one of its pages or frames, and its record; one that failed has `error` and no diagnosis."""
 
     file: str
     record: DiagnosisRecord
+    frame: int = 1
+    place: str = ""  # page 2 of 3
+
+    @property
+    def title(self) -> str:
+        return f"{self.file}, {self.place}" if self.place else self.file
 
     def as_json(self) -> dict[str, Any]:
-        return {"file": self.file, **self.record.model_dump(mode="json")}
+        return {"file": self.file, "frame": self.frame, **self.record.model_dump(mode="json")}
 
 
 def diagnose_all(
@@ -51,8 +58,11 @@ def diagnose_all(
     with_traceback: bool,
     stream: bool,
     skip_unreadable: bool = False,
+    which: Which = "all",
 ) -> Iterator[Row]:
     """Every picture once, errors go to stderr; `stream` prints each row as a line of JSON. Raises SetupError.
+
+    `which`: of a file with several pages or frames all have a row each, or the first alone.
 
     Files in folders that are not read have a row with an error, unless `skip_unreadable`.
     """
@@ -60,26 +70,28 @@ def diagnose_all(
     found, problems = find_pictures(pictures, recursive, skipped)
     problems += tell_skipped(skipped, skip_unreadable)
 
-    def row_of(path: Path) -> Row:
-        picture = read_picture(path, max_megapixels)
-        remark_frames(path.name, picture.note)
-        return Row(printable(path), diagnose_pixels(models, picture.pixels_HWC3, str(path)))
+    def rows_of(path: Path) -> list[Row]:
+        frames = read_frames(path, max_megapixels, which)
+        remark_frames(path.name, frames.first.note)
+        records = [diagnose_pixels(models, picture.pixels_HWC3, str(path)) for picture in frames.pictures]
+        return [Row(printable(path), each, number, frames.words(number)) for number, each in enumerate(records, 1)]
 
     with Meter(len(found), "loading the model") as meter, ThreadPoolExecutor(models.at_once if found else 1) as pool:
-        for path, waiting in ahead(pool, row_of, found, models.at_once if found else 1):
+        for path, waiting in ahead(pool, rows_of, found, models.at_once if found else 1):
             meter.tell(printable(path.name))
             try:
-                row = waiting()
+                rows = waiting()
             except SetupError:
                 raise
             except Exception as error:
                 if with_traceback and not isinstance(error, PictureError):
                     err.print("".join(traceback.format_exception(error)), markup=False)
-                row = _failed(_problem(str(path), error))
+                rows = [_failed(_problem(str(path), error))]
             meter.done()
-            if stream:
-                json_stdout(fixed(row.as_json()))
-            yield row
+            for row in rows:
+                if stream:
+                    json_stdout(fixed(row.as_json()))
+                yield row
     for problem in problems:
         row = _failed(problem)
         if stream:
@@ -105,13 +117,13 @@ def fixed(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def ahead(
-    pool: Executor, function: Callable[[Path], Row], paths: Sequence[Path], at_once: int
-) -> Iterator[tuple[Path, Callable[[], Row]]]:
+    pool: Executor, function: Callable[[Path], list[Row]], paths: Sequence[Path], at_once: int
+) -> Iterator[tuple[Path, Callable[[], list[Row]]]]:
     """Each path with a call that waits for its result, in order; never more than `at_once` under way."""
     if at_once == 1:  # in this thread: an interrupt then ends the work itself
         yield from ((path, partial(function, path)) for path in paths)
         return
-    queue: deque[tuple[Path, Future[Row]]] = deque()
+    queue: deque[tuple[Path, Future[list[Row]]]] = deque()
     for path in paths:
         queue.append((path, pool.submit(function, path)))
         if len(queue) == at_once:
@@ -135,7 +147,7 @@ def _failed(problem: PictureError) -> Row:
 
 def print_for_people(rows: Sequence[Row]) -> None:
     """A table in detail for each of a few pictures, one table with a row each for many."""
-    good = [(row.file, row.record) for row in rows if row.record.diagnosis]
+    good = [(row.title, row.record) for row in rows if row.record.diagnosis]
     if len(good) <= IN_DETAIL:
         for name, record in good:
             out.print(detail_table(name, record), soft_wrap=False)

@@ -20,7 +20,7 @@ from pathlib import Path
 from rnr.serve.hostile import hostile
 from rnr.work.outputs import RECORD, place_of, read_record, write_text
 
-BATCH = 2500  # files in one process: a choice, loading the models once for many
+BATCH = 1250  # files in one process: a choice, loading the models once for many
 MEGAPIXELS = 25  # more is refused, as by the service: bombs must cost nothing
 SUFFIXES = (".png", ".jpg", ".tif", ".webp", ".gif", ".bmp", ".avif", ".jp2", ".tga", ".ppm")
 STEMS = ("写真", "a b", "%00", "$(reboot)", "{{7*7}}", "-r", "~", "x" * 240, "a\nb", "\u202egnp", "con", "[1]", "*")
@@ -29,7 +29,9 @@ _CHILD = """
 import json, os, sys, tempfile
 tempfile.gettempdir()  # which tries with a file of its own whether it can write there
 folders, log = json.loads(sys.argv[1]), open(sys.argv[2], "a")
-libraries = tuple({sys.prefix, sys.base_prefix, *map(os.path.realpath, filter(None, sys.path))})
+sys.dont_write_bytecode = True
+homes = (sys.prefix, sys.base_prefix, sys.pycache_prefix, *sys.path)
+libraries = tuple({os.path.realpath(home) for home in homes if home})
 def hook(event, arguments):
     if event != "open" or not isinstance(arguments[0], (str, bytes)) or arguments[1] is None and not arguments[2]:
         return
@@ -52,7 +54,7 @@ class Drill:
     """What came of the files.
 
     Attributes:
-        files: How many there were.
+        files: How many there were so far.
         seconds: Time of all processes.
         answers: By what a file was: how many were read after all (`done`) and refused (`refused`).
         faults: Everything that must not be, in words.
@@ -68,13 +70,13 @@ def run(out: Path, count: int, seed: int) -> Drill:
     """Write `count` files below OUT/in, restore them by a diagnosis that finds nothing, and look at what happened.
 
     Args:
-        out: A folder that is not there yet; OUT/hostile.json holds the result.
+        out: A folder that is not there yet; OUT/hostile.json holds the result, also while it goes on.
         count: Files.
         seed: Of everything that is drawn.
     """
     from rnr.degradation.diagnosis import Diagnosis, Finding, reasoning_order
 
-    drill, source = Drill(files=count), out / "in"
+    drill, source = Drill(), out / "in"
     source.mkdir(parents=True)
     nothing = Diagnosis(findings={name: Finding(present=False, severity=0) for name in reasoning_order()})
     write_text(out / "nothing.json", nothing.to_json())
@@ -83,8 +85,10 @@ def run(out: Path, count: int, seed: int) -> Drill:
         began = time.monotonic()
         done = _restore(out, start)
         drill.seconds += time.monotonic() - began
-        _judge(drill, out, written[start : start + BATCH], done)
-    write_text(out / "hostile.json", json.dumps(asdict(drill), indent=1))
+        part = written[start : start + BATCH]
+        drill.files += len(part)
+        _judge(drill, out, part, done)
+        write_text(out / "hostile.json", json.dumps(asdict(drill), indent=1))
     return drill
 
 

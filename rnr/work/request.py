@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.strength import FULL, Strength, checked
+from rnr.images.frames import Which
 
 if TYPE_CHECKING:
     from rnr.degradation.diagnosis import Diagnosis
@@ -26,10 +28,11 @@ class Request:
     only: tuple[str, ...] = ()
     diagnosis: Diagnosis | None = None
     origin: str = ""  # where that diagnosis came from, for the record
-    strength: float | Mapping[str, float] = 100.0  # how far each leg goes, 0..100, or by kind
+    strength: Strength = FULL  # how far each leg goes, 0..100, or by kind
     stamp: bool = False  # write the record into the picture's XMP
     strip_gps: bool = False  # leave positions out of EXIF and XMP
     force: bool = False  # restore also what the reasoner is not sure of
+    frames: Which = "all"  # of a file that holds several pictures
 
     def check(self) -> Request:
         """Itself. Raises SetupError for a setting that cannot be."""
@@ -39,12 +42,8 @@ class Request:
             raise SetupError(f"steps must lie in {STEPS[0]}..{STEPS[-1]}, not {self.steps}")
         if not 0 <= self.seed < 2**63:
             raise SetupError(f"the seed must be 0 or more, not {self.seed}")
-        for value in self.strength.values() if isinstance(self.strength, Mapping) else (self.strength,):
-            if not 0 <= value <= 100:  # also NaN
-                raise SetupError(f"a strength lies in 0..100, not {value:g}")
         try:
-            if isinstance(self.strength, Mapping):
-                list(map(kind_named, self.strength))
+            checked(self.strength)
             return replace(self, only=tuple(dict.fromkeys(kind_named(name).name for name in self.only)))
         except ValueError as error:
             raise SetupError(str(error)) from None
@@ -54,7 +53,7 @@ class Request:
         """What is wanted of the restorer; None: all that was found, all the way."""
         from rnr.degradation.intent import Intent
 
-        if not self.only and self.strength == 100 and not self.force:
+        if not self.only and self.strength == FULL and not self.force:
             return None
         return Intent(kinds=list(self.only) or None, strength=self.strength, force=self.force)
 
@@ -63,8 +62,9 @@ class Request:
         """The settings by which a result is known again. Those that came later stand there where they are set."""
         settings = {"steps": self.steps, "seed": self.seed, "only": list(self.only)}
         strength = dict(self.strength) if isinstance(self.strength, Mapping) else self.strength
-        later = {"strength": strength, "stamp": self.stamp, "strip_gps": self.strip_gps, "force": self.force}
-        usual = {"strength": 100.0, "stamp": False, "strip_gps": False, "force": False}
+        later: dict[str, Any] = {"strength": strength, "frames": self.frames}
+        later |= {name: getattr(self, name) for name in ("stamp", "strip_gps", "force")}
+        usual = {"strength": FULL, "stamp": False, "strip_gps": False, "force": False, "frames": "all"}
         return settings | {name: value for name, value in later.items() if value != usual[name]}
 
 

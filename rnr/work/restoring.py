@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rnr.images.files import Picture, PictureError
+from rnr.images.frames import Frames
 from rnr.work.models import Models
 from rnr.work.request import Request
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from rnr.degradation.diagnosis import DiagnosisRecord
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Outcome:
     """What came of one picture. `after` is `before` where it was left untouched, and has an `error` where it failed."""
 
-    pixels_HWC3: NDArray[np.float32]  # in [0, 1]
+    pixels_HWC3: NDArray[Any]  # float32 in [0, 1]; of one of several at the depth of the picture
     untouched: bool
     before: DiagnosisRecord
     after: DiagnosisRecord
@@ -37,13 +37,34 @@ def diagnose_pixels(models: Models, pixels_HWC3: NDArray[Any], name: str) -> Dia
     return record
 
 
+def restore_frames(
+    models: Models, frames: Frames, request: Request, name: str, tell: Callable[[str], None]
+) -> list[Outcome]:
+    """Every picture of a file: pages by their own diagnosis, frames of an animation by that of the first, so that
+    they do not flicker."""
+    outcomes: list[Outcome] = []
+    for number, picture in enumerate(frames.pictures, 1):
+        place = frames.words(number)
+        known = outcomes[0].before if frames.animated and outcomes else None
+        told = (lambda stage, at=place: tell(f"{at}, {stage}")) if place else tell
+        outcome = restore_picture(models, picture, request, name, told, known)
+        outcome.pixels_HWC3 = picture.rounded(outcome.pixels_HWC3) if place else outcome.pixels_HWC3
+        outcomes.append(outcome)
+    return outcomes
+
+
 def restore_picture(
-    models: Models, picture: Picture, request: Request, name: str, tell: Callable[[str], None] = lambda stage: None
+    models: Models,
+    picture: Picture,
+    request: Request,
+    name: str,
+    tell: Callable[[str], None] = lambda stage: None,
+    known: DiagnosisRecord | None = None,
 ) -> Outcome:
-    """Diagnose, restore and diagnose again. `tell` hears of each stage."""
+    """Diagnose, restore and diagnose again. `tell` hears of each stage; `known` is a record that was made before."""
     tell("diagnosing")
     given = request.diagnosis is not None
-    before = _given(request, picture) if given else diagnose_pixels(models, picture.pixels_HWC3, name)
+    before = known or (_given(request, picture) if given else diagnose_pixels(models, picture.pixels_HWC3, name))
     tell("restoring")
     result = models.pipeline.restore(
         picture.as_float(),

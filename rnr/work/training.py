@@ -133,8 +133,8 @@ def finetune_reasoner(
     recipe: Path | None, model: str | None, data: Path, out: Path, resume: bool, report: Report
 ) -> Path:
     """LoRA on a real Qwen3-VL; returns the adapter's folder. Raises SetupError."""
-    name, options = recipe_of(str(recipe)) if recipe else ("", {})
     with explained("training"):
+        name, options = recipe_of(str(recipe)) if recipe else ("", {})
         quiet()
         from rnr.reasoner.finetune import finetune
 
@@ -145,9 +145,9 @@ def finetune_restorer(
     recipe: Path | None, model: str | None, images: Path, out: Path, resume: bool, report: Report, device: str
 ) -> Path:
     """LoRA on Qwen-Image-Edit; returns the adapter's folder. Raises SetupError."""
-    name, options = recipe_of(str(recipe)) if recipe else ("", {})
-    settings = options.pop("training", {})
     with explained("training"):
+        name, options = recipe_of(str(recipe)) if recipe else ("", {})
+        settings = options.pop("training", {})
         quiet()
         from rnr.restorer.edit_train import Settings, train
         from rnr.restorer.qwen_edit import QwenEditRestorer

@@ -9,8 +9,8 @@ import torch
 from rnr.degradation.errors import Error
 from rnr.degradation.synthesize import truths
 from rnr.explain import RestorerInternals
-from rnr.restorer import load_restorer
 from rnr.restorer.bridge import BridgeScheduler
+from rnr.restorer.loading import load as load_restorer
 from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.pipeline import RestorePipeline
 from tests.explain.conftest import Damaged

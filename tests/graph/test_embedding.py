@@ -97,6 +97,14 @@ def test_a_reasoner_behind_a_server_is_a_judge_like_any_other(
     assert there.judge_id != context().judge_id, "its diagnoses are kept apart in the store"
 
 
+def test_a_context_takes_a_recipe_as_the_command_does(tmp_path: Path) -> None:
+    from rnr.graph import Context
+
+    (tmp_path / "r.toml").write_text('model = "built-in"\n')
+    context = Context(reasoner=str(tmp_path / "r.toml"), restorer=str(tmp_path / "r.toml"))
+    assert context.judge.name == "built-in" and context.pipeline.identity["model"] == "restorer built-in"
+
+
 def test_another_restorer_makes_its_own_number_of_steps(context: Any, told: Any) -> None:
     slow = told(lambda pixels: pixels)
     slow.steps = 40

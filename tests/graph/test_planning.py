@@ -86,6 +86,16 @@ def test_auto_goes_stepwise_from_the_input_where_the_pass_was_taken_back() -> No
     assert "tried" in propose(state(only, steps=[step(only, ["blur"], "rolled back", "one-pass")]), "auto")
 
 
+def test_a_strength_leaves_kinds_out_and_treats_the_others_once() -> None:
+    assert kinds_of(propose(state(FIRST), "auto", {"haze": 0})) == ["noise", "blur"]
+    assert propose(state(FIRST), "one-pass", 0) == "nothing of what was to be removed was found"
+    second, done = look("b", noise=20, haze=30), [step(FIRST, ["noise"], "accepted")]
+    assert kinds_of(propose(state(FIRST, second, done), "stepwise", 50)) == ["haze"]
+    assert kinds_of(propose(state(FIRST, second, done), "stepwise")) == ["noise"]
+    only_noise = {"noise": 50, "haze": 0}
+    assert propose(state(FIRST, second, done), "stepwise", only_noise) == "every kind that is left was tried"
+
+
 @pytest.mark.parametrize("strategy", ["auto", "one-pass", "stepwise"])
 def test_it_ends_whatever_the_judge_says(strategy: Any) -> None:
     """All pictures keep all kinds for ever: the steps run out all the same."""

@@ -10,6 +10,7 @@ from rnr.degradation.diagnosis import reasoning_order
 from rnr.degradation.kind import kinds
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.reasoner.card import BUILT_IN
+from rnr.reasoner.checkpoint import bare
 from rnr.reasoner.reasoner import Reasoner
 
 
@@ -59,3 +60,38 @@ def test_the_evidence_causes_the_severity(built_in, photograph) -> None:
     forced = [built_in.diagnose([hazy], forced={"findings.haze.evidence": word})[0] for word in words]
     low, high = (record.expected_severity("haze") for record in forced)
     assert low + 5 < high
+
+
+def test_a_peft_model_diagnoses_believes_and_can_be_forced(built_in, photograph) -> None:
+    peft = pytest.importorskip("peft", reason="the `train` extra is not installed")
+    picture = damaged(photograph, noise=40)
+    reasoner = Reasoner.from_pretrained("built-in")
+    config = peft.LoraConfig(r=4, target_modules=["q_proj", "v_proj"])
+    reasoner.model = wrapped = peft.get_peft_model(reasoner.model, config)
+    forced = {"noise.severity": 60}
+    (plain,), (edited,) = built_in.diagnose([picture]), built_in.diagnose([picture], forced=forced)
+    (same,), (forcibly,) = reasoner.diagnose([picture]), reasoner.diagnose([picture], forced=forced)
+    assert (same.text, same.beliefs) == (plain.text, plain.beliefs)  # a new adapter adds nothing
+    assert forcibly.diagnosis and forcibly.text == edited.text and forcibly.diagnosis.findings["noise"].severity == 60
+    assert same.model == "built-in with an adapter" and same.model_hash == ""  # not the weights that the hash names
+
+    torch.manual_seed(0)
+    for name, parameter in wrapped.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    (changed,) = reasoner.diagnose([picture])
+    assert changed.error is None and changed.beliefs != plain.beliefs
+    with wrapped.disable_adapter():
+        (off,) = reasoner.diagnose([picture])
+    assert off.beliefs == plain.beliefs
+    (made,) = Reasoner(wrapped, reasoner.processor, reasoner.card, "mine").diagnose([picture])
+    assert made.beliefs == changed.beliefs
+
+
+def test_an_adapter_outside_the_layers_is_refused() -> None:
+    peft = pytest.importorskip("peft", reason="the `train` extra is not installed")
+
+    config = peft.PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
+    wrapped = peft.get_peft_model(Reasoner.from_pretrained("built-in").model, config)
+    with pytest.raises(ValueError, match="take one in the layers"):
+        bare(wrapped)

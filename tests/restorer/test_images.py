@@ -54,3 +54,17 @@ def test_what_cannot_be_restored_is_refused_with_its_reason(pipe):
         pipe("photo.jpg", NOISY)
     with pytest.raises(ValueError, match="output_type"):
         pipe(PICTURE, NOISY, output_type="jpg")
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.bfloat16, 0.01), (torch.float64, 1e-5)])
+def test_networks_of_another_type_restore_in_float32(pipe, dtype, most):
+    """What bfloat16 rounds away is noise of 2^-8 in the networks' activations; the picture's own path is exact."""
+    names = ["noise", "rain", "haze"]
+    every = Diagnosis(findings={name: Finding(present=True, severity=50) for name in names}, plan=names)
+    expected = pipe(PICTURE, every, output_type="np").images
+    for other in (
+        RestorePipeline.from_pretrained("built-in", torch_dtype=dtype),
+        RestorePipeline.from_pretrained("built-in").to(dtype),
+    ):
+        found = other(PICTURE, every, output_type="np").images
+        assert found.dtype == np.float32 and np.abs(found - expected).mean() < most

@@ -13,7 +13,7 @@ from rnr.judge.change import Change
 from rnr.judge.content import PASS
 from rnr.rl import rewards
 from rnr.rl.judge import Judge
-from rnr.rl.rewards import SeverityReward, ask, combine, named, paid, text_of
+from rnr.rl.rewards import SeverityReward, ask, combine, named, paid, words
 
 NOISE: dict[str, int | float | str] = {"type": "gaussian", "sigma": 13, "colour": "per_channel"}
 
@@ -46,9 +46,40 @@ def test_the_reasoners_rewards(completion, scores):
         assert got == [pytest.approx(expected) if expected is not None else None], name
 
 
-def test_rewards_read_trls_messages_too():
-    message = [{"role": "assistant", "content": TRUTH}]
-    assert rewards.type_reward(prompts=[""], completions=[message], truth=[TRUTH]) == [1.0]
+def parts(text: str) -> list[dict]:
+    return [{"role": "assistant", "content": [{"type": "text", "text": half} for half in (text[:50], text[50:])]}]
+
+
+@pytest.mark.parametrize("wrap", [lambda text: [{"role": "assistant", "content": text}], parts])
+def test_rewards_read_trls_messages_too(wrap):
+    for name in ("format", "type", "severity", "factor"):
+        assert rewards.REASONER[name](prompts=[""], completions=[wrap(TRUTH)], truth=[TRUTH]) == [1.0], name
+
+
+@pytest.mark.parametrize("nothing", [[], "", [{"role": "assistant", "content": []}], [{"role": "assistant"}]])
+def test_an_empty_answer_is_scored_as_no_diagnosis(nothing):
+    assert rewards.format_reward([""], [nothing], truth=[TRUTH]) == [0.0]
+    assert rewards.severity_reward([""], [nothing], [TRUTH]) == [None]
+    assert all(reward(prompts=[], completions=[], truth=[]) == [] for reward in rewards.REASONER.values())
+
+
+def test_a_truth_may_be_a_dictionary_as_datasets_fills_it():
+    datasets = pytest.importorskip("datasets", reason="the `train` extra is not installed")
+    rows = [{"truth": json.loads(TRUTH)}, {"truth": json.loads(text(noise=0, haze=30, rain=0, blur=10))}]
+    filled = [row["truth"] for row in datasets.Dataset.from_list(rows)]
+    assert filled[0]["findings"]["blur"] is None and filled[1]["findings"]["noise"]["factors"]["sigma"] is None
+    other = json.dumps(rows[1]["truth"])
+    for said, true in ((TRUTH, filled[0]), (TRUTH, Diagnosis.from_json(TRUTH)), (other, filled[1])):
+        assert rewards.severity_reward([""], [said], [true]) == rewards.type_reward([""], [said], [true]) == [1.0]
+
+
+def test_what_the_built_in_reasoner_writes_is_read_in_parts(reasoner, tasks):
+    (record,) = reasoner.diagnose([tasks[0].degraded.permute(1, 2, 0).numpy()])
+    true = tasks[0].truth.model_dump(mode="json")
+    for name, reward in rewards.REASONER.items():
+        columns = {"prompts": [""] * 2, "truth": [true] * 2}
+        (one, _), (other, _) = (reward(completions=[w, w], **columns) for w in (record.text, parts(record.text)))
+        assert one == other and (name == "factor" or one is not None)
 
 
 def test_a_factor_is_scored_by_its_range_and_a_word_by_being_right():
@@ -136,4 +167,4 @@ def test_rewards_can_travel_to_other_processes():
 def test_a_completion_may_be_text_messages_or_messages_with_parts():
     parts = [{"type": "text", "text": "{"}, {"type": "image"}, {"type": "text", "text": "}"}]
     for completion in ("{}", [{"role": "assistant", "content": "{}"}], [{"role": "assistant", "content": parts}]):
-        assert text_of(completion) == "{}"
+        assert words(completion) == "{}"

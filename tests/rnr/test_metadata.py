@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from rnr.images.files import Picture, copy_picture, read_picture, write_picture
+from rnr.images.files import Picture, read_picture, write_picture
+from rnr.images.frames import copy_picture
 from rnr.images.metadata import Extras, extras_of
 
 Array = np.ndarray

@@ -26,6 +26,7 @@ from rnr.work.outputs import Job, Shelf, digest, leave_out, prepare_folder, prin
         ("x.tar.png", "PNG", False, "x.tar.png"),
         ("x.heic", "HEIF", False, "x.png"),  # it is only read
         ("x.heic", "HEIF", True, "x.heic"),
+        ("x.jxl", "JXL", False, "x.png"),
         ("x.avif", "AVIF", False, "x.avif"),
     ],
 )

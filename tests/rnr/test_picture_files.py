@@ -22,12 +22,12 @@ from PIL import Image, ImageFile
 
 from rnr.images.files import (
     PictureError,
-    copy_picture,
     find_pictures,
     from_any,
     read_picture,
     write_picture,
 )
+from rnr.images.frames import copy_picture
 from tests.rnr.conftest import Array, chunk, oriented, png16
 
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from rnr.images.files import (
     Picture,
+    PictureError,
     from_any,
     read_picture,
     write_picture,
@@ -235,6 +236,23 @@ def test_several_pictures_in_one_jpeg(tmp_path: Path, photo: Array) -> None:
     picture = read_picture(tmp_path / "in.jpg")
     assert picture.format == "JPEG" and picture.note == ["several pictures in one file: only the first is used"]
     assert np.abs(picture.pixels_HWC3.astype(int) - photo).mean() < 5
+
+
+def test_jpeg_xl_is_read_with_its_extra(tmp_path: Path, photo: Array) -> None:
+    pylibjxl = pytest.importorskip("pylibjxl", reason="the extra jxl is not installed")
+    exif = Image.Exif()
+    exif[0x010E], exif[0x0112] = "a description", 6
+    data = pylibjxl.encode(photo, lossless=True, exif=exif.tobytes())
+    (tmp_path / "a.jxl").write_bytes(data)
+    picture = read_picture(tmp_path / "a.jxl")
+    np.testing.assert_array_equal(picture.pixels_HWC3, photo)  # its decoder turns it: EXIF does not count
+    assert (picture.format, picture.suffix, picture.copied_suffix) == ("JXL", ".png", ".jxl")
+    assert b"a description" in (picture.exif or b"")
+    (tmp_path / "cut.jxl").write_bytes(data[: len(data) // 2])
+    with pytest.raises(PictureError):
+        read_picture(tmp_path / "cut.jxl")
+    with pytest.raises(PictureError, match="more than the 0.005 allowed"):
+        read_picture(tmp_path / "a.jxl", 0.005)
 
 
 # --- what a picture carries -------------------------------------------------------------------------------------------

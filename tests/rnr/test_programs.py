@@ -111,6 +111,18 @@ def test_eight_threads_of_fifty_restorations(pictures: list[np.ndarray]) -> None
     agree(pictures, [(number % 3, 1 + number % 7, number % 11) for number in range(400)])
 
 
+def test_a_strength_of_0_is_the_same_picture_and_half_is_between(pictures: list[np.ndarray]) -> None:
+    none, half, full = (rnr.restore(pictures[0], GIVEN, strength=s, device="cpu").pixels_HWC3 for s in (0, 50, 100))
+    np.testing.assert_array_equal(none, pictures[0])
+    named = rnr.restore(pictures[0], GIVEN, strength={"noise": 50}, device="cpu").pixels_HWC3
+    np.testing.assert_array_equal(named, half)
+    mean = (pictures[0].astype(int) + full) / 2
+    assert np.abs(half - mean).max() <= 1 and np.abs(half.astype(int) - full).max() > 5
+    for bad in (101, -1, float("nan"), {"fog": 3}, {"noise": 101}):
+        with pytest.raises(rnr.SetupError):
+            rnr.restore(pictures[0], GIVEN, strength=bad)
+
+
 def test_calls_lists_threads_and_event_loops_agree(pictures: list[np.ndarray]) -> None:
     pictures = pictures[:2]
     single = [rnr.restore(picture, device="cpu") for picture in pictures]
@@ -130,6 +142,42 @@ def test_calls_lists_threads_and_event_loops_agree(pictures: list[np.ndarray]) -
     with pytest.raises(rnr.SetupError, match="2 pictures need as many diagnoses, not 1"):
         rnr.restore(pictures, [GIVEN])
     assert rnr.restore(pictures[:1], force=True, device="cpu")[0].settings["intent"]["force"]
+
+
+def test_a_fastapi_handler_restores_what_it_is_sent(pictures: list[np.ndarray]) -> None:
+    fastapi = pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    httpx = pytest.importorskip("httpx", reason="httpx, which asks the handler, is not installed")
+    app = fastapi.FastAPI()
+
+    def in_a_thread(data: bytes = fastapi.Body()) -> Any:
+        return answer(rnr.restore(data, device="cpu"))
+
+    async def in_the_loop(data: bytes = fastapi.Body()) -> Any:
+        return answer(await asyncio.to_thread(rnr.restore, data, device="cpu"))
+
+    def answer(result: Any) -> Any:
+        buffer = io.BytesIO()
+        result.image.save(buffer, "PNG")
+        return fastapi.Response(buffer.getvalue(), media_type="image/png")
+
+    app.post("/thread", response_model=None)(in_a_thread)
+    app.post("/loop", response_model=None)(in_the_loop)
+
+    async def all_at_once() -> list[bytes]:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here", timeout=300) as client:
+            kind = {"Content-Type": "application/octet-stream"}
+            asked = [client.post(path, content=body, headers=kind) for path in ("/thread", "/loop") for body in bodies]
+            return [reply.content for reply in await asyncio.gather(*asked)]
+
+    bodies = []
+    for picture in pictures[:2]:
+        buffer = io.BytesIO()
+        Image.fromarray(picture).save(buffer, "PNG")
+        bodies.append(buffer.getvalue())
+    expected = [rnr.restore(picture, device="cpu").pixels_HWC3 for picture in pictures[:2]]
+    for pixels, body in zip(expected * 2, asyncio.run(all_at_once()), strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(body))), pixels)
 
 
 def test_the_hosts_default_type_and_seeds_stay_as_they_are(pictures: list[np.ndarray]) -> None:

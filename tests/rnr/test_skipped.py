@@ -17,7 +17,7 @@ NAMES = ["a.jxl", "b.HEIC", "c.jxl", "notes.txt", "raw.NEF", "scan"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr("rnr.images.codecs.reads_heif", lambda: False)
+    monkeypatch.setattr("rnr.images.codecs.reads", lambda format: format not in ("HEIF", "JXL"))
     for name in NAMES:
         (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "in" / name).touch()
@@ -56,6 +56,7 @@ def test_diagnose_has_a_row_for_each(folder: Path, cli: Cli) -> None:
 def test_frames_that_are_not_used_are_named(tmp_path: Path, cli: Cli, nothing_found: Path) -> None:
     frames = [Image.new("RGB", (64, 64), colour) for colour in ("red", "green", "blue")]
     frames[0].save(tmp_path / "x.tif", save_all=True, append_images=frames[1:])
-    _, _, stderr = cli("restore", tmp_path / "x.tif", "-o", tmp_path / "out", "--diagnosis", nothing_found)
+    first = ["--frames", "first"]
+    _, _, stderr = cli("restore", tmp_path / "x.tif", "-o", tmp_path / "out", "--diagnosis", nothing_found, *first)
     assert "x.tif: several pages: only the first is used" in stderr
-    assert "x.tif: several pages: only the first is used" in cli("diagnose", tmp_path / "x.tif", "--json")[2]
+    assert "x.tif: several pages: only the first is used" in cli("diagnose", tmp_path / "x.tif", "--json", *first)[2]

@@ -100,6 +100,21 @@ def test_where_nothing_is_to_be_done_the_very_bytes_come_back(service: Local, ph
     assert answer.body == photo.data and answer.headers["x-rnr-untouched"] == "true"
 
 
+def test_strength_is_that_of_the_library(service: Local, noisy: np.ndarray, photo: Upload) -> None:
+    assert service.post("/restore", form(photo, strength="0"), Accept="image/png").body == photo.data
+    half = rnr.restore(noisy, strength={"noise": 50}, only="noise", device="cpu").pixels_HWC3
+    given = {"picture": base64.b64encode(photo.data).decode(), "only": ["noise"], "strength": {"noise": 50}}
+    body = Upload("", json.dumps(given).encode(), media="application/json")
+    in_json = service.post("/restore", body, Accept="image/*")
+    in_form = service.post("/restore", form(photo, only="noise", strength="noise=50"), Accept="image/*")
+    assert in_json.body == in_form.body and np.array_equal(pixels(in_form.body), half)
+    for wrong in ("101", "-1", "nan", "fog=3", "noise=x"):
+        assert service.post("/restore", form(photo, strength=wrong)).status == 422, wrong
+    agent = service.post("/agent", form(photo, strength="0"))
+    result = events(agent.body)[-1][1]
+    assert result["record"]["untouched"] and base64.b64decode(result["picture"]["data"]) == photo.data
+
+
 def events(body: bytes) -> list[tuple[str, dict]]:
     blocks = [block for block in body.decode().split("\n\n") if block.startswith("event: ")]
     return [(b.partition("\n")[0][7:], json.loads(b.partition("\ndata: ")[2])) for b in blocks]
@@ -146,7 +161,7 @@ def test_what_is_too_large_is_refused_while_it_comes(service: Local) -> None:
     assert service.post("/diagnose", fits_the_request).json["error"]["code"] == "picture_too_large"
 
 
-@pytest.mark.parametrize("upload", [*hostile(1, 39)], ids=lambda upload: upload.what)
+@pytest.mark.parametrize("upload", [*hostile(1, 45)], ids=lambda upload: upload.what)
 def test_hostile_uploads(service: Local, upload: Upload) -> None:
     answer = service.post("/diagnose" if upload.what != "wrong options" else "/restore", upload)
     assert answer.status == 200 or 400 <= answer.status < 500, answer.body[:300]

@@ -131,6 +131,9 @@ def test_over_stdio(folder: Path) -> None:
         written = Path(done.structured_content["picture"]).read_bytes()
         assert base64.b64decode(content.blob) == written
         assert (await client.call_tool("restore", {"picture": "photo.png", "steps": 999})).is_error
+        same = await client.call_tool("restore", {"picture": "photo.png", "strength": {"noise": 0}, "only": ["noise"]})
+        path = Path(same.structured_content["picture"])
+        assert "strength" in path.name and path.read_bytes() == (folder / "photo.png").read_bytes()
 
     async def bytes_instead_of_a_path(client: Any) -> None:
         data = base64.b64encode((folder / "photo.png").read_bytes()).decode()

@@ -69,6 +69,22 @@ def test_errors_say_what_the_client_can_do(shop: Shop) -> None:
     assert "'x'" not in str(refusal(KeyError("x")))  # what nobody expected stays in the log
 
 
+def test_a_strength_may_be_a_number_one_for_each_kind_or_the_texts_of_a_form(shop: Shop, photo: Upload) -> None:
+    def blob(strength: Any) -> bytes:
+        return Restore(only=["noise"], strength=strength).perform(shop, photo.data, ignore).blobs[0]
+
+    assert blob(0) == blob({"noise": 0}) == photo.data
+    half = blob(50)
+    assert half == blob({"noise": 50}) == blob(["noise=50"]) == blob(["50"]) and half not in (blob(100), photo.data)
+    for wrong in (101, -1, {"noise": 101}):
+        with pytest.raises(ValueError):
+            Restore(strength=wrong)  # type: ignore[arg-type]
+    for texts in (["101"], ["fog=3"], ["nan"], ["noise=x"]):
+        with pytest.raises(ValueError) as refused:
+            Restore(strength=texts).perform(shop, photo.data, ignore)
+        assert refusal(refused.value).status == 422
+
+
 def test_a_task_is_the_same_after_the_wire(tmp_path: Path) -> None:
     import io
 
