@@ -49,6 +49,7 @@ def explain(library: Library, pictures: Pictures, models: Models, identity: str,
 
     run, key, item = library.item(identity)
     picture = as_uint8(read_bytes(pictures.bytes_of(identity, "before"), item.name).pixels_HWC3)
+    folder = own_folder(run.source.again)
     job.tell("loading the models")
     models.load()
     internals = Internals(models.reasoner)
@@ -59,7 +60,6 @@ def explain(library: Library, pictures: Pictures, models: Models, identity: str,
     maps = maps_of(internals, answer, models.pipeline, picture, kinds)
     names = dict(zip(("reasoner", "restorer"), models.names)) | {"model_hash": internals.reasoner.model_hash}
     made = {**names, "severities": {kind: answer.expected_severity(kind) for kind in kinds}, "versions": versions()}
-    folder = own_folder(run.source.again)
     library.finder.also(folder)
     _write(folder, key, maps, made)
     return made

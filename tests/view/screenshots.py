@@ -1,4 +1,4 @@
-"""The pictures of docs/view.md: `rnr view` over a folder of runs, photographed.
+"""The pictures of docs/view.md: `rnr view` over a folder of runs, photographed; explain the first picture before.
 
 python -m tests.view.screenshots http://127.0.0.1:8000/ -o docs/images
 """
@@ -43,6 +43,8 @@ def main() -> None:
         first = page.locator("#rows [data-row]").first.evaluate("link => link.href")
         tall = {"width": 1280, "height": 1240}
         shoot(browser, first, given.out / "view-picture.jpg", viewport=tall, color_scheme="dark")
+        page = shoot(browser, first, given.out / "view-maps.jpg", viewport=wide)
+        page.locator("#maps").screenshot(path=given.out / "view-maps.jpg", type="jpeg", quality=QUALITY)
         high = {"width": 1280, "height": 1040}
         shoot(browser, given.address + "compare.html", given.out / "view-runs.jpg", viewport=high)
         browser.close()

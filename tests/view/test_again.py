@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from rnr.view.again import Job, Runner, agains
+from rnr.view.again import Runner, agains
+from rnr.view.jobs import Job
 from rnr.view.library import Library
 from rnr.view.pictures import Pictures
+from rnr.view.record_page import RecordPage
 from rnr.work.models import Models
 
 
 def wait(job: Job) -> Job:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not (job.error or job.result):
         assert time.monotonic() < until
         time.sleep(0.05)
@@ -53,11 +57,45 @@ def test_run_again_restores_by_the_edit(gallery: Path, tmp_path: Path) -> None:
     assert len(Library([run, gallery / "damaged"]).runs[0].items) == 3  # what was run again is no item of the run
 
 
+def test_explain_writes_a_layer_for_each_kind_and_method(gallery: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(gallery / "run-a", run)
+    library = Library([run, gallery / "damaged"])
+    pictures = Pictures(library)
+    runner, key = Runner(library, pictures, Models(device="cpu")), next(iter(library.runs[0].items))
+    job = wait(runner.explain(f"0-{key}"))
+    assert job.error == "" and job.result["severities"].keys() == {"noise"} and job.result["reasoner"] == "built-in"
+    page = RecordPage(library, pictures, f"0-{key}")
+    assert [(kind, method) for kind, method, _ in page.maps] == [
+        ("noise", "gradient × input"), ("noise", "the restorer's leg"), ("noise", "occlusion"),
+    ]  # fmt: skip
+    assert page.mapped["severities"]["noise"] == pytest.approx(job.result["severities"]["noise"])
+    source = Image.open(gallery / "damaged" / "astronaut.png")
+    for role in (role for role in page.roles if role.startswith("map-")):
+        layer = Image.open(io.BytesIO(pictures.bytes_of(f"0-{key}", role)))
+        assert layer.size == source.size and layer.mode == "RGBA"
+        assert layer.getchannel("A").getextrema() == (0, 255)  # transparent where it is least
+    assert len(Library([run, gallery / "damaged"]).runs[0].items) == 3  # a map is no item of the run
+
+
+def test_results_are_not_written_through_a_link(gallery: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(gallery / "run-a", run)
+    (tmp_path / "elsewhere").mkdir()
+    (run / "again").symlink_to(tmp_path / "elsewhere")
+    library = Library([run, gallery / "damaged"])
+    runner = Runner(library, Pictures(library), Models(device="cpu"))
+    job = wait(runner.explain(f"0-{next(iter(library.runs[0].items))}"))
+    assert "is a link" in job.error and not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_a_missing_picture_is_said_to_the_page(gallery: Path, tmp_path: Path) -> None:
     shutil.copytree(gallery / "run-a", tmp_path / "run")
     library = Library([tmp_path / "run"])
     runner = Runner(library, Pictures(library), Models(device="cpu"))
     job = wait(runner.start(f"0-{next(iter(library.runs[0].items))}", {"noise": 0}, None, 0))
+    assert "is not in the given folders" in job.error
+    job = wait(runner.explain(f"0-{next(iter(library.runs[0].items))}"))
     assert "is not in the given folders" in job.error
 
 

@@ -46,7 +46,7 @@ def test_edit_a_severity_and_run_again(
     open_first(page)
     page.get_by_label("Severity of noise").fill("70")
     page.get_by_role("button", name="Run again with these").click()
-    expect(page.locator("#again-status")).to_have_text("run again with noise 70", timeout=120_000)
+    expect(page.locator("#again-status")).to_have_text("run again with noise 70", timeout=600_000)
     assert page.get_by_label("Right picture").locator("option:checked").inner_text() == "run again: noise 70"
     assert loaded(page, ".pane img")
     record = json.loads(next((run / "again").glob("*.json")).read_text())
@@ -70,7 +70,7 @@ def test_explain_maps_each_severity_over_the_picture(visit: Open, serve: Serve, 
     page.get_by_label("Note", exact=True).fill("not saved yet")
     page.keyboard.press("Escape")
     page.keyboard.press("x")
-    expect(page.locator("#explain-status")).to_have_text("explained", timeout=300_000)
+    expect(page.locator("#explain-status")).to_have_text("explained", timeout=900_000)
     assert page.get_by_label("Note", exact=True).input_value() == "not saved yet"
     captions = page.locator(".maps figcaption").all_inner_texts()
     assert captions == ["noise, gradient × input", "noise, the restorer's leg", "noise, occlusion"]
