@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from rnr.degradation.kind import Kind, kinds
-from rnr.degradation.photographs import random_crops
+from rnr.degradation.photographs import random_crops, rounded
 from rnr.degradation.synthesize import Mixture, Step, degrade, draw_seed
 from rnr.restorer.expert import Experts
 
@@ -28,6 +28,7 @@ KNOWN = 0.9  # share of pictures whose factors the diagnosis gives; a choice
 MISREAD = 0.05  # share of those of which it reads another damage altogether; a choice
 JITTER = 0.04  # standard deviation of a reading, by the range of the factor; a choice
 READ = 10.0  # standard deviation in points of severity, from which the main factor follows: README, mean errors 8 to 10
+GAMMA, DIMMER, BALANCE = 0.2, 0.25, 0.08  # spread of log gamma, most light and colour taken off; a choice
 SEVERITY = 2.0  # the weakest damage that is drawn: below 2.5 it counts as absent (synthesize.VISIBLE)
 
 
@@ -48,6 +49,7 @@ def draw_legs(
     seed: int,
     experts: Experts | None = None,
     physics: bool = False,
+    tones: bool = False,
 ) -> LegBatch:
     """A batch of legs of one kind.
 
@@ -59,9 +61,12 @@ def draw_legs(
         seed: Everything random comes from it.
         experts: Those of later-formed kinds leave their residue; None: later-formed kinds were removed exactly.
         physics: Add the start as physics would undo it, by factors that are read with errors, wrong or unknown.
+        tones: Give the photographs other tones first, so that nobody learns how bright each of them is.
     """
     clean = random_crops(list(photographs), batch, (size, size), torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + 1)
+    if tones:
+        clean = retoned(clean, torch.Generator().manual_seed(seed + 2))
     draw_B = torch.rand(batch, generator=generator)
     residue_B = (draw_B >= KEPT) & (draw_B < KEPT + RESIDUE) if experts is not None else torch.zeros(batch).bool()
     mixture = draw_formation(kind, batch, (draw_B < KEPT) | residue_B, generator)
@@ -71,6 +76,15 @@ def draw_legs(
     later = {k.name: ~residue_B if k.formation > kind.formation else torch.ones(batch).bool() for k in kinds().values()}
     end = degrade(clean, mixture, later | {kind.name: torch.zeros(batch).bool()})
     return LegBatch(start, end, inverse_of(start, kind, mixture, generator) if physics else None)
+
+
+def retoned(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The pictures with another exposure, gamma and white balance, as another camera might have taken them."""
+    count = len(image_BCHW)
+    gamma = torch.exp(GAMMA * torch.randn(count, 1, 1, 1, generator=generator))
+    gain = 1 - DIMMER * torch.rand(count, 1, 1, 1, generator=generator)
+    balance = 1 - BALANCE * torch.rand(count, 3, 1, 1, generator=generator)
+    return rounded(image_BCHW**gamma * gain * balance)
 
 
 def inverse_of(start_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, generator: torch.Generator) -> torch.Tensor:

@@ -4,8 +4,9 @@ At first at the start of the leg alone (t = 1), then as a bridge: t = 1 in 60% o
 (`bridge.corrupt`). Loss: L1, then the root of each picture's squared error, which follows PSNR without giving all
 weight to pictures that are nearly clean (its logarithm lost rain, docs/lab-log.md). Crops of 64 px, then of 128; of 128
 alone for an expert that takes physics' inverse, which needs room. The overview of an expert is trained by itself on
-squares of small copies of the photographs, which show as much of a scene as whole pictures do; a U-Net that is added
-to it (`--init`) finds it fixed.
+squares of small copies of the photographs, which show as much of a scene as whole pictures do, in other tones: else it
+learns how bright each photograph is (low light on others fell from 29.9 to 28.0 dB while the loss fell). A U-Net that is
+added to it (`--init`) finds it fixed.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class ExpertObjective:
         """A batch and its number of crops in units of 64x64 px."""
         physics = bool(self.model.config["physics"])
         if self.global_:
-            return draw_legs(self.kind, self.photographs, 16, SQUARE, seed, self.experts, physics), 16
+            return draw_legs(self.kind, self.photographs, 16, SQUARE, seed, self.experts, physics, tones=True), 16
         stages = STAGES[-1:] if physics or self.model.config["overview"] else STAGES
         size, batch = next((n, b) for until, n, b in stages if progress < until)
         leg = draw_legs(self.kind, self.photographs, batch, size, seed, self.experts, physics)

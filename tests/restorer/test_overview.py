@@ -11,6 +11,7 @@ from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.restorer import BridgeScheduler, Experts, RestorePipeline
 from rnr.restorer.expert import ExpertNetwork, load_expert, save_expert
+from rnr.restorer.expert_data import retoned
 from rnr.restorer.expert_train import train_expert
 from rnr.restorer.overview import Tones, toned
 from rnr.training import Run
@@ -100,3 +101,13 @@ def test_the_pipeline_gives_it_the_inverse_by_the_diagnosis(tmp_path):
     expected = kind.invert(dark, kind.values(truth.findings["low_light"].factors)).clamp(1e-3, 1)
     given = pipe.restore(dark[0].permute(1, 2, 0).numpy(), truth, tile=64).pixels_HWC3
     torch.testing.assert_close(torch.from_numpy(given).permute(2, 0, 1), expected[0], atol=0.01, rtol=0)
+
+
+def test_photographs_in_other_tones_are_the_same_photographs():
+    batch = CLEAN.expand(4, -1, -1, -1)
+    other, again = (retoned(batch, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(other, again) and 0 <= float(other.min()) and float(other.max()) <= 1
+    means = other.mean((2, 3))
+    assert float(means.std(0).min()) > 0.01, "each has tones of its own"
+    order = CLEAN[0, 0].flatten()[::97].argsort()
+    assert (other[1, 0].flatten()[::97][order].diff() >= 0).all(), "what is brighter stays brighter"
