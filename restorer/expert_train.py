@@ -5,8 +5,8 @@ At first at the start of the leg alone (t = 1), then as a bridge: t = 1 in 60% o
 weight to pictures that are nearly clean (its logarithm lost rain, docs/lab-log.md). Crops of 64 px, then of 128; of 128
 alone for an expert that takes physics' inverse, which needs room. The overview of an expert is trained by itself on
 squares of small copies of the photographs, which show as much of a scene as whole pictures do, in other tones: else it
-learns how bright each photograph is (low light on others fell from 29.9 to 28.0 dB while the loss fell). A U-Net that is
-added to it (`--init`) finds it fixed.
+learns how bright each photograph is (low light on others fell from 29.9 to 28.0 dB while the loss fell). A U-Net that
+is added to it (`--init`) finds it fixed.
 """
 
 from __future__ import annotations
