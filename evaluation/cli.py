@@ -171,6 +171,8 @@ def robustness(
         if isinstance(model, Reasoner):  # a server takes no word but its own
             with running.progress("forced evidence", len(shown)) as report:
                 tables["robustness_forced"] = robustness.forced_table(model, shown, report)
+            with running.progress("false evidence", len(model.kinds)) as report:
+                tables["robustness_false"] = robustness.false_table(model, photographs, report)
         settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | running.identity(model)
         running.publish(tables, out, settings, started)
 

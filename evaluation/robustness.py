@@ -164,7 +164,9 @@ def _inventions(records: Sequence[DiagnosisRecord]) -> Row:
 
 
 def forced_table(reasoner: Reasoner, shown: Sequence[Shown], report: Report = lambda done: None) -> Table:
-    """Where the expected severity of a finding goes when the evidence word before it is replaced by the next one."""
+    """Where the expected severity of a finding goes when the evidence word before it is replaced: by the next one, and
+    from the first of its kind to the last."""
+    ranges: dict[str, list[float]] = {kind: [] for kind in reasoner.kinds}
     pairs: dict[str, list[tuple[int, int]]] = {kind: [] for kind in reasoner.kinds}
     shifts: dict[str, list[tuple[int, float]]] = {kind: [] for kind in reasoner.kinds}
     for done, (picture, truth, first) in enumerate(shown, 1):
@@ -173,18 +175,46 @@ def forced_table(reasoner: Reasoner, shown: Sequence[Shown], report: Report = la
             pairs[kind].append((_place(kind, finding.evidence), finding.severity or 0))
             if first.diagnosis and first.diagnosis.state(kind) == "present":
                 shifts[kind] += _shifts(reasoner, picture, first, kind)
+                ends = [_forced(reasoner, picture, kind, place) for place in (0, -1)]
+                ranges[kind] += [] if None in ends else [float(ends[1] or 0) - float(ends[0] or 0)]
         report(done)
     rows: list[Row] = []
     for kind in reasoner.kinds:
         trend = spearman(*zip(*pairs[kind]))  # low light lowers its measurement, haze raises it
         moved = [shift if way * trend > 0 else -shift for way, shift in shifts[kind]]
         row: Row = {"evidence of": kind, "trend": trend, "n": len(moved), "moves by": average(moved)}
-        rows.append(row | {"right way %": 100 * average([shift > 0 for shift in moved])})
+        row |= {"right way %": 100 * average([shift > 0 for shift in moved])}
+        rows.append(row | {"range": (1 if trend > 0 else -1) * average(ranges[kind])})
     note = (
         "trend: rank correlation of the measured word and the true severity; moves by: points of expected severity, "
-        "positive where the forced word moves it along the trend; n: words forced."
+        "positive where the forced word moves it along the trend; n: words forced; range: from the first to the last."
     )
     return Table.of("Forced evidence", rows, note, {"right way %": 0})
+
+
+def false_table(reasoner: Reasoner, photographs: Sequence[np.ndarray], report: Report = lambda done: None) -> Table:
+    """What evidence of the worst damage over undamaged pixels does: it must make no finding."""
+    rows: list[Row] = []
+    for done, kind in enumerate(reasoner.kinds, 1):
+        worst = 0 if kind_named(kind).measurement.falls else -1
+        records = [diagnosed(reasoner, photograph, _words(kind, worst)) for photograph in photographs]
+        clean = [not (record.diagnosis and kind in record.diagnosis.present) for record in records]
+        severities = [record.expected_severity(kind) or 0.0 for record in records]
+        row: Row = {"false evidence of": kind, "n": len(records), "no finding %": 100 * average(clean)}
+        rows.append(row | {"expected severity": average(severities)})
+        report(done)
+    note = "The strongest word of each kind, forced on undamaged photographs."
+    return Table.of("False evidence", rows, note, {"no finding %": 0})
+
+
+def _words(kind: str, place: int) -> dict[str, str]:
+    """`forced` for one word of a kind's evidence."""
+    return {f"findings.{kind}.evidence": kind_named(kind).measurement.texts[place]}
+
+
+def _forced(reasoner: Reasoner, picture: np.ndarray, kind: str, place: int) -> float | None:
+    """The expected severity of a kind where this word of its evidence is forced."""
+    return diagnosed(reasoner, picture, _words(kind, place)).expected_severity(kind)
 
 
 def _place(kind: str, evidence: str | None) -> int:
@@ -200,7 +230,6 @@ def _shifts(reasoner: Reasoner, picture: np.ndarray, first: DiagnosisRecord, kin
     shifts = []
     for way in (-1, 1) if said >= 0 and base is not None else ():
         if 0 <= said + way < len(texts):
-            forced = {f"findings.{kind}.evidence": texts[said + way]}
-            other = diagnosed(reasoner, picture, forced).expected_severity(kind)
+            other = _forced(reasoner, picture, kind, said + way)
             shifts += [] if other is None or base is None else [(way, other - base)]
     return shifts

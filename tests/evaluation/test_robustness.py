@@ -81,3 +81,17 @@ def test_forced_words_are_counted_along_the_trend(reasoner: Reasoner, shown: lis
     assert set(rows) == set(reasoner.kinds)
     assert sum(int(str(row["n"])) for row in rows.values()) > 0
     assert all(0 <= float(str(row["right way %"])) <= 100 for row in rows.values() if row["n"])
+    for row in rows.values():
+        assert row["n"] == 0 or abs(float(str(row["range"]))) > 0, "the words at both ends say something"
+
+
+def test_false_evidence_is_forced_on_every_kind(reasoner: Reasoner, photographs: dict[str, np.ndarray]):
+    table = robustness.false_table(reasoner, [photographs["coffee"][:160, :160]])
+    assert [row["false evidence of"] for row in table.rows] == reasoner.kinds
+    assert all(row["n"] == 1 and row["no finding %"] in (0.0, 100.0) for row in table.rows)
+    plain = robustness.diagnosed(reasoner, photographs["coffee"][:160, :160])
+    moved = [
+        float(str(r["expected severity"])) - (plain.expected_severity(k) or 0)
+        for k, r in zip(reasoner.kinds, table.rows)
+    ]
+    assert max(moved) > 0.1, "the strongest word is taken for one"
