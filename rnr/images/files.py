@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 SUFFIXES = {".png": "PNG", ".apng": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG"}
 SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP", ".bmp": "BMP", ".dib": "BMP", ".gif": "GIF"}
 SUFFIXES |= {".avif": "AVIF", ".jp2": "JPEG2000", ".j2k": "JPEG2000", ".jpf": "JPEG2000", ".jpx": "JPEG2000"}
-SUFFIXES |= {".tga": "TGA", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM"}
+SUFFIXES |= {".mpo": "JPEG", ".tga": "TGA", ".ppm": "PPM", ".pgm": "PPM", ".pbm": "PPM", ".pnm": "PPM"}
 SUFFIXES |= {".heic": "HEIF", ".heif": "HEIF", ".hif": "HEIF", ".jxl": "JXL"}  # with the extras `heif` and `jxl`
 _OWN_SUFFIX = {"JPEG": ".jpg", "TIFF": ".tif", "WEBP": ".webp", "BMP": ".bmp", "AVIF": ".avif", "JPEG2000": ".jp2"}
 _OWN_SUFFIX |= {"TGA": ".tga", "PPM": ".ppm", "PNG": ".png"}

@@ -32,7 +32,8 @@ from rnr.serve.work import Agent, Diagnose, Restore, Task
 
 ABOUT = """Says what damaged a photograph (which degradations, severity 0-100, physical cause) and restores it.
 
-Send the picture itself: PNG, JPEG, TIFF, WebP, BMP or GIF, 8 or 16 bits. The service opens no path and no address."""
+Send the picture itself: PNG, JPEG, TIFF, WebP, AVIF, JPEG 2000, BMP, PPM or GIF, 8 or 16 bits.
+The service opens no path and no address."""
 KNOWN = {400: "not_json", 404: "not_found", 405: "not_allowed"}
 ERRORS: dict[int | str, dict[str, Any]] = {
     401: {"description": "no valid API key"},

@@ -37,7 +37,8 @@ Level = Annotated[float, Field(ge=0, le=100)]
 Tell = Callable[[dict[str, Any]], None]
 SUFFIX = {"png": ".png", "jpeg": ".jpg", "tiff": ".tif", "webp": ".webp"}
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".tif": "image/tiff", ".webp": "image/webp", ".bmp": "image/bmp"}
-MEDIA |= {".gif": "image/gif"}
+MEDIA |= {".gif": "image/gif", ".avif": "image/avif", ".jp2": "image/jp2", ".ppm": "image/x-portable-pixmap"}
+MEDIA |= {".tga": "image/x-tga", ".heic": "image/heic", ".jxl": "image/jxl"}
 AGENT_SHARE = 0.8  # of a request's time may go into the agent's models; a choice: the rest is reading and writing
 
 
@@ -104,7 +105,7 @@ class _Pictured(Task):
     def _written(self, picture: Picture, after: Any, data: bytes) -> tuple[str, bytes]:
         """(suffix, bytes). `after` None: nothing was found, so the very bytes that came in, if the format stays."""
         if after is None and self.format == "same":
-            return ".gif" if picture.format == "GIF" else picture.suffix, data
+            return picture.copied_suffix, data
         suffix = SUFFIX.get(self.format, picture.suffix)
         return suffix, encoded(picture, picture.as_float() if after is None else after, "picture" + suffix)
 

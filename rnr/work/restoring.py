@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,12 +73,18 @@ def restore_picture(
         num_inference_steps=request.steps,
         seed=request.seed,
         callback_on_step_end=lambda pipe, step, time, tensors: tell(
-            f"restoring, step {step + 1} of {request.steps or models.pipeline.steps}"
+            _stage(tensors.get("kinds", ()), step, request.steps or models.pipeline.steps)
         ),
     )
     tell("diagnosing again")
     after = before if result.untouched else models.reasoner.diagnose([result.pixels_HWC3])[0]
     return Outcome(result.pixels_HWC3, result.untouched, before, after, result.settings, result.seconds)
+
+
+def _stage(kinds: Sequence[str], step: int, steps: int) -> str:
+    """`restoring noise, step 2 of 4`: of the leg, where `step` counts over all legs."""
+    words = ", ".join(kinds).replace("_", " ")
+    return f"restoring {words}".rstrip() + f", step {step % steps + 1} of {steps}"
 
 
 def _given(request: Request, picture: Picture) -> DiagnosisRecord:

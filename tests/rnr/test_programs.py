@@ -17,6 +17,7 @@ from PIL import Image
 
 import rnr
 from rnr.api import _models
+from rnr.core import Request, restore_picture
 from rnr.degradation import Diagnosis, Finding
 from rnr.images.inputs import picture_of, several
 
@@ -109,6 +110,15 @@ def test_threads_with_different_steps_and_seeds_share_a_pipeline(pictures: list[
 @pytest.mark.slow  # 400 restorations
 def test_eight_threads_of_fifty_restorations(pictures: list[np.ndarray]) -> None:
     agree(pictures, [(number % 3, 1 + number % 7, number % 11) for number in range(400)])
+
+
+def test_stages_name_the_leg_and_count_its_steps(pictures: list[np.ndarray]) -> None:
+    kinds, told = ["noise", "haze"], list[str]()
+    given = Diagnosis(findings={kind: Finding(present=True, severity=30) for kind in kinds}, plan=kinds)
+    models = _models("built-in", "built-in", "cpu")
+    restore_picture(models, picture_of(pictures[0]), Request(2, 0, (), given), "x", told.append)
+    steps = [f"restoring {kind}, step {step} of 2" for kind in kinds for step in (1, 2)]
+    assert told == ["diagnosing", "restoring", *steps, "diagnosing again"]
 
 
 def test_a_strength_of_0_is_the_same_picture_and_half_is_between(pictures: list[np.ndarray]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from rnr.images.files import PictureError
 from rnr.serve.hostile import Upload, hostile
@@ -85,9 +87,23 @@ def test_a_strength_may_be_a_number_one_for_each_kind_or_the_texts_of_a_form(sho
         assert refusal(refused.value).status == 422
 
 
-def test_a_task_is_the_same_after_the_wire(tmp_path: Path) -> None:
-    import io
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000", "PPM"])
+def test_every_format_that_is_read_is_answered_with_its_media_type(shop: Shop, noisy: np.ndarray, form: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(noisy[:64, :64]).save(buffer, form)
+    data, nothing = buffer.getvalue(), {"findings": {"noise": {"present": False, "severity": 0}}}
+    same = Restore(diagnosis=nothing).perform(shop, data, ignore)
+    there = {"findings": {"noise": {"present": True, "severity": 40}}}
+    restored = Restore(diagnosis=there).perform(shop, data, ignore)
+    for answer, written in ((same, form), (restored, "PNG" if form == "GIF" else form)):
+        with Image.open(io.BytesIO(answer.blobs[0])) as image:
+            assert image.format == written
+        media = {"PPM": "image/x-portable-pixmap"}.get(written, Image.MIME[written])
+        assert answer.head["picture"]["media_type"] == media
+    assert same.blobs[0] == data
 
+
+def test_a_task_is_the_same_after_the_wire(tmp_path: Path) -> None:
     from rnr.serve import wire
 
     task = Restore(name="a/b.png", only=["noise"], diagnosis={"findings": {}})
