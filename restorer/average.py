@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from rnr.restorer.export import export, record_of, samples_of
+from rnr.restorer.loading import load_bridge
 from rnr.restorer.network import RestorerNetwork
-from rnr.restorer.pipeline import RestorePipeline
 from rnr.restorer.train import validate
 
 
@@ -22,14 +22,14 @@ def average(folders: Sequence[str | Path], out: str | Path, val: str | Path | No
     """Export the mean, each folder counting the same, to `out`/weights; returns that folder.
 
     `folders` hold weights, or are `built-in`; `val` is a folder of photographs for the card's figures. Raises
-    ValueError for fewer than two of them or for networks of different shapes, OSError for a folder without weights.
+    ValueError for fewer than two of them or for networks of different shapes, SetupError for a folder without weights.
     """
     from rnr.degradation.photographs import read_folder
 
     if len(folders) < 2:
         raise ValueError("a mean needs two folders of weights or more")
     held_out = list(read_folder(val, 12).values()) if val else []
-    networks = [RestorePipeline.from_pretrained(folder).network for folder in folders]
+    networks = [load_bridge(folder).network for folder in folders]
     network = RestorerNetwork.from_config(networks[0].config)
     states = [one.state_dict() for one in networks]
     for folder, one in zip(folders, networks):

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
+from rnr.degradation.errors import SetupError
 from rnr.degradation.kind import kinds
 from rnr.degradation.measure import psnr
 from rnr.restorer.average import average
@@ -202,5 +203,5 @@ def test_only_restorers_of_one_shape_have_a_mean(tmp_path):
         average([tmp_path / "a", tmp_path / "b"], tmp_path / "mean")
     with pytest.raises(ValueError, match="two folders"):
         average([tmp_path / "a"], tmp_path / "mean")
-    with pytest.raises(OSError, match="nowhere"):
+    with pytest.raises(SetupError, match="nowhere"):
         average([tmp_path / "a", tmp_path / "nowhere"], tmp_path / "mean")
