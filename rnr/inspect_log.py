@@ -28,6 +28,9 @@ def log_of(rows: Sequence[tuple[Row, bytes | None]], name: str) -> dict[str, Any
     """
     model = next((f"rnr/{row['model']}" for row, _ in rows if row["model"]), "rnr/unknown")
     samples = [sample(row, picture, model) for row, picture in rows]
+    for place, each in enumerate(samples):
+        earlier = sum(row["file"] == each["id"] for row, _ in rows[:place])
+        each["id"] += f" #{earlier + 1}" if earlier else ""  # a name may be in a run twice, a sample's id may not
     done = sum("error" not in each for each in samples)
     created = datetime.datetime.now(datetime.UTC).isoformat()
     return {
