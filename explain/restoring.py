@@ -87,7 +87,7 @@ class RestorerInternals:
 
     def __init__(self, restorer: Any) -> None:
         if not hasattr(restorer, "experts") or not hasattr(restorer, "network"):
-            raise Error("insides are known of a RestorePipeline only; load one with RestorePipeline.from_pretrained(FOLDER)")
+            raise Error("insides are known of a RestorePipeline only; load one with from_pretrained(FOLDER)")
         self.restorer = restorer
 
     def run(self, image_HWC: np.ndarray, source: Diagnosis | DiagnosisRecord, seed: int = 0) -> list[LegRun]:
