@@ -1,6 +1,6 @@
 """Inside a restorer: what steers each leg, what its network wrote, and what a region owes to the diagnosis.
 
-    inside = RestorerInternals(rnr.restorer.load_restorer("built-in"))
+    inside = RestorerInternals(RestorePipeline.from_pretrained("built-in"))
     for leg in inside.run(photo, record):
         leg.kinds, leg.condition, leg.parts["gain"], leg.parts["residual"]
     inside.gradient(photo, record.diagnosis, (0, 0, 64, 64))  # {"haze.severity": levels per point, ...}
@@ -87,7 +87,7 @@ class RestorerInternals:
 
     def __init__(self, restorer: Any) -> None:
         if not hasattr(restorer, "experts") or not hasattr(restorer, "network"):
-            raise Error("insides are known of a RestorePipeline only; load one with rnr.restorer.load_restorer(FOLDER)")
+            raise Error("insides are known of a RestorePipeline only; load one with from_pretrained(FOLDER)")
         self.restorer = restorer
 
     def run(self, image_HWC: np.ndarray, source: Diagnosis | DiagnosisRecord, seed: int = 0) -> list[LegRun]:

@@ -37,7 +37,8 @@ class Pages:
             for number, run in enumerate(self.library.runs)
             for place, figure in enumerate(run.source.figures)
         ]
-        return self._render("index.html", "", "table", figures=figures)
+        only_rl = all(run.source.figures for run in self.library.runs)
+        return self._render("index.html", "", "table", figures=figures, only_rl=only_rl)
 
     def compare(self) -> str:
         """Two runs side by side."""

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from rnr.degradation.errors import Error
-from rnr.degradation.synthesize import truths
+from rnr.degradation.photographs import to_uint8
+from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.explain import RestorerInternals
+from rnr.restorer import RestorePipeline
 from rnr.restorer.bridge import BridgeScheduler
-from rnr.restorer.loading import load as load_restorer
 from rnr.restorer.network import RestorerNetwork
-from rnr.restorer.pipeline import RestorePipeline
 from tests.explain.conftest import Damaged
 
 
@@ -33,13 +33,16 @@ def test_the_parts_of_a_leg_make_its_end(damaged: Damaged) -> None:
 
 
 def test_a_built_in_expert_and_the_gradient_of_a_region(damaged: Damaged) -> None:
-    inside = RestorerInternals(load_restorer("built-in"))
-    truth = truths(damaged.clean, damaged.clean, damaged.mixture)[0].only("noise")
-    (leg,) = inside.run(damaged.picture, truth)
-    assert leg.kinds == ("noise",) and np.allclose(leg.change_HWC, leg.parts["residual"] * leg.dose, atol=0.05)
-    weak, strong = (inside.gradient(damaged.picture, truth.edit("noise", severity=s), (0, 0, 64, 64)) for s in (10, 60))
-    assert weak["noise.severity"] > 0.01  # below what the picture shows, more is removed for each point
-    assert strong["noise.severity"] == pytest.approx(0, abs=1e-6)  # all of it is removed already
+    inside = RestorerInternals(RestorePipeline.from_pretrained("built-in"))
+    mixture = prescribe({"noise": 45}, 0)
+    image = degrade(damaged.clean, mixture)
+    picture, truth = to_uint8(image), truths(damaged.clean, image, mixture)[0]
+    (leg,) = inside.run(picture, truth)
+    assert leg.kinds == ("noise",) and leg.condition is not None and leg.parts.keys() == {"residual"}
+    assert np.allclose(leg.end_HWC, (leg.start_HWC + leg.dose * leg.parts["residual"]).clip(0, 1), atol=1e-5)
+    weak, strong = (inside.gradient(picture, truth.edit("noise", severity=s), (0, 0, 64, 64)) for s in (10, 60))
+    assert weak["noise.severity"] > 0.1  # below what the picture shows, more is removed for each point
+    assert strong["noise.severity"] == 0  # all of it is removed already
 
 
 def test_other_restorers_are_refused() -> None:

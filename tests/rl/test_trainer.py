@@ -50,11 +50,11 @@ def test_equal_rewards_change_nothing(network, tasks, judge, config):
 
 
 def test_rewards_may_be_normalised_before_they_are_added(network, tasks, judge, config):
+    trainer = trainer_of(network, tasks, judge, config, {"same": same, "brightness": brightness})
     scores = {"same": [0.5] * 3, "brightness": [0.1, 0.2, 0.4]}
 
     def values(aggregation):
-        more = config.model_copy(update={"aggregation": aggregation})
-        trainer = trainer_of(network, tasks, judge, more, {"same": same, "brightness": brightness})
+        trainer.config = config.model_copy(update={"aggregation": aggregation})
         return trainer._advantages(scores, [0.6, 0.7, 0.9]).values
 
     assert values("normalize_then_sum") == pytest.approx([v / 2 for v in values("sum_then_normalize")], abs=1e-3)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rnr.core import Request, restore_picture
 
 import rnr
 from rnr.api import _models
-from rnr.core import Request, restore_picture
 from rnr.degradation import Diagnosis, Finding
 from rnr.images.inputs import picture_of, several
 
