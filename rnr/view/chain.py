@@ -129,13 +129,16 @@ def _value(name: str, value: Any, trace: Mapping[str, Any] | None, record: Mappi
 
 
 def _alternatives(held: Any) -> tuple[Alternative, ...]:
-    """[text, log-probability] or {"text" or "token", "logprob"} pairs, as far as a record holds them."""
+    """[text, log-probability] or {"text" or "token", "logprob"} pairs, as far as a record holds them.
+
+    In a table of `datasets` both of a pair are text: its lists hold one type.
+    """
     found = []
     for each in held or ():
         word, logprob = (
             (each.get("text", each.get("token")), each.get("logprob")) if isinstance(each, Mapping) else each
         )
-        found.append(Alternative(str(word), percent(None if logprob is None else math.exp(logprob))))
+        found.append(Alternative(str(word), percent(None if logprob is None else math.exp(float(logprob)))))
     return tuple(found)
 
 

@@ -31,7 +31,7 @@ def maps_in(folder: Path, key: str) -> Files:
 def about(folder: Path, key: str) -> dict[str, Any]:
     """By which models the maps of an item were made, and of what expected severities; empty where there are none."""
     path = folder / f"{key}.attribution.json"
-    return read_object(path) if path.is_file() and not path.is_symlink() else {}
+    return read_object(path) if path.is_file() and not (folder.is_symlink() or path.is_symlink()) else {}
 
 
 def explain(library: Library, pictures: Pictures, models: Models, identity: str, job: Job) -> dict[str, Any]:
