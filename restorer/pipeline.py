@@ -24,6 +24,7 @@ from diffusers.utils import logging as diffusers_logging
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.intent import Intent
 from rnr.degradation.kind import kinds
+from rnr.degradation.protocols import Diagnoser
 from rnr.restorer.all_in_one import TileEstimate, estimator
 from rnr.restorer.bridge import BridgeScheduler
 from rnr.restorer.chain import (
@@ -85,7 +86,8 @@ class RestorePipeline(DiffusionPipeline):
     """The bridge along the diagnosed chain: an expert for each kind that has one, a network for all others.
 
     An optional autoencoder (`encode(image) -> latent, features`, `decode(latent, features, condition) -> image`) is
-    kept for restorers in a latent space. The built-in weights work on pixels.
+    kept for restorers in a latent space. The built-in weights work on pixels. Set `diagnoser`, such as
+    `rnr.reasoner.load()`, and images that come without a diagnosis are diagnosed by it; it is not saved with the rest.
     """
 
     _optional_components = ["experts", "network", "autoencoder"]
@@ -102,6 +104,7 @@ class RestorePipeline(DiffusionPipeline):
         super().__init__()
         self.register_modules(network=network, scheduler=scheduler, experts=experts, autoencoder=autoencoder)
         self.identity = {"model": "untitled", "model_hash": ""}
+        self.diagnoser: Diagnoser | None = None
 
     @property
     def kinds(self) -> list[str]:
@@ -203,7 +206,7 @@ class RestorePipeline(DiffusionPipeline):
         Args:
             image: A PIL image, an array (H, W, 3) or (B, H, W, 3), a tensor (3, H, W) or (B, 3, H, W), or a list of
                 them; uint8, or float in [0, 1].
-            diagnosis: A Diagnosis or a record for each image, or one for a single image.
+            diagnosis: A Diagnosis or a record for each image, or one for a single image; None: `diagnoser` makes them.
             num_inference_steps: Steps of each leg.
             generator: For `eta` > 0; its initial seed is used, so that an image alone and in a list is the same.
             output_type: "pil", "np" (B, H, W, 3) or "pt" (B, 3, H, W); a list where the sizes differ.
@@ -215,13 +218,16 @@ class RestorePipeline(DiffusionPipeline):
             The images, and the legs of each.
 
         Raises:
-            ValueError: Without a diagnosis for each image.
+            ValueError: Without a diagnosis for each image, and without `diagnoser`.
         """
         pictures = list(images_of(image))
+        if diagnosis is None and self.diagnoser is not None:
+            diagnosis = self.diagnoser.diagnose(pictures)
         given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis]
         if len(given) != len(pictures) or any(source is None for source in given):
             raise ValueError(
-                f"{len(pictures)} images need as many diagnoses: give diagnosis=…, made by rnr.diagnose(image)"
+                f"{len(pictures)} images need as many diagnoses: give diagnosis=…, made by rnr.diagnose(image), or set "
+                "pipe.diagnoser"
             )
         seed = generator.initial_seed() if generator else 0
         results = [

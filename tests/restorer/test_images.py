@@ -45,6 +45,20 @@ def test_a_list_gives_what_single_calls_give(pipe):
         assert np.array_equal(np.asarray(image), np.asarray(alone))
 
 
+def test_images_without_a_diagnosis_are_diagnosed_by_the_diagnoser(pipe):
+    from rnr import reasoner
+
+    noisy = (PICTURE + np.random.default_rng(0).normal(0, 30, PICTURE.shape)).clip(0, 255).astype(np.uint8)
+    diagnoser = reasoner.load("built-in")
+    record = diagnoser.diagnose([noisy])[0]
+    expected = np.asarray(pipe(noisy, record).images[0])
+    pipe.diagnoser = diagnoser
+    try:
+        assert "noise" in record.diagnosis.present and np.array_equal(np.asarray(pipe(noisy).images[0]), expected)
+    finally:
+        pipe.diagnoser = None
+
+
 def test_what_cannot_be_restored_is_refused_with_its_reason(pipe):
     with pytest.raises(ValueError, match="rnr.diagnose"):
         pipe(PICTURE)
