@@ -54,6 +54,6 @@ def check(page: Page) -> None:
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"]
     ]
-    assert bad == []
+    assert bad == [], bad
     width = page.evaluate("() => [document.documentElement.scrollWidth, innerWidth]")
-    assert width[0] <= width[1]
+    assert width[0] <= width[1], width
