@@ -163,7 +163,8 @@ def train_expert(
     objective = ExpertObjective(network, photographs, held_out, residue)
     engine = Engine(objective, run, report)
     engine.train()
-    card = card_of(engine, before, len(photographs), Path(images).name)
+    shape = " --overview" * overview + " --physics" * bool(network.config["physics"])
+    card = card_of(engine, before, len(photographs), Path(images).name, shape)
     folder = run.out / "weights"
     folder.mkdir(exist_ok=True)
     engine.averaged()
@@ -201,12 +202,12 @@ def small_copy(picture_HWC: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(picture_HWC).resize(size, Image.Resampling.LANCZOS))
 
 
-def card_of(engine: Engine, before: dict[str, Any], photographs: int, data: str) -> dict[str, Any]:
-    """What an expert's file says of its training."""
+def card_of(engine: Engine, before: dict[str, Any], photographs: int, data: str, shape: str = "") -> dict[str, Any]:
+    """What an expert's file says of its training; `shape`: the options of the command that shaped the network."""
     samples = engine.samples + before.get("samples", 0)
     hours = round(engine.seconds / 3600 + before.get("hours", 0), 2)
     run = engine.run
-    command = f"rnr train expert KIND --images DIR --samples {run.samples} --rate {run.rate:g} --seed {run.seed}"
+    command = f"rnr train expert KIND{shape} --images DIR --samples {run.samples} --rate {run.rate:g} --seed {run.seed}"
     return {
         "samples": samples,
         "unit": "crops of 64x64 px",

@@ -63,9 +63,6 @@ class DiffusionGRPOTrainer:
 
     def _check(self) -> None:
         config, processes = self.config, self.accelerator.num_processes
-        trackers = {"all", *map(str, self.accelerator.log_with)}
-        if lost := [name for name in config.report_to if name not in trackers]:  # accelerate leaves them out in silence
-            raise ValueError(f"report_to names {', '.join(lost)}: pip install {' '.join(lost)}, or leave it out")
         strange = set(config.weights) - set(self.rewards)
         if strange:
             raise ValueError(f"weights for rewards that are not used: {', '.join(sorted(strange))}")

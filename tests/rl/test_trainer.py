@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 
 import pytest
@@ -142,13 +141,6 @@ def test_tasks_without_truth_and_a_judge_that_is_the_policy_are_refused(network,
     policy.module = judge.reasoner.model
     with pytest.raises(ValueError, match="judge is the policy"):
         DiffusionGRPOTrainer(policy, {"b": brightness}, tasks, tasks, judge, config)
-
-
-def test_a_tracker_that_is_not_installed_is_an_error(network, tasks, judge, config):
-    if importlib.util.find_spec("dvclive"):
-        pytest.skip("dvclive is installed")
-    with pytest.raises(ValueError, match="report_to names dvclive: pip install dvclive"):
-        trainer_of(network, tasks, judge, config.model_copy(update={"report_to": ["dvclive"]}))
 
 
 def test_seeds_are_all_different():

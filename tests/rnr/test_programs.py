@@ -14,12 +14,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rnr.core import Request, restore_picture
 
 import rnr
 from rnr.api import _models
 from rnr.degradation import Diagnosis, Finding
 from rnr.images.inputs import picture_of, several
+from rnr.work.request import Request
+from rnr.work.restoring import restore_picture
 
 GIVEN = Diagnosis(findings={"noise": Finding(present=True, severity=30)}, plan=["noise"])
 Jobs = list[tuple[int, int, int]]  # picture, steps, seed
