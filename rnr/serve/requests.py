@@ -91,7 +91,8 @@ def body_schema(kind: type[Task]) -> dict[str, Any]:
         form["diagnosis"] = {"type": "string", "description": words, "default": "", "examples": [""]}
     if "strength" in form:
         words = form["strength"]["description"]
-        form["strength"] = {"type": "array", "items": {"type": "string"}, "description": words}
+        # as an array, the documentation page would fill in a word; several fields of this name may be sent all the same
+        form["strength"] = {"type": "string", "description": words, "default": "100", "examples": ["100"]}
 
     def body(picture: dict[str, Any], rest: dict[str, Any]) -> dict[str, Any]:
         return {"schema": {"type": "object", "required": ["picture"], "properties": {"picture": picture, **rest}}}
