@@ -30,7 +30,10 @@ import json, os, sys, tempfile
 tempfile.gettempdir()  # which tries with a file of its own whether it can write there
 folders, log = json.loads(sys.argv[1]), open(sys.argv[2], "a")
 sys.dont_write_bytecode = True
-homes = (sys.prefix, sys.base_prefix, sys.pycache_prefix, *sys.path)
+from rnr.app.cli import app
+import rnr, rnr.work.batch, rnr.images.codecs
+own = os.path.dirname(os.path.dirname(os.path.realpath(rnr.__file__)))  # of a checkout: its rooms are links out of rnr/
+homes = (sys.prefix, sys.base_prefix, sys.pycache_prefix, own, *sys.path)
 libraries = tuple({os.path.realpath(home) for home in homes if home})
 def hook(event, arguments):
     if event != "open" or not isinstance(arguments[0], (str, bytes)) or arguments[1] is None and not arguments[2]:
@@ -42,8 +45,6 @@ def hook(event, arguments):
     system = ("/proc/", "/sys/", "/usr/", "/lib", "/etc/", "/dev/", *libraries)
     if writes or not path.startswith(system) or path == "/etc/passwd":
         log.write(json.dumps([path, mode]) + "\\n"); log.flush()
-from rnr.app.cli import app
-import rnr.work.batch, rnr.images.codecs
 sys.addaudithook(hook)
 app(json.loads(sys.argv[3]), prog_name="rnr")
 """
