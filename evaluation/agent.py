@@ -19,6 +19,7 @@ from rnr.degradation.measure import damage_left, psnr
 from rnr.degradation.photographs import centre_crop, to_tensor, to_uint8
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.evaluation.journal import Journal
+from rnr.evaluation.metrics import percent
 from rnr.evaluation.tables import Row, Table, mean
 
 if TYPE_CHECKING:
@@ -139,11 +140,11 @@ def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
         worse = [_number(row, "psnr") < _number(row, "input") - SAME for row in mine]
         line: Row = {"way": way, "psnr": mean(row["psnr"] for row in mine), "gain": mean(gains)}
         line |= {
-            "wins": _percent([gain > SAME for gain in gains]),
-            "losses": _percent([gain < -SAME for gain in gains]),
+            "wins": percent([gain > SAME for gain in gains]),
+            "losses": percent([gain < -SAME for gain in gains]),
         }
         line |= {name: mean(row[name] for row in mine) for name in ("squared", "structural", "severity", "steps")}
-        line |= {"rolled back": mean(row["taken_back"] for row in mine), "worse than input": _percent(worse)}
+        line |= {"rolled back": mean(row["taken_back"] for row in mine), "worse than input": percent(worse)}
         spent = [_number(row, "seconds") / _number(base[str(row["picture"])], "seconds") for row in mine if base]
         lines.append(line | {"time": mean(spent), "n": len(mine)})
     note = (
@@ -164,7 +165,3 @@ def decisions(rows: Sequence[Row]) -> Table:
 
 def _number(row: Row, name: str) -> float:
     return float(str(row[name]))
-
-
-def _percent(hits: Sequence[bool]) -> float | None:
-    return 100 * sum(hits) / len(hits) if hits else None

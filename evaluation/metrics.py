@@ -81,6 +81,11 @@ def average(values: Sequence[float]) -> float:
     return float(np.mean(values)) if len(values) else float("nan")
 
 
+def percent(hits: Sequence[bool]) -> float | None:
+    """Share of hits in percent; None of none."""
+    return 100 * sum(hits) / len(hits) if hits else None
+
+
 def worst_twentieth(values: Sequence[float], cap: float = 60.0) -> float:
     """Mean of the lowest 5%, at least one value. Cut at `cap`: a photograph returned bit for bit has infinite PSNR."""
     ordered = np.sort(np.minimum(np.asarray(values, float), cap))

@@ -8,6 +8,7 @@ are diagnosed in the same run, and a damage counts as found only if a restoratio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.drawings import drawing
+from rnr.degradation.measure import psnr
+from rnr.degradation.photographs import to_tensor
 from rnr.evaluation.journal import Journal
-from rnr.evaluation.metrics import average
+from rnr.evaluation.metrics import percent
 from rnr.evaluation.robustness import diagnosed
 from rnr.evaluation.samples import Batch
 from rnr.evaluation.tables import Row, Table
@@ -61,14 +64,14 @@ def measure(
 
 def _seen(reasoner: Diagnoser, restorer: Restorer, image_HWC: np.ndarray) -> Row:
     """What is found in one image, what of it is left alone, and PSNR of the restored image (None: as it was)."""
+    from rnr.reasoner.views import as_uint8
     from rnr.restorer.condition import left_alone
 
     record = diagnosed(reasoner, image_HWC)
     result = restorer.restore(np.asarray(image_HWC, np.float32) / np.float32(255), record)
-    restored = (result.pixels_HWC3 * 255).round().clip(0, 255)
-    error = float(((restored - image_HWC) ** 2).mean()) / 255**2
-    level = None if error == 0 else -10 * float(np.log10(error))
-    return {"found": " ".join(present(record)), "left alone": " ".join(left_alone(record)), "psnr": level}
+    level = float(psnr(to_tensor(as_uint8(result.pixels_HWC3)), to_tensor(image_HWC)))
+    found = {"found": " ".join(present(record)), "left alone": " ".join(left_alone(record))}
+    return found | {"psnr": level if math.isfinite(level) else None}
 
 
 def present(record: DiagnosisRecord) -> list[str]:
@@ -85,9 +88,9 @@ def harm_table(rows: Sequence[Row]) -> Table:
         acted = [set(str(row["found"] or "").split()) - set(str(row["left alone"] or "").split()) for row in mine]
         made.append(
             {
-                "group": group, "n": len(mine), "findings %": _percent([bool(row["found"]) for row in mine]),
-                "as it was %": _percent([row["psnr"] is None for row in mine]),
-                "kept %": _percent([row["psnr"] is None or float(row["psnr"]) >= NEAR for row in mine]),
+                "group": group, "n": len(mine), "findings %": percent([bool(row["found"]) for row in mine]),
+                "as it was %": percent([row["psnr"] is None for row in mine]),
+                "kept %": percent([row["psnr"] is None or float(row["psnr"]) >= NEAR for row in mine]),
                 "worst dB": min(levels, default=None), "acted on": _counted(acted),
             }
         )  # fmt: skip
@@ -124,8 +127,4 @@ def _recalled(kind: str, strong: bool, seen: Mapping[tuple[str, bool], Sequence[
     pairs = [pair for (name, part), held in seen.items() if kind in (name, "all") and part == strong for pair in held]
     row: Row = {"severity": f">= {STRONG}" if strong else f"< {STRONG}", "kind": kind, "n": len(pairs)}
     found, acted = ([pair[side] for pair in pairs] for side in (0, 1))
-    return row | {"found %": _percent(found), "acted on %": _percent(acted)}
-
-
-def _percent(values: Sequence[bool]) -> float | None:
-    return 100 * average(values) if values else None
+    return row | {"found %": percent(found), "acted on %": percent(acted)}

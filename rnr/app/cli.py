@@ -264,7 +264,7 @@ def agent(
     no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
     traceback: Traceback = False,
 ) -> None:
-    """Restore step by step: look, plan, restore, look again, keep the step or take it back.
+    """Restore step by step: look, plan, restore, look again, keep the step or roll it back.
 
     OUT gets NAME.ext, NAME.diagnosis.json, report.html, and agent/ (pictures of all steps, threads, trace). Called
     again with the same settings, pictures that are done stay and one that was cut off goes on where it was.

@@ -356,7 +356,7 @@ def encode(
     extras: Extras | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """Samples to a file's bytes; `metadata` may hold icc_profile and exif, `more` what Pillow is told besides."""
+    """Samples to a file's bytes; `metadata` may hold icc_profile and exif, `more` Pillow's other options."""
     extras = extras or Extras()
     if format == "TIFF":
         return _tiff(samples_HWC, extras.tags(), **metadata)

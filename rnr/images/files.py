@@ -281,7 +281,7 @@ def write_picture(picture: Picture, pixels_float_HWC3: NDArray[Any], path: FileP
 def encoded(
     picture: Picture, pixels_float_HWC3: NDArray[Any], name: FilePath, more: Mapping[str, Any] | None = None
 ) -> bytes:
-    """The bytes of the file that `write_picture` would write under this name. `more`: what Pillow is told besides."""
+    """The bytes of the file that `write_picture` would write under this name. `more`: Pillow's other options."""
     format = written_format(name)
     samples = samples_for(picture, pixels_float_HWC3, format, name)
     metadata = {"icc_profile": _profile_for(picture, format), "exif": picture.exif}

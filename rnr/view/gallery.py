@@ -6,21 +6,20 @@ metadata (so no positions), and nothing of the machine.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.images.files import PictureError
-from rnr.images.previews import SMALL
+from rnr.images.previews import Pair
 from rnr.judge.reading import Reading
 from rnr.report.plain import page
 from rnr.report.thoughts import changes
 from rnr.view.export import new_folder
 from rnr.view.facts import records
 from rnr.view.library import SHOWN, Library
-from rnr.view.pictures import Pictures
+from rnr.view.pictures import Pictures, small_jpeg
 
 WIDTH = 1200  # px, longer side of a copy: sharp on a phone, 200 kB; a choice
 QUALITY = 88  # of JPEG; a choice
@@ -28,23 +27,11 @@ QUALITY = 88  # of JPEG; a choice
 
 @dataclass(frozen=True)
 class Shown:
-    """One photograph of the page; `before` and `after` are names of files, the same where it came back as it was."""
+    """One photograph of the page; its pair holds names of files, the same where it came back as it was."""
 
     name: str
-    before: str
-    after: str
-    width: int
-    height: int
+    pair: Pair
     changes: list[tuple[str, Reading, Reading]]
-
-    @property
-    def shown(self) -> int:
-        """Widest display, px: a small picture is shown larger."""
-        return self.width * max(1, SMALL // max(self.width, self.height))
-
-    @property
-    def enlarged(self) -> bool:
-        return self.shown > self.width
 
 
 def gallery(library: Library, out: Path, title: str, tell: Callable[[str], None] = lambda name: None) -> list[str]:
@@ -85,21 +72,8 @@ def _copied(pictures: Pictures, identity: str, name: str, folder: Path, before, 
     """Small copies of one photograph before and after, written to the folder."""
     files: list[str] = []
     for role in SHOWN if after else SHOWN[:1]:
-        data, (width, height) = _copy(pictures.shown(identity, role)[0])
+        data, (width, height) = small_jpeg(pictures.shown(identity, role)[0], WIDTH, QUALITY, colours=True)
         files.append(f"img/{identity}-{role}.jpg")
         (folder / files[-1]).write_bytes(data)
     found = changes(DiagnosisRecord.model_validate(before), DiagnosisRecord.model_validate(after)) if after else []
-    return Shown(Path(name).name, files[0], files[-1], width, height, found)
-
-
-def _copy(data: bytes) -> tuple[bytes, tuple[int, int]]:
-    """A JPEG without metadata but for its colours, and its size."""
-    from PIL import Image, ImageOps
-
-    out = io.BytesIO()
-    with Image.open(io.BytesIO(data)) as image:
-        profile = image.info.get("icc_profile")
-        upright = ImageOps.exif_transpose(image)
-        upright.thumbnail((WIDTH, WIDTH))
-        upright.convert("RGB").save(out, "JPEG", quality=QUALITY, icc_profile=profile)
-        return out.getvalue(), upright.size
+    return Shown(Path(name).name, Pair(files[0], files[-1], width, height), found)

@@ -69,16 +69,7 @@ class Pictures:
         return self._seen(identity, self.library.version)
 
     def _thumbnail(self, identity: str, role: str, version: int) -> Shown:
-        from PIL import Image, ImageOps
-
-        data, _ = self.shown(identity, role)
-        out = io.BytesIO()
-        with Image.open(io.BytesIO(data)) as image:
-            image.draft("RGB", (THUMBNAIL, THUMBNAIL))
-            small = ImageOps.exif_transpose(image)
-            small.thumbnail((THUMBNAIL, THUMBNAIL))
-            small.convert("RGB").save(out, "JPEG", quality=82)
-        return out.getvalue(), "image/jpeg"
+        return small_jpeg(self.shown(identity, role)[0], THUMBNAIL, 82)[0], "image/jpeg"
 
     def _views(self, identity: str, version: int) -> Shown:
         data = self.bytes_of(identity, "before")  # first: it may not be there, and torch takes seconds to load
@@ -92,6 +83,20 @@ class Pictures:
         out = io.BytesIO()
         Image.fromarray(np.concatenate(list(shown(pixels, read_card(BUILT_IN))), 1)).save(out, "PNG")
         return out.getvalue(), "image/png"
+
+
+def small_jpeg(data: bytes, side: int, quality: int, colours: bool = False) -> tuple[bytes, tuple[int, int]]:
+    """A copy of at most `side` px without metadata, or with that of its `colours` alone, and its width and height."""
+    from PIL import Image, ImageOps
+
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(data)) as image:
+        image.draft("RGB", (side, side))
+        profile = image.info.get("icc_profile") if colours and image.mode != "CMYK" else None  # it becomes RGB
+        small = ImageOps.exif_transpose(image)
+        small.thumbnail((side, side))
+        small.convert("RGB").save(out, "JPEG", quality=quality, icc_profile=profile)
+        return out.getvalue(), small.size
 
 
 def browser_copy(data: bytes, name: str) -> Shown:

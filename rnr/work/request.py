@@ -61,10 +61,10 @@ class Request:
     def asked(self) -> dict[str, Any]:
         """The settings by which a result is known again. Those that came later stand there where they are set."""
         settings = {"steps": self.steps, "seed": self.seed, "only": list(self.only)}
-        strength = dict(self.strength) if isinstance(self.strength, Mapping) else self.strength
-        later: dict[str, Any] = {"strength": strength, "frames": self.frames}
-        later |= {name: getattr(self, name) for name in ("stamp", "strip_gps", "force")}
         usual = {"strength": FULL, "stamp": False, "strip_gps": False, "force": False, "frames": "all"}
+        later = {name: getattr(self, name) for name in usual}
+        if isinstance(self.strength, Mapping):
+            later["strength"] = dict(self.strength)
         return settings | {name: value for name, value in later.items() if value != usual[name]}
 
 
