@@ -73,8 +73,13 @@ class Local:
         raise SetupError(f"the service did not become ready:\n{self.log_text()[-2000:]}")
 
     def log_text(self) -> str:
-        self.log_file.seek(0)
-        return self.log_file.read().decode("utf-8", "replace")
+        """What the service has logged, in whole lines.
+
+        Read without `seek`: the service writes at the place that both processes share.
+        """
+        log = self.log_file.fileno()
+        text = os.pread(log, os.fstat(log).st_size, 0).decode("utf-8", "replace")
+        return text[: text.rfind("\n") + 1]
 
     def log(self, event: str) -> list[dict[str, Any]]:
         """The lines about an event."""
