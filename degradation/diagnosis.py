@@ -23,7 +23,7 @@ from pydantic import (
 
 from rnr.degradation.display import Displayed
 from rnr.degradation.kind import PHYSICS, Kind, canonical, kinds
-from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, TEXTURE
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, MOST_THINGS, TEXTURE, THINGS
 
 SCHEMA_VERSION: Literal["1"] = "1"
 State = Literal["present", "absent", "unknown", "not_asked"]
@@ -37,9 +37,9 @@ class _Strict(BaseModel):
 
 
 class Scene(_Strict):
-    """What the picture shows. The built-in reasoner chooses from closed lists and leaves summary and objects null.
+    """What the picture shows. The built-in reasoner chooses from closed lists and leaves the summary null.
 
-    `medium` is asked since physics 2; where it was not asked it does not stand in the JSON.
+    `medium` and `objects` are asked since physics 2; a medium that was not asked does not stand in the JSON.
     """
 
     medium: Literal["photograph", "graphic"] | None = None
@@ -336,7 +336,9 @@ def diagnosis_schema(names: list[str] | None = None, closed: bool = False, physi
         return {"anyOf": [obj(absent), obj(present)]}
 
     anything: dict[str, Any] = {"type": "null"} if closed else SUMMARY | {"type": ["string", "null"]}
-    objects: dict[str, Any] = {"type": "null"} if closed else OBJECTS | {"type": ["array", "null"]}
+    things = {"type": "array", "items": {"enum": list(THINGS)}, "minItems": 1, "maxItems": MOST_THINGS}
+    listed: dict[str, Any] = {"anyOf": [{"type": "null"}, things]} if physics > 1 else {"type": "null"}
+    objects = listed if closed else OBJECTS | {"type": ["array", "null"]}
     colours = {"type": "array", "items": words(COLOURS), "minItems": 2 if closed else 0, "maxItems": 2 if closed else 4}
     scene: dict[str, Any] = {"medium": {"enum": list(MEDIUM)}} if physics > 1 else {}
     scene |= {"summary": anything, "lighting": words(LIGHTING), "colours": colours, "texture": words(TEXTURE)}

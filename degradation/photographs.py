@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,16 @@ else:
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"}
 SOURCES = "SOURCES.csv"
 RARE = {"night": 2, "mist": 6, "snow": 6}  # tag: how often such a photograph counts; a choice
+WHOLE = 0.75  # share of a photograph from which a region counts as all of it; a choice
 TRIES = 8  # photographs drawn until one is as large as a crop
+
+
+class Photographs(list["np.ndarray"]):
+    """Photographs (uint8 HWC), and for each the words of `scene.THINGS` that it shows: None where nobody has looked."""
+
+    def __init__(self, pictures: Iterable[np.ndarray], objects: Iterable[list[str] | None]):
+        super().__init__(pictures)
+        self.objects = list(objects)
 
 
 def read_folder(folder: str | Path, limit: int | None = None, spread: bool = False) -> dict[str, np.ndarray]:
@@ -39,22 +49,32 @@ def read_folder(folder: str | Path, limit: int | None = None, spread: bool = Fal
     return {str(path.relative_to(root)): np.asarray(Image.open(path).convert("RGB")) for path in paths}
 
 
-def weighted(photographs: Mapping[str, np.ndarray], folder: str | Path) -> list[np.ndarray]:
+def weighted(
+    photographs: Mapping[str, np.ndarray], folder: str | Path, objects: Mapping[str, list[str]] | None = None
+) -> Photographs:
     """The photographs of `read_folder`, those with rare tags several times over (references, not copies).
 
     Tags come from `SOURCES.csv` in the folder or above it (columns `file`, `tags`); without it each photograph is
-    there once. Night, mist and snow are what a reasoner takes for damage.
+    there once. Night, mist and snow are what a reasoner takes for damage. `objects`: as `read_objects` returns them.
     """
     sources = next((p for p in (Path(folder) / SOURCES, Path(folder).parent / SOURCES) if p.is_file()), None)
-    if sources is None:
-        return list(photographs.values())
-    with sources.open(encoding="utf-8", newline="") as file:
-        tags = {row["file"]: row["tags"] for row in csv.DictReader(file)}
+    tags = _column(sources, "tags") if sources else {}
 
     def times(name: str) -> int:
         return max([count for tag, count in RARE.items() if tag in tags.get(Path(name).name, "")], default=1)
 
-    return [photograph for name, photograph in photographs.items() for _ in range(times(name))]
+    names = [name for name in photographs for _ in range(times(name))]
+    return Photographs([photographs[name] for name in names], [(objects or {}).get(Path(name).name) for name in names])
+
+
+def read_objects(path: str | Path) -> dict[str, list[str]]:
+    """What photographs show, by file name: words of `scene.THINGS` (CSV with the columns `file`, `objects`)."""
+    return {file: words.split() for file, words in _column(Path(path), "objects").items()}
+
+
+def _column(path: Path, name: str) -> dict[str, str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["file"]: row[name] for row in csv.DictReader(file)}
 
 
 def to_tensor(picture_HWC: np.ndarray) -> torch.Tensor:
@@ -83,10 +103,12 @@ def random_crops(
     size: tuple[int, int],
     generator: torch.Generator,
     upright: bool = False,
+    seen: list[tuple[int, float]] | None = None,
 ) -> torch.Tensor:
     """(count, 3, h, w) float crops, each from a random photograph, place, mirroring and quarter turn (squares only).
 
     A photograph smaller than a crop is drawn again, a few times, and then mirrored up. `upright`: no quarter turns.
+    `seen` is filled with the photograph's number and the share of it that each crop shows.
     """
     height, width = size
     turns, crops = height == width and not upright, []
@@ -97,6 +119,8 @@ def random_crops(
             missing = [max(0, want - have) for want, have in zip(size, photograph.shape)]
             if not any(missing):
                 break
+        if seen is not None:
+            seen.append((which % len(photographs), min(1.0, height * width / math.prod(photograph.shape[:2]))))
         if any(missing):
             photograph = np.pad(photograph, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
         place = torch.rand(2, generator=generator).tolist()

@@ -1,6 +1,8 @@
-"""Labels of the scene that follow from the pixels of the clean picture: lighting, colours, texture, layout.
+"""The closed lists of the scene, and the labels of it that follow from the pixels of the clean picture.
 
-All are computed on a 64x64 copy, so that the label does not depend on the picture's size. Shapes: image_BCHW in [0, 1].
+These are lighting, colours, texture, layout, computed on a 64x64 copy, so that the label does not depend on the
+picture's size. What a photograph shows (`THINGS`) is read from a list beside the photographs
+(`photographs.read_objects`). Shapes: image_BCHW in [0, 1].
 """
 
 from __future__ import annotations
@@ -28,6 +30,34 @@ LAYOUT = (
     "bright_centre",
     "dark_centre",
 )
+
+THINGS = (
+    "person",
+    "animal",
+    "bird",
+    "insect",
+    "plant",
+    "flower",
+    "food",
+    "drink",
+    "tableware",
+    "furniture",
+    "clothing",
+    "text",
+    "electronics",
+    "instrument",
+    "vehicle",
+    "boat",
+    "aircraft",
+    "building",
+    "bridge",
+    "street",
+    "room",
+    "sky",
+    "water",
+    "mountain",
+)  # coarse words of what is seen, in the order in which they are written
+MOST_THINGS = 4  # of one picture
 
 _LIGHT_EDGES = (0.28, 0.40, 0.52)  # mean luma
 _TEXTURE_EDGES = (0.022, 0.036, 0.055)  # mean absolute luma step at 64x64

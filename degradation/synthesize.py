@@ -136,11 +136,13 @@ def truths(
     names: Sequence[str] | None = None,
     graphic_B: Sequence[bool] | None = None,
     physics: int = PHYSICS,
+    objects: Sequence[list[str] | None] | None = None,
 ) -> list[Diagnosis]:
     """The true Diagnosis of each picture of a batch: findings from the recipe, evidence and scene from the pixels.
 
     `names`: the kinds that are asked for; all by default. `graphic_B`: which pictures are no photographs.
-    `physics`: what older weights do not write, factors and the scene's medium, is left out.
+    `physics`: what older weights do not write, factors and the scene's medium and objects, is left out.
+    `objects`: what each picture shows, words of `scene.THINGS`, where it is known.
     """
     known = {name: kind.as_of(physics) for name, kind in kinds().items()}
     order = [name for name in reasoning_order(known) if names is None or name in names]
@@ -164,7 +166,8 @@ def truths(
         layout, texture = LAYOUT[labels["layout"][i]], TEXTURE[labels["texture"][i]]
         medium: Any = MEDIUM[bool(graphic_B and graphic_B[i])] if physics > 1 else None
         lighting = LIGHTING[labels["lighting"][i]]
-        scene = Scene(medium=medium, lighting=lighting, colours=colours, texture=texture, layout=layout)
+        shown = (objects[i] or None) if objects and physics > 1 else None
+        scene = Scene(medium=medium, lighting=lighting, colours=colours, texture=texture, layout=layout, objects=shown)
         quality = Quality(technical=technical[i], words=quality_words(technical[i]), source="model")
         plan = [name for name in order if findings[name].present]
         return Diagnosis.model_construct(scene=scene, findings=findings, quality=quality, plan=plan)

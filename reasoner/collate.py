@@ -82,7 +82,7 @@ class Collator:
     (N, 3: row, position, token) and soft_shares (N,).
     `severities`: the batch has the true severities (B, K) in 0..1 for `rnr.reasoner.probe`, too.
     Rows with the text of another picture (`own`, see `rnr.reasoner.data.counterfactual_batch`) are shown its evidence
-    and do not learn to say it.
+    and do not learn to say it; rows of which nobody knows what they show (`looked`) do not learn its words.
     """
 
     def __init__(
@@ -147,6 +147,8 @@ class Collator:
             if segment.path and segment.path.endswith(".evidence"):
                 shown = self._shown(segment, diagnosis, rng) if row.get("own") is None else piece
                 weight = weight if row.get("own") is None else 0.0
+            if segment.path and segment.path.startswith("scene.objects"):
+                weight = weight if row.get("looked") else 0.0
             if self.spread and segment.path and len(segment.options) > FEW and _is_number(segment.text):
                 soft |= {len(ids) + i: told for i, told in enumerate(self._soft(segment.options, segment.text))}
             ids, true = ids + shown, true + piece

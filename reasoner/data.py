@@ -1,7 +1,8 @@
 """Training rows for the reasoner: an endless, seeded stream of damaged pictures with their true Diagnosis.
 
-A row is {images: uint8 (4, 128, 128, 3) views, prompt, completion, own}, what TRL's SFTTrainer takes. Rows are made a
-batch at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on where it was.
+A row is {images: uint8 (4, 128, 128, 3) views, prompt, completion, own, looked}, what TRL's SFTTrainer takes. Rows are
+made a batch at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.drawings import drawing
 from rnr.degradation.kind import uniform
-from rnr.degradation.photographs import random_crops, to_tensor
+from rnr.degradation.photographs import WHOLE, random_crops, to_tensor
 from rnr.degradation.synthesize import VISIBLE, Mixture, Stage, Step, degrade, draw_mixture, draw_seed, truths
 from rnr.reasoner.spectrum import with_spectrum
 from rnr.reasoner.views import views_of_batch
@@ -27,7 +28,8 @@ else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
 Row = dict[str, Any]
-Damage = Callable[..., "tuple[torch.Tensor, list[Diagnosis]]"]  # as `damaged_batch`
+Drawn = tuple["torch.Tensor", list[Diagnosis], "torch.Tensor | None", "list[bool] | None"]
+Damage = Callable[..., Drawn]  # as `damaged_batch`
 REGIONS = {  # height and width in px: share of the batches; the last three are nearly whole photographs
     (128, 128): 0.05, (160, 160): 0.17, (192, 192): 0.26, (256, 256): 0.23, (320, 320): 0.12, (320, 480): 0.11,
     (480, 320): 0.06,
@@ -65,8 +67,8 @@ def rows(
 ) -> Iterator[Row]:
     """Rows from sample number `start` (a multiple of `batch`) on, for ever; `total` scales the curriculum.
 
-    `damage` makes the pictures and their true diagnoses (default: `damaged_batch`), but for a share `counterfactual`
-    of the batches (`counterfactual_batch`).
+    `damage` makes what `make_rows` takes but for the prompt (default: `damaged_batch`), except for a share
+    `counterfactual` of the batches (`counterfactual_batch`).
 
     Making a row costs half as much as learning from it, so each block of batches is shown `echo` times, shuffled anew
     (data echoing, Choi et al. 2019).
@@ -95,17 +97,18 @@ def damaged_batch(
     progress: float,
     batch: int,
     names: Sequence[str] | None = None,
-) -> tuple[torch.Tensor, list[Diagnosis]]:
-    """Batch `number` of the stream: regions of photographs and graphics (B, 3, H, W), degraded or spared, and their
-    true diagnoses of these kinds (all)."""
-    clean, mixture, graphic, _ = _drawn(photographs, seed, number, progress, batch, names)
+) -> Drawn:
+    """Batch `number` of the stream: regions of photographs and graphics (B, 3, H, W), degraded or spared, their true
+    diagnoses of these kinds (all), None, and whether it is known what they show."""
+    clean, mixture, graphic, objects, _ = _drawn(photographs, seed, number, progress, batch, names)
     degraded = degrade(clean, mixture)
-    return degraded, truths(clean, degraded, mixture, names, graphic)
+    diagnoses = truths(clean, degraded, mixture, names, graphic, objects=objects)
+    return degraded, diagnoses, None, [words is not None for words in objects]
 
 
 def counterfactual_batch(
     photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int
-) -> tuple[torch.Tensor, list[Diagnosis], torch.Tensor]:
+) -> Drawn:
     """Batch `number` with the text of another picture: the same one with other severities of what is there.
 
     From it a reasoner learns that the evidence before a severity counts: the measured words are those of the other
@@ -113,12 +116,14 @@ def counterfactual_batch(
     that the words still fit the pixels; words that do not fit are the collator's `FALSE`.
 
     Returns:
-        The pictures (B, 3, H, W), the diagnoses of the others, and the pictures' own severities (B, K) in 0..1.
+        The pictures (B, 3, H, W), the diagnoses of the others, the pictures' own severities (B, K) in 0..1, and whether
+        it is known what they show.
     """
-    clean, mixture, graphic, generator = _drawn(photographs, seed, number, progress, batch, None)
+    clean, mixture, graphic, objects, generator = _drawn(photographs, seed, number, progress, batch, None)
     other = shifted(mixture, generator)
     own = torch.stack([mixture.severity(name) / 100 for name in reasoning_order()], 1)
-    return degrade(clean, mixture), truths(clean, degrade(clean, other), other, graphic_B=graphic), own
+    diagnoses = truths(clean, degrade(clean, other), other, graphic_B=graphic, objects=objects)
+    return degrade(clean, mixture), diagnoses, own, [words is not None for words in objects]
 
 
 def shifted(mixture: Mixture, generator: torch.Generator) -> Mixture:
@@ -143,34 +148,46 @@ def _drawn(
     progress: float,
     batch: int,
     names: Sequence[str] | None,
-) -> tuple[torch.Tensor, Mixture, list[bool], torch.Generator]:
-    """Clean regions (B, 3, H, W), what is to be done to them, and which of them are graphics."""
+) -> tuple[torch.Tensor, Mixture, list[bool], list[list[str] | None], torch.Generator]:
+    """Clean regions (B, 3, H, W), what is to be done to them, which of them are graphics, and what they show.
+
+    What a region shows is known where it is nearly a whole photograph of which it is known.
+    """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
     size = list(REGIONS)[int(torch.multinomial(torch.tensor(list(REGIONS.values())), 1, generator=generator))]
-    clean = random_crops(list(photographs), batch, size, generator, upright=True)
+    origins: list[tuple[int, float]] = []
+    clean = random_crops(list(photographs), batch, size, generator, upright=True, seen=origins)
+    known = getattr(photographs, "objects", [None] * len(photographs))
+    objects = [known[photograph] if share >= WHOLE else None for photograph, share in origins]
     graphic = torch.rand(batch, generator=generator) < GRAPHIC
     for i in graphic.nonzero()[:, 0].tolist():
-        clean[i] = to_tensor(drawing(draw_seed(generator), size))[0]
+        clean[i], objects[i] = to_tensor(drawing(draw_seed(generator), size))[0], None
     mixture = draw_mixture(batch, generator, stage_at(progress, generator), names)
     spared = torch.rand(batch, generator=generator) < torch.where(graphic, SPARED_GRAPHIC, SPARED)
     for step in mixture.steps:
         step.mask_B = step.mask_B & ~spared
-    return clean, mixture, graphic.tolist(), generator
+    return clean, mixture, graphic.tolist(), objects, generator
 
 
 def make_rows(
-    image_BCHW: torch.Tensor, diagnoses: Sequence[Diagnosis], prompt: str, own_BK: torch.Tensor | None = None
+    image_BCHW: torch.Tensor,
+    diagnoses: Sequence[Diagnosis],
+    prompt: str,
+    own_BK: torch.Tensor | None = None,
+    looked: Sequence[bool] | None = None,
 ) -> list[Row]:
     """Rows of any pictures (of one size, at least 128 px) whose diagnosis is known, restored ones too.
 
     `own_BK`: the pictures' severities in 0..1 where the diagnoses are those of others (`counterfactual_batch`); a row
-    holds them as `own`, else None.
+    holds them as `own`, else None. `looked`: of which pictures it is known what they show (none): null is then an
+    answer, not a gap.
     """
     views = (with_spectrum(views_of_batch(image_BCHW)) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
     own = [None] * len(diagnoses) if own_BK is None else own_BK.tolist()
+    looked = looked or [False] * len(diagnoses)
     return [
-        {"images": view, "prompt": prompt, "completion": diagnosis.to_json(), "own": mine}
-        for view, diagnosis, mine in zip(views, diagnoses, own)
+        {"images": view, "prompt": prompt, "completion": diagnosis.to_json(), "own": mine, "looked": known}
+        for view, diagnosis, mine, known in zip(views, diagnoses, own, looked)
     ]
 
 

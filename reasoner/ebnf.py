@@ -12,10 +12,12 @@ from itertools import groupby
 
 from rnr.degradation.diagnosis import OBJECTS, SUMMARY, reasoning_order
 from rnr.degradation.kind import PHYSICS
-from rnr.degradation.scene import COLOURS
-from rnr.reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run
+from rnr.degradation.scene import COLOURS, MOST_THINGS, THINGS
+from rnr.reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run, thing
 
 FINDINGS, QUALITY = '"findings":{', '},"quality":{'  # texts after which, and with which, a part of the diagnosis begins
+
+SCENE_END = "}," + FINDINGS
 
 CHARACTER = r'([^"\\\x00-\x1f] | "\\" ["\\])'  # of a JSON string in canonical text
 
@@ -41,6 +43,7 @@ def ebnf(names: Sequence[str] | None = None, scene_text: bool = False, physics: 
     rules = {
         "root": f"{_told(scene) if scene_text else scene} f0_0",
         "colours": _options(_pairs()),
+        **(_objects() if physics > 1 else {}),
         "quality": _quality(),
     }
     for i, name in enumerate(names):
@@ -56,10 +59,11 @@ def ebnf(names: Sequence[str] | None = None, scene_text: bool = False, physics: 
 
 
 def _told(scene: str) -> str:
-    """The rule of the scene with rules of FREE instead of its two nulls."""
-    for field in FREE:
-        scene = scene.replace(f'{field}\\":null', f'{field}\\":" {field} "')
-    return scene
+    """The rule of the scene with rules of FREE for its summary and objects."""
+    scene = scene.replace('summary\\":null', 'summary\\":" summary "').replace(
+        'objects\\":null', 'objects\\":" objects "'
+    )
+    return scene.replace(" scene_objects", f" objects {_quote(SCENE_END)}")
 
 
 def _pieces(names: Sequence[str], physics: int = PHYSICS, **answers: str) -> list[Piece]:
@@ -78,10 +82,26 @@ def _place(pieces: Sequence[Piece], text: str) -> int:
 
 
 def _scene(physics: int) -> list[Piece]:
-    """Up to the findings; the second colour and what is between the two belong to the rule `colours`."""
+    """Up to the findings; the second colour and what is between the two belong to the rule `colours`, what follows the
+    objects to the rule `scene_objects` where they are asked."""
     pieces = _pieces([], physics)
     first = next(i for i, p in enumerate(pieces) if isinstance(p, Choice) and p.path == "scene.colours.0")
-    return pieces[: first + 1] + pieces[first + 3 : _place(pieces, FINDINGS) + 1]
+    scene = pieces[: first + 1] + pieces[first + 3 : _place(pieces, FINDINGS) + 1]
+    return scene[:-1] if physics > 1 else scene
+
+
+def _objects() -> dict[str, str]:
+    """null, or words in their order: rule o{k}_{i} reads "k words stand there, the last one is THINGS[i]"."""
+
+    def further(count: int, later: Sequence[str]) -> list[str]:
+        return [f"{_quote(thing(count, word))} o{count + 1}_{THINGS.index(word)}" for word in later]
+
+    rules = {"scene_objects": " | ".join([_quote(f"null{SCENE_END}"), *further(0, THINGS)])}
+    for count in range(1, MOST_THINGS + 1):
+        for last in range(count - 1, len(THINGS)):
+            later = THINGS[last + 1 :] if count < MOST_THINGS else ()
+            rules[f"o{count}_{last}"] = " | ".join([_quote(f"]{SCENE_END}"), *further(count, later)])
+    return rules
 
 
 def _finding(name: str, present: str, physics: int) -> list[Piece]:
@@ -115,7 +135,9 @@ def _sequence(pieces: Sequence[Piece]) -> str:
 def _element(piece: Piece) -> str:
     if isinstance(piece, Skeleton):
         return _quote(piece.text)
-    return "colours" if piece.path == "scene.colours.0" else f"({_options(piece.options)})"
+    return {"scene.colours.0": "colours", "scene.objects.0": "scene_objects"}.get(
+        piece.path, f"({_options(piece.options)})"
+    )
 
 
 def _options(texts: Sequence[str]) -> str:

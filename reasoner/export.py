@@ -78,7 +78,7 @@ Held-out photographs, synthetic damage, late curriculum (mixtures), diagnoses wr
 {table if rows else "not measured"}
 
 Limits: synthetic damage of these kinds only; one severity per picture and kind; sharpness differs between photographs,
-so weak blur is uncertain; it answers with a closed vocabulary and describes no objects.
+so weak blur is uncertain; it answers with a closed vocabulary, and its words of what is shown are coarse.
 """
 
 

@@ -1,6 +1,7 @@
 """What a caller forces into an answer: field names as people write them, legal values listed, contradictions refused.
 
     reasoner.diagnose([photo], forced={"noise.evidence": "fine residual 24-34 levels"})
+    reasoner.diagnose([photo], forced={"scene.objects": ["person", "sky"]})
     reasoner.diagnose([photo], forced={"haze.severity": 0, "noise.sigma": 20, "scene.lighting": "dark"})
 
 A forced severity or factor forces `present`; a severity of 0 is absence. What follows in the text is conditioned on it,
@@ -15,7 +16,10 @@ from dataclasses import replace
 from rnr.degradation.diagnosis import Belief
 from rnr.degradation.errors import Error
 from rnr.degradation.kind import PHYSICS
-from rnr.reasoner.grammar import Choice, Skeleton, answering, program, run
+from rnr.degradation.scene import MOST_THINGS, THINGS
+from rnr.reasoner.grammar import CLOSING, Choice, Skeleton, answering, program, run, thing
+
+OBJECTS = "scene.objects"
 
 
 def fields(names: Sequence[str] | None = None, physics: int = PHYSICS) -> dict[str, Choice]:
@@ -23,6 +27,8 @@ def fields(names: Sequence[str] | None = None, physics: int = PHYSICS) -> dict[s
     pieces = run(program(names, physics=physics), answering("true", "50"))
     known = {piece.path: piece for piece in pieces if not isinstance(piece, Skeleton)}
     second, colours = "scene.colours.1", known["scene.colours.0"].options  # any but the first one's
+    if known.pop(f"{OBJECTS}.0", None):
+        known[OBJECTS] = Choice(OBJECTS, ("null", *THINGS))
     return known | {second: replace(known[second], options=colours)}
 
 
@@ -43,6 +49,9 @@ def settled(forced: Mapping[str, object], names: Sequence[str] | None = None, ph
     found = {path_of(name, known): value for name, value in forced.items()}
     result: dict[str, str] = {}
     for path, value in found.items():
+        if path == OBJECTS:
+            result |= _objects(known[path], value)
+            continue
         head, _, last = path.rpartition(".")
         if last == "severity" and text_of(value) == "0":
             _put(result, f"{head}.present", "false")
@@ -51,6 +60,20 @@ def settled(forced: Mapping[str, object], names: Sequence[str] | None = None, ph
         if last == "severity" or ".factors." in path:
             _put(result, ".".join(path.split(".")[:2]) + ".present", "true")
     return result
+
+
+def _objects(choice: Choice, value: object) -> dict[str, str]:
+    """The choices that write these objects: a word, words in any order, or null."""
+    words = [legal(choice, word) for word in ([value] if value is None or isinstance(value, str) else value)]  # type: ignore[attr-defined]
+    if words == ["null"]:
+        return {f"{OBJECTS}.0": "null"}
+    if not 0 < len(set(words)) <= MOST_THINGS or "null" in words:
+        raise Error(f"{OBJECTS}: one to {MOST_THINGS} different words, or null; got {', '.join(words) or 'none'}")
+    ordered = sorted(set(words), key=THINGS.index)
+    written = [thing(number, word) for number, word in enumerate(ordered)]
+    if len(ordered) < MOST_THINGS and ordered[-1] != THINGS[-1]:
+        written.append(CLOSING)
+    return {f"{OBJECTS}.{number}": text for number, text in enumerate(written)}
 
 
 def _put(result: dict[str, str], path: str, value: str) -> None:
@@ -86,6 +109,8 @@ def listed(choice: Choice) -> list[str]:
 
 def text_of(value: object) -> str:
     """A value as JSON writes it, a string without quotes: True is `true`, 3.0 is `3`."""
+    if value is None:
+        return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():

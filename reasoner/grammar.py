@@ -15,11 +15,12 @@ from dataclasses import dataclass
 
 from rnr.degradation.diagnosis import SCHEMA_VERSION, Diagnosis, Scene, quality_words, reasoning_order
 from rnr.degradation.kind import PHYSICS, Factor, Kind, kinds
-from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, TEXTURE
+from rnr.degradation.scene import COLOURS, LAYOUT, LIGHTING, MEDIUM, MOST_THINGS, TEXTURE, THINGS
 
 SEVERITIES = tuple(str(n) for n in range(1, 101))
 TECHNICAL = tuple(str(n) for n in range(101))
 PRESENT = ("true", "false")
+CLOSING = "]}"  # ends the objects and the scene; it ends the plan, too, and `]` alone would be split off from it
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def program(
 ) -> Program:
     """Write a Diagnosis of these kinds (all, in reasoning order, by default), with the factors of this physics.
 
-    With `told`, a scene with free text. `medium`: whether the scene's medium is asked; since physics 2 it is.
+    With `told`, a scene with free text. `medium`: whether the scene's medium and objects are asked; since physics 2
+    they are.
     """
     known = kinds()
     order = list(names) if names is not None else reasoning_order(known)
@@ -81,8 +83,8 @@ def program(
 
 
 def _scene(told: Scene, medium: bool) -> Program:
-    summary, objects = (
-        json.dumps(free, separators=(",", ":"), ensure_ascii=False) for free in (told.summary, told.objects)
+    summary, free = (
+        json.dumps(text, separators=(",", ":"), ensure_ascii=False) for text in (told.summary, told.objects)
     )
     opening = f'{{"schema_version":"{SCHEMA_VERSION}","scene":{{'
     if medium:
@@ -99,7 +101,40 @@ def _scene(told: Scene, medium: bool) -> Program:
     yield Choice("scene.texture", TEXTURE)
     yield Skeleton('","layout":"')
     yield Choice("scene.layout", LAYOUT)
-    yield Skeleton(f'","objects":{objects}}},"findings":{{')
+    if medium and listed(told.objects):
+        yield Skeleton('","objects":')
+        yield from _objects()
+    else:
+        yield Skeleton(f'","objects":{free}}},"findings":{{')
+
+
+def listed(objects: Sequence[str] | None) -> bool:
+    """Whether the objects of a scene are null or words of the closed list, in its order, as a reasoner chooses them."""
+    if objects is None:
+        return True
+    return 0 < len(objects) <= MOST_THINGS and list(objects) == [word for word in THINGS if word in objects]
+
+
+def _objects() -> Program:
+    """null, or the first word and then further ones, in the list's order, and what closes the scene."""
+    chosen = yield Choice("scene.objects.0", ("null", *(thing(0, word) for word in THINGS)))
+    if chosen == "null":
+        yield Skeleton('},"findings":{')
+        return
+    for number in range(1, MOST_THINGS + 1):
+        later = THINGS[THINGS.index(str(chosen).strip('[",')) + 1 :]
+        if number == MOST_THINGS or not later:
+            yield Skeleton(CLOSING)
+            break
+        chosen = yield Choice(f"scene.objects.{number}", (CLOSING, *(thing(number, word) for word in later)))
+        if chosen == CLOSING:
+            break
+    yield Skeleton(',"findings":{')
+
+
+def thing(number: int, word: str) -> str:
+    """How the word with this number stands in the list of objects."""
+    return f'{"," if number else "["}"{word}"'
 
 
 def _finding(kind: Kind) -> Generator[Piece, str | None, bool]:
@@ -183,8 +218,17 @@ def written_physics(diagnosis: Diagnosis) -> int:
     return min(missing, default=PHYSICS + 1) - 1
 
 
+def _object(objects: Sequence[str] | None, number: int) -> str:
+    """What a choice of `_objects` writes for these objects."""
+    if objects is None:
+        return "null"
+    return thing(number, objects[number]) if number < len(objects) else CLOSING
+
+
 def _value(diagnosis: Diagnosis, choice: Choice) -> str:
     """The string that stands in the diagnosis at the path of a choice."""
+    if choice.path.startswith("scene.objects"):
+        return _object(diagnosis.scene.objects, int(choice.path.rsplit(".", 1)[-1]))
     data: object = diagnosis
     for part in choice.path.split("."):
         if isinstance(data, dict):
@@ -237,7 +281,7 @@ def successors(
 
 def vocabulary(names: Sequence[str] | None = None) -> list[str]:
     """All fixed texts and all worded values that a program of these kinds can write, sorted; numbers are left out."""
-    found: set[str] = set(COLOURS)
+    found = {*COLOURS, CLOSING, ',"findings":{', *(thing(number, word) for word in THINGS for number in (0, 1))}
     for technical in TECHNICAL:
         for present in PRESENT:
             for piece in run(program(names), answering(present, technical)):

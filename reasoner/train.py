@@ -26,7 +26,7 @@ from trl import SFTConfig, SFTTrainer
 
 from rnr import prompts
 from rnr.degradation.arithmetic import flushed_denormals
-from rnr.degradation.photographs import read_folder, weighted
+from rnr.degradation.photographs import read_folder, read_objects, weighted
 from rnr.reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, hours_of, last_checkpoint, trim
 from rnr.reasoner.collate import MISREAD, SPREAD, Collator
 from rnr.reasoner.curves import curves
@@ -119,7 +119,8 @@ def trainer_of(
     `damage` makes other pictures and their true diagnoses than `rnr.reasoner.data.damaged_batch`.
     """
     prompt = prompts.load(PROMPT).text
-    photographs = weighted(read_folder(args.data, args.limit), args.data)
+    objects = read_objects(args.objects) if args.objects else None
+    photographs = weighted(read_folder(args.data, args.limit), args.data, objects)
     model, processor = build(args, photographs, prompt)
     optimizer, average = adamw(model, args.lr), Averaging(model)
     start = _step(checkpoint) * args.batch if checkpoint else 0
@@ -190,6 +191,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="rnr.reasoner.train", description=__doc__.split("\n")[0])
     parser.add_argument("--data", required=True, type=Path, help="folder of clean photographs")
     parser.add_argument("--val", type=Path, help="folder of other photographs, for validation")
+    parser.add_argument("--objects", type=Path, help="CSV of what the photographs show (python -m rnr.reasoner.label)")
     parser.add_argument("-o", "--output", type=Path, default=Path("runs/reasoner"))
     parser.add_argument("--samples", type=int, default=130_000, help="length of the schedule")
     parser.add_argument("--batch", type=int, default=16)

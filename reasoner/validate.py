@@ -43,7 +43,7 @@ def decoded(reasoner: Reasoner, photographs: Sequence[np.ndarray], batches: int 
     """The same figures from diagnoses that were written freely, 16 regions a batch; a severity not said counts as 0."""
     pairs: dict[str, list[tuple[str, str]]] = {}
     for number in range(batches):
-        images, truths = damaged_batch(photographs, seed, number, progress=1.0, batch=16, names=reasoner.kinds)
+        images, truths, *_ = damaged_batch(photographs, seed, number, progress=1.0, batch=16, names=reasoner.kinds)
         records = reasoner.diagnose([to_uint8(image) for image in images], Settings(beliefs=False))
         for truth, record in zip(truths, records):
             said = {entry.field: record.text[entry.start : entry.end] for entry in record.trace}

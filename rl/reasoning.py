@@ -46,7 +46,7 @@ def pictures(folder: Path, count: int, seed: int, names: Sequence[str]) -> list[
     """`count` damaged regions of these photographs, (3, H, W), with their true diagnoses of these kinds."""
     photographs, made = list(read_folder(folder).values()), []
     for number in range(-(-count // BATCH)):
-        images, truths = damaged_batch(photographs, seed, number, progress=1.0, batch=BATCH, names=names)
+        images, truths, *_ = damaged_batch(photographs, seed, number, progress=1.0, batch=BATCH, names=names)
         made += list(zip(images, truths))
     return made[:count]
 

@@ -39,7 +39,7 @@ class WithRestored:
         self, photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int
     ) -> tuple[torch.Tensor, list[Diagnosis]]:
         count = round(SHARE * batch)
-        damaged, diagnoses = damaged_batch(photographs, seed, number, progress, batch - count)
+        damaged, diagnoses, *_ = damaged_batch(photographs, seed, number, progress, batch - count)
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number + 500_000)
         clean = random_crops(list(photographs), count, (damaged.shape[-2], damaged.shape[-1]), generator, upright=True)
         mixture = draw_mixture(count, generator, stage_at(progress, generator))

@@ -143,6 +143,7 @@ def taught(tokenizer, processor):
         torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255,
         [random_diagnosis(3), random_diagnosis(4)],
         prompts.load("diagnose_tuned").text,
+        looked=[True, True],
     )
     batch = Collator(processor)(rows)
     batch.pop("loss_weights")

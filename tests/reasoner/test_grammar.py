@@ -7,6 +7,7 @@ import json
 import pytest
 
 from rnr.degradation.diagnosis import Diagnosis, Finding, diagnosis_schema, reasoning_order
+from rnr.degradation.scene import THINGS
 from rnr.reasoner.ebnf import ebnf
 from rnr.reasoner.grammar import Choice, Skeleton, program, run, segments, vocabulary
 from tests.reasoner.conftest import random_diagnosis
@@ -26,9 +27,9 @@ def test_values_come_in_the_order_of_thought() -> None:
     paths = [p.path for p in run(program(["noise"]), lambda choice: choice.options[0]) if isinstance(p, Choice)]
     assert paths == [
         "scene.medium", "scene.lighting", "scene.colours.0", "scene.colours.1", "scene.texture", "scene.layout",
-        "findings.noise.evidence", "findings.noise.present", "findings.noise.severity", "findings.noise.factors.type",
-        "findings.noise.factors.sigma", "findings.noise.factors.colour", "findings.noise.factors.grain",
-        "quality.technical",
+        "scene.objects.0", "findings.noise.evidence", "findings.noise.present", "findings.noise.severity",
+        "findings.noise.factors.type", "findings.noise.factors.sigma", "findings.noise.factors.colour",
+        "findings.noise.factors.grain", "quality.technical",
     ]  # fmt: skip
 
 
@@ -41,6 +42,21 @@ def test_weights_of_an_older_physics_write_the_factors_that_they_know() -> None:
     assert "".join(piece.text for piece in segments(diagnosis)) == text
     assert "grain" in ebnf(["noise"]) and "grain" not in ebnf(["noise"], physics=1)
     assert "grain" not in json.dumps(diagnosis_schema(["noise"], physics=1))
+
+
+def test_objects_are_null_or_words_in_the_order_of_the_list() -> None:
+    def written(*words: str) -> list[str]:
+        diagnosis = random_diagnosis(0)
+        diagnosis.scene.objects = list(words) or None
+        return [piece.text for piece in segments(diagnosis) if piece.path and piece.path.startswith("scene.objects")]
+
+    assert written() == ["null"]
+    assert written("person", "sky") == ['["person"', ',"sky"', "]}"]
+    assert written("person", "animal", "bird", "sky") == ['["person"', ',"animal"', ',"bird"', ',"sky"']
+    assert written(THINGS[-1]) == [f'["{THINGS[-1]}"']
+    assert written("sky", "person") == written("a lamp") == [], "free text is no choice"
+    pieces = run(program(["noise"], physics=1), lambda choice: choice.options[0])
+    assert not any(isinstance(piece, Choice) and "objects" in piece.path for piece in pieces), "not asked in physics 1"
 
 
 def test_the_two_colours_differ() -> None:
@@ -92,6 +108,10 @@ def test_the_context_free_form_accepts_what_the_program_writes(tokenizer) -> Non
     texts = [random_diagnosis(seed).to_json() for seed in range(40)]
     assert all(accepts(everything, text) for text in texts)
     assert not accepts(everything, texts[0].replace('"severity":', '"severity": ', 1))
+    scene = Diagnosis.from_json(texts[0])
+    for words, legal in ((None, True), (["sky"], True), (THINGS[:4], True), (THINGS[:5], False), (["lamp"], False)):
+        scene.scene.objects = words and list(words)
+        assert accepts(everything, scene.to_json()) == legal
     assert not accepts(everything, texts[0].replace('"plan":[', '"plan":["fog",'))
     found = next(diagnosis for diagnosis in map(random_diagnosis, range(40)) if diagnosis.plan).to_json()
     assert not accepts(everything, found[: found.index('"plan":[')] + '"plan":[]}'), (

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.kind import kinds
+from rnr.degradation.photographs import read_objects, weighted
 from rnr.reasoner.callbacks import hours_of
 from rnr.reasoner.collate import IGNORED, SKELETON, Collator
 from rnr.reasoner.data import (
@@ -22,6 +23,7 @@ from rnr.reasoner.data import (
     counterfactual_batch,
     damaged_batch,
     held_out,
+    make_rows,
     rows,
     stage_at,
 )
@@ -60,13 +62,13 @@ def test_the_curriculum_begins_with_single_kinds_and_is_mostly_mixtures() -> Non
     assert stage_at(EASY / 2, generator) == "single"
     late = [stage_at(0.5, generator) for _ in range(200)]
     assert late.count("single") < 70 and "high_order" in late
-    _, diagnoses = damaged_batch(PHOTOGRAPHS, 0, 0, 0.0, 8)
+    _, diagnoses, *_ = damaged_batch(PHOTOGRAPHS, 0, 0, 0.0, 8)
     assert all(len(d.present) <= 1 for d in diagnoses)
 
 
 def test_only_the_answer_is_learned_and_values_weigh_more(processor) -> None:
     text = random_diagnosis(1).to_json()
-    row = {"images": np.zeros((3, 128, 128, 3), np.uint8), "prompt": "diagnose", "completion": text}
+    row = {"images": np.zeros((3, 128, 128, 3), np.uint8), "prompt": "diagnose", "completion": text, "looked": True}
     batch = Collator(processor)([row])
     labels, weights = batch["labels"][0], batch["loss_weights"][0]
     answer = labels != IGNORED
@@ -184,11 +186,30 @@ def test_the_stream_holds_undamaged_graphics_and_photographs():
     assert 3 <= sum(not d.plan for d in diagnoses if d not in graphics) <= 40
 
 
+def test_objects_are_learned_from_nearly_whole_photographs_alone(tokenizer, processor, tmp_path):
+    (tmp_path / "seen.csv").write_text("file,objects\na.jpg,person sky\nb.jpg,\n")
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)
+    named = {name: pixels for name in ("a.jpg", "b.jpg", "c.jpg")}
+    photographs = weighted(named, tmp_path, read_objects(tmp_path / "seen.csv"))
+    assert photographs.objects == [["person", "sky"], [], None]
+    tokens = [tokenizer.encode(text, add_special_tokens=False) for text in ("null", '["person"')]
+    found = set()
+    for number in range(12):
+        pictures, diagnoses, own, looked = damaged_batch(photographs, 3, number, 0.9, 16)
+        for row, diagnosis in zip(make_rows(pictures, diagnoses, "diagnose", own, looked), diagnoses):
+            ids, _, weights, _ = Collator(processor).encode(row, diagnosis)
+            (token,) = tokens[diagnosis.scene.objects is not None]
+            found.add((row["looked"], diagnosis.scene.objects is not None, weights[ids.index(token)] > 0))
+            assert min(pictures.shape[2:]) >= 256 or not row["looked"]
+    # known to show something, known to show nothing of the list, not known
+    assert found == {(True, True, True), (True, False, True), (False, False, False)}
+
+
 def test_the_text_of_a_counterfactual_is_that_of_other_severities_and_fits_the_pixels():
     compared = 0
     for number in range(4):
-        pictures, diagnoses, own = counterfactual_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
-        again, truths = damaged_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
+        pictures, diagnoses, own, _ = counterfactual_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
+        again, truths, *_ = damaged_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
         assert torch.equal(pictures, again), "the pixels are those of the stream"
         for other, truth, row in zip(diagnoses, truths, own.tolist()):
             assert other.present == truth.present
@@ -214,7 +235,7 @@ def test_a_row_of_another_pictures_text_shows_its_evidence_and_does_not_learn_it
 
 def test_false_evidence_is_shown_of_absent_kinds_only(processor, monkeypatch):
     monkeypatch.setattr("rnr.reasoner.collate.FALSE", 1.0)
-    text = random_diagnosis(1).to_json()
+    text = random_diagnosis(2).to_json()
     present = Diagnosis.from_json(text).present
     texts = [
         {processor.tokenizer.encode(word)[0] for word in kind.measurement.texts}
