@@ -3,9 +3,9 @@
     python -m rnr.reasoner.train --data PHOTOGRAPHS --val OTHER_PHOTOGRAPHS -o runs/reasoner --samples 130000
 
 What differs from plain SFT: rows come from an endless stream; tokens that carry a value weigh more than the skeleton;
-the schedule is by samples; the exported weights are an average over the last steps. `--resume` goes on after a kill
-(with the same result as an unbroken run), also with another `--samples`; `--init DIR` starts from weights alone,
-also from those that know fewer kinds.
+the schedule is by samples; matrices are moved by Muon; the exported weights are an average over the last steps.
+`--resume` goes on after a kill (with the same result as an unbroken run), also with another `--samples`; `--init DIR`
+starts from weights alone, also from those that know fewer kinds.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import torch
 from datasets import IterableDataset
+from safetensors.torch import load_file
 from transformers import PrinterCallback
 from trl import SFTConfig, SFTTrainer
 
@@ -38,6 +39,7 @@ from rnr.reasoner.processor import build_processor, load_processor
 from rnr.reasoner.tokenizer import build_tokenizer
 from rnr.reasoner.validate import teacher_forced
 from rnr.reasoner.views import VIEWS
+from rnr.training.muon import Muon
 
 PROMPT = "diagnose_tuned"
 PROBE = 1.0  # weight of the probe's loss
@@ -92,13 +94,12 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> torch.o
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
-def adamw(model: torch.nn.Module, lr: float) -> torch.optim.AdamW:
-    """No decay on norms, biases and embeddings; frozen weights left out."""
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    decay = [p for name, p in trained if p.ndim >= 2 and "embed" not in name]
-    plain = [p for name, p in trained if p.ndim < 2 or "embed" in name]
-    groups = [{"params": decay, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98), foreach=True)
+def optimizer_of(model: torch.nn.Module, lr: float) -> Muon:
+    """Matrices by Muon; embeddings, norms, biases and the probe as by AdamW; frozen weights left out."""
+    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
+    matrices = [weight for name, weight in trained if weight.ndim == 2 and "embed" not in name and NAME not in name]
+    chosen = set(map(id, matrices))
+    return Muon(matrices, [weight for _, weight in trained if id(weight) not in chosen], lr)
 
 
 def settings(args: argparse.Namespace) -> SFTConfig:
@@ -106,8 +107,9 @@ def settings(args: argparse.Namespace) -> SFTConfig:
         output_dir=str(args.output), use_cpu=not torch.cuda.is_available(), bf16=False, gradient_checkpointing=False,
         max_length=None, max_steps=args.samples // args.batch, per_device_train_batch_size=args.batch,
         max_grad_norm=1.0, logging_steps=args.log_every, save_strategy="no", save_total_limit=2, report_to="none",
+        dataloader_num_workers=args.workers,
         ignore_data_skip=True, remove_unused_columns=False, dataset_kwargs={"skip_prepare_dataset": True},
-        accelerator_config={"dispatch_batches": False}, disable_tqdm=True, seed=args.seed, dataloader_num_workers=0,
+        accelerator_config={"dispatch_batches": False}, disable_tqdm=True, seed=args.seed,
     )  # fmt: skip
 
 
@@ -122,7 +124,7 @@ def trainer_of(
     objects = read_objects(args.objects) if args.objects else None
     photographs = weighted(read_folder(args.data, args.limit), args.data, objects)
     model, processor = build(args, photographs, prompt)
-    optimizer, average = adamw(model, args.lr), Averaging(model)
+    optimizer, average = optimizer_of(model, args.lr), Averaging(model)
     start = _step(checkpoint) * args.batch if checkpoint else 0
     if checkpoint:
         average.load(checkpoint)
@@ -168,6 +170,9 @@ def build(args: argparse.Namespace, photographs: list, prompt: str):
         model, processor = new_model(tiny_config(tokenizer), args.seed, photographs), build_processor(tokenizer)
     model.model.visual.patch_embed.requires_grad_(False)
     attach(model, VIEWS["crops"] + 2)
+    if args.init and (Path(args.init) / "model.safetensors").is_file():  # an export has no probe
+        kept = load_file(Path(args.init) / "model.safetensors")
+        model.load_state_dict({name: kept[name] for name in kept if name.startswith(f"{NAME}.")}, strict=False)
     use_linear_patches(model)
     return model, processor
 
@@ -206,6 +211,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--log-every", type=int, default=20, help="steps")
     parser.add_argument("--eval-every", type=int, default=10_000, help="samples")
     parser.add_argument("--val-rows", type=int, default=192)
+    parser.add_argument(
+        "--workers", type=int, default=0, help="processes that make the rows; 1 takes a third off a step"
+    )
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args(argv)
 
