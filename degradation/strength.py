@@ -18,6 +18,15 @@ def strength_of(strength: Strength, kind: str) -> float:
     return float(strength.get(kind, FULL) if isinstance(strength, Mapping) else strength)
 
 
+def scaled(strength: Strength, factor: float) -> Strength:
+    """The same times a factor of 0..1, for every kind."""
+    if not isinstance(strength, Mapping):
+        return strength * factor
+    from rnr.degradation.kind import kinds
+
+    return {kind: factor * strength_of(strength, kind) for kind in kinds()}
+
+
 def checked(strength: Strength) -> Strength:
     """Itself. Raises SetupError for a number outside 0..100, ValueError for a kind that nobody knows."""
     if isinstance(strength, Mapping):

@@ -21,6 +21,7 @@ Model = TypeVar("Model")
 
 STEPS = range(1, 33)
 CANDIDATES = range(1, 9)
+DOSES = (FULL, 70.0, 40.0)  # percent of each leg; a choice
 MORE_STEPS = 4  # of the restorer, for the candidates after the first
 _locks: WeakKeyDictionary[object, threading.Lock] = WeakKeyDictionary()
 _register = threading.Lock()
@@ -32,8 +33,10 @@ class Context:
     `rnr.restorer.load` take.
 
     `steps` bounds the restorations of a run, `seconds` the time in models (looked at between steps), `candidates` the
-    restorations that compete in a step. `ask` puts each step before a person. `strength` (0..100, or by kind) is how
-    far each step goes; a kind that is not to go all the way is treated once. Raises ValueError for what cannot be.
+    restorations that compete in a step (`draws`). `ask` puts each step before a person. `strength` (0..100, or by kind)
+    is how far each step goes; a kind that is not to go all the way is treated once. `memory`: begin with the dose that
+    was kept on pictures of the store with such a diagnosis, and remember this run's (`rnr.graph.memory`). Raises
+    ValueError for what cannot be.
     """
 
     # Any, so that langgraph can say the schema of a context: Diagnoser | str, Restorer | str, a Store or its folder
@@ -47,6 +50,7 @@ class Context:
     ask: bool = False
     seed: int = 0
     strength: float | dict[str, float] = FULL
+    memory: bool = False
 
     def __post_init__(self) -> None:
         checked(self.strength)
@@ -84,13 +88,21 @@ class Context:
         identity = self.pipeline.identity
         return identity["model_hash"] or identity["model"]
 
-    def draws(self) -> list[Draw]:
-        """The restorer's own number of steps first (the built-in one's is nearest to the clean image); then more steps,
-        then more steps with other noise."""
+    def draws(self, first: float | None = None) -> list[Draw]:
+        """How the candidates of a step are made.
+
+        A restorer of one step has nothing to draw: its candidates go less far, by DOSES, and only then take more steps
+        with noise. Of another one they take its own number of steps with other seeds and noise.
+
+        Args:
+            first: A dose to try first, percent of each leg.
+        """
         own = self.pipeline.steps
         more = max(MORE_STEPS, own)
-        draws = [Draw(steps=own, seed=self.seed, eta=0.0), Draw(steps=more, seed=self.seed + (more == own), eta=0.0)]
-        draws += [Draw(steps=more, seed=self.seed + number, eta=1.0) for number in range(2, self.candidates)]
+        doses = list(dict.fromkeys([first or FULL, *(DOSES if own == 1 else [FULL])]))
+        draws = [Draw(steps=own, seed=self.seed, eta=0.0, dose=dose) for dose in doses]
+        draws.append(Draw(steps=more, seed=self.seed + (more == own), eta=0.0, dose=FULL))
+        draws += [Draw(steps=more, seed=self.seed + number, eta=1.0, dose=FULL) for number in range(2, self.candidates)]
         return draws[: self.candidates]
 
 

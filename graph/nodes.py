@@ -19,8 +19,8 @@ from langgraph.types import Command, Send, interrupt
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.intent import Intent
 from rnr.degradation.kind import PHYSICS, kinds
-from rnr.degradation.strength import FULL
-from rnr.graph import judging, planning
+from rnr.degradation.strength import FULL, scaled
+from rnr.graph import judging, memory, planning
 from rnr.graph.context import Context, lock_of
 from rnr.graph.events import Answered, Decided, Failed, Finished, Judged, Planned, Restored, Restoring, tell
 from rnr.graph.looking import look_at, read_pixels
@@ -74,6 +74,8 @@ def plan(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["appro
     )
     if isinstance(proposal, str):
         return Command(update={"proposal": None, "status": "done", "reason": proposal}, goto="finish")
+    if context.memory and (known := memory.recall(context.pictures, state["best"], proposal["kinds"])):
+        proposal = Proposal(**{**proposal, "dose": known.dose, "why": f"{proposal['why']}; {known}"})  # type: ignore[typeddict-item]
     tell(runtime, Planned(event="planned", **proposal))
     update = {"proposal": proposal, "problem": ""}
     return Command(update=update, goto="approve" if context.ask else _fan_out(state["best"], proposal, context))
@@ -139,7 +141,7 @@ def _edited(answer: Answer, best: Look, proposal: Proposal, runtime: Runtime[Con
 def _fan_out(best: Look, proposal: Proposal, context: Context) -> list[Send]:
     return [
         Send("restore", {"best": best, "proposal": proposal, "draw": draw, "number": number})
-        for number, draw in enumerate(context.draws())
+        for number, draw in enumerate(context.draws(proposal.get("dose")))
     ]
 
 
@@ -150,9 +152,11 @@ def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[C
     store, sha256 = context.pictures, best["picture"]["sha256"]
     chosen = task["proposal"]["kinds"]
     limited = None if set(chosen) == set(best["present"]) else chosen  # None: also what is only suspected
-    intent = Intent(kinds=limited, strength=context.strength)
-    partly = [context.strength] if context.strength != FULL else []  # notes of before know none
-    name = "step" + short_hash(best["record"], intent.kinds, dict(draw), context.restorer_id, *partly)
+    strength = scaled(context.strength, draw.get("dose", FULL) / FULL)
+    intent = Intent(kinds=limited, strength=strength)
+    drawn = {name: value for name, value in draw.items() if name != "dose"}
+    partly = [strength] if strength != FULL else []  # notes of before know none
+    name = "step" + short_hash(best["record"], intent.kinds, drawn, context.restorer_id, *partly)
     note = store.note(sha256, name)
     number = task["number"]
     told = Restoring(event="restoring", number=number, kinds=chosen, model=context.restorer_id, **draw)
@@ -226,6 +230,8 @@ def decide(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["pla
     best = step["start"] if step["chosen"] is None else step["candidates"][step["chosen"]]["look"]
     if best["given"]:
         best, _ = look_at(best["picture"], runtime)
+    if runtime.context.memory:
+        memory.remember(runtime.context.pictures, step)
     told = Decided(event="decided", number=step["proposal"]["number"], decision=step["decision"],
                    reason=step["reason"], severity=best["severity"])  # fmt: skip
     tell(runtime, told)

@@ -41,6 +41,7 @@ class Draw(TypedDict):
     steps: int
     seed: int
     eta: float
+    dose: NotRequired[float]  # percent of each leg; all the way where an older thread holds none
 
 
 class Candidate(TypedDict):
@@ -63,6 +64,7 @@ class Proposal(TypedDict):
     strategy: Strategy
     kinds: list[str]
     why: str
+    dose: NotRequired[float]  # a remembered one, to be tried first
 
 
 class Step(TypedDict):

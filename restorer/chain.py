@@ -83,12 +83,17 @@ def certain_severity(source: Diagnosis | DiagnosisRecord, kind: str) -> float | 
     return severity_given(source, kind)
 
 
-def dose_of(asked: float | None, start_1CHW: torch.Tensor, end_1CHW: torch.Tensor) -> float:
-    """How far to go, 0..1, for an asked severity: all the way unless it is clearly below what the picture shows."""
+def dose_of(asked: float | None, own: Callable[[], float]) -> float:
+    """How far to go, 0..1, for an asked severity: all the way unless it is clearly below the picture's own.
+
+    Args:
+        asked: 0..100; None goes all the way.
+        own: Gives the severity that the picture shows, 0..100; called where it is needed.
+    """
     if asked is None:
         return 1.0
-    own = (1 - TOLERANCE) * removed_severity(start_1CHW, end_1CHW)
-    return 1.0 if asked >= own else asked / own
+    least = (1 - TOLERANCE) * own()
+    return 1.0 if asked >= least else asked / least
 
 
 def removed_severity(start_1CHW: torch.Tensor, end_1CHW: torch.Tensor) -> float:

@@ -71,6 +71,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: Residual blocks of each resolution, on the way down (all) and up (all but the last).
         physics: Whether it takes the picture as physics would undo it; with an overview it is the overview that does.
         overview: Whether it looks at the whole picture first; the velocity is counted from what that gives.
+        reads: Whether it reads the severity of its kind (`severity`): a dose is counted from that.
     """
 
     @register_to_config
@@ -81,11 +82,13 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: tuple[int, ...] = (1, 1, 1),
         physics: bool = False,
         overview: bool = False,
+        reads: bool = False,
     ) -> None:
         super().__init__()
         self.glance = Overview(physics) if overview else None
         if not widths:
             return
+        self.reading = nn.Linear(2 * (widths[0] + widths[-1]), 1) if reads else None
         pairs = list(zip(widths, widths[1:]))
         self.intro = nn.Conv2d(12, widths[0], 3, padding=1)
         self.state = nn.Conv2d(12, widths[0], 3, padding=1, bias=False)
@@ -151,16 +154,36 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
             h = h + self.state(seen(x_BCHW - start_BCHW))
         if self.undone is not None and inverse_BCHW is not None:
             h = h + self.undone(seen(inverse_BCHW - start_BCHW))
-        skips = []
-        for stage, shrink in zip(self.down, self.shrink):
-            h = stage(h, time_BD)
-            skips.append(h)
-            h = shrink(h)
-        h = self.middle(h, time_BD)
+        *skips, h = self._down(h, time_BD)
         for stage, grow in reversed(list(zip(self.up, self.grow))):
             h = stage(skips.pop() + grow(h), time_BD)
         velocity = functional.pixel_shuffle(self.head(h).float(), 2)
         return velocity if self.glance is None or inverse_BCHW is None else velocity + (inverse_BCHW - start_BCHW)
+
+    def _down(self, h_BCHW: torch.Tensor, time_BD: torch.Tensor) -> list[torch.Tensor]:
+        """Features of each resolution, the coarsest last."""
+        features = []
+        for stage, shrink in zip(self.down, self.shrink):
+            features.append(stage(h_BCHW, time_BD))
+            h_BCHW = shrink(features[-1])
+        return [*features, self.middle(h_BCHW, time_BD)]
+
+    def features(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """Mean and deviation over the picture of each channel at the finest and the coarsest resolution, (B, D)."""
+        seen = functional.pixel_unshuffle(image_BCHW - 0.5, 2).to(self.head.weight.dtype)
+        maps = self._down(self.intro(channels_last(seen)), self.time(torch.zeros_like(seen[:, 0, 0, :1])))
+        return torch.cat(
+            [of(map_.float(), (2, 3)) for map_ in (maps[0], maps[-1]) for of in (torch.mean, torch.std)], 1
+        )
+
+    def severity(self, image_BCHW: torch.Tensor) -> torch.Tensor:
+        """Severity (B,) of its kind in the pictures, 0..100, as it reads it (`reading.fit`)."""
+        return self.severity_of(self.features(image_BCHW))
+
+    def severity_of(self, features_BD: torch.Tensor) -> torch.Tensor:
+        """The same from `features`."""
+        assert self.reading is not None
+        return 100 * self.reading(features_BD.to(self.reading.weight.dtype))[:, 0].float().clamp(0, 1)
 
 
 def channels_last(x_BCHW: torch.Tensor) -> torch.Tensor:
@@ -223,10 +246,14 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return experts.eval()
 
 
+def shape_of(network: ExpertNetwork) -> dict[str, Any]:
+    """The arguments that make such a network."""
+    return {name: network.config[name] for name in ("kind", "widths", "blocks", "physics", "overview", "reads")}
+
+
 def save_expert(network: ExpertNetwork, path: Path, card: Mapping[str, Any]) -> None:
     """Write one expert in half precision, whole or not at all."""
-    config = {name: network.config[name] for name in ("kind", "widths", "blocks", "physics", "overview")}
-    about = {"config": json.dumps(config), "card": json.dumps(dict(card))}
+    about = {"config": json.dumps(shape_of(network)), "card": json.dumps(dict(card))}
     tensors = {name: p.detach().half().contiguous() for name, p in network.state_dict().items()}
     with whole(path) as part:
         save_file(tensors, str(part), metadata=about)

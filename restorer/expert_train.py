@@ -24,7 +24,7 @@ from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.restorer.bridge import corrupt
-from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert
+from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert, shape_of
 from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of
 from rnr.training.config import Run
 from rnr.training.engine import Engine
@@ -183,7 +183,7 @@ def fresh(kind: str, blocks: tuple[int, ...], physics: bool, overview: bool) -> 
 
 def grown(network: ExpertNetwork, blocks: tuple[int, ...], physics: bool) -> ExpertNetwork:
     """The same function with what begins at zero: an input for physics' inverse, a U-Net after an overview alone."""
-    config = {name: network.config[name] for name in ("kind", "widths", "blocks", "physics", "overview")}
+    config = shape_of(network)
     wanted = config | {"physics": physics or config["physics"]}
     if blocks and config["overview"] and not config["widths"]:
         wanted |= {"widths": (64, 128, 256), "blocks": blocks}

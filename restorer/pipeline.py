@@ -34,6 +34,7 @@ from rnr.restorer.chain import (
     certain_severity,
     dose_of,
     inverse,
+    middle,
     removed_severity,
     route,
     severity_given,
@@ -255,7 +256,7 @@ class RestorePipeline(DiffusionPipeline):
 
         def chosen(end: torch.Tensor) -> float:
             nonlocal dose
-            dose = strength * dose_of(asked, start, end)
+            dose = strength * dose_of(asked, lambda: self._shown_severity(alone, start, end))
             return dose
 
         for index, (t, _, sample, end) in enumerate(
@@ -268,6 +269,17 @@ class RestorePipeline(DiffusionPipeline):
         change = 255 * float((sample - start).abs().mean())
         seconds = time.perf_counter() - began
         return sample, Leg(names, dose, severity, removed_severity(start, sample), change, seconds)
+
+    def _shown_severity(self, kind: str | None, start: torch.Tensor, end: torch.Tensor) -> float:
+        """The severity of a kind that a picture shows: as its expert reads it, else by what the leg would remove."""
+        expert = self.experts[kind] if kind else None
+        if expert is None or not expert.config["reads"]:
+            return removed_severity(start, end)
+        seen = middle(start)
+        height, width = (side - side % expert.multiple for side in seen.shape[-2:])
+        if not height or not width:
+            return removed_severity(start, end)
+        return float(expert.severity(seen[..., :height, :width].to(expert.device)))
 
     def _expert(self, kind: str, call: Call) -> Estimate:
         """Whole pictures through the expert of a kind."""

@@ -111,7 +111,9 @@ def test_another_restorer_makes_its_own_number_of_steps(context: Any, told: Any)
     assert [draw["steps"] for draw in context(restorer=slow, candidates=3).draws()] == [40, 40, 40]
     draws = context(restorer=slow, candidates=3).draws()
     assert len({(draw["seed"], draw["eta"]) for draw in draws}) == 3, "no candidate is made twice"
-    assert [draw["steps"] for draw in context(candidates=3).draws()] == [1, 4, 4]
+    own = context(candidates=5).draws()
+    assert [(draw["steps"], draw["dose"]) for draw in own] == [(1, 100), (1, 70), (1, 40), (4, 100), (4, 100)]
+    assert [draw["dose"] for draw in context(candidates=3).draws(70.0)] == [70, 100, 40], "the remembered one"
 
 
 def test_a_run_without_context_names_the_remedy(noisy: Any) -> None:

@@ -11,7 +11,7 @@ from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.restorer import BridgeScheduler, ExpertNetwork, Experts, Intent, RestorePipeline
-from rnr.restorer.chain import dose_of, route, walk
+from rnr.restorer.chain import dose_of, removed_severity, route, walk
 from rnr.restorer.expert import load_expert
 from rnr.restorer.expert_data import draw_legs
 
@@ -59,9 +59,13 @@ def test_only_what_is_wanted_and_known_has_a_leg():
 
 def test_a_dose_is_what_was_asked_of_what_the_picture_shows():
     _, _, degraded = damaged({"noise": 60})
-    assert dose_of(None, degraded, CLEAN) == 1
-    assert dose_of(80, degraded, CLEAN) == 1, "more than there is cannot be ordered"
-    doses = [dose_of(asked, degraded, CLEAN) for asked in (0, 10, 20, 30, 40)]
+
+    def own() -> float:
+        return removed_severity(degraded, CLEAN)
+
+    assert dose_of(None, own) == 1
+    assert dose_of(80, own) == 1, "more than there is cannot be ordered"
+    doses = [dose_of(asked, own) for asked in (0, 10, 20, 30, 40)]
     assert doses[0] == 0 and doses == sorted(doses) and len(set(doses)) == 5
 
 
