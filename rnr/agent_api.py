@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.api import Result, _models, _name
 from rnr.degradation.loading import BUILT_IN
 from rnr.images.files import MAX_MEGAPIXELS, from_any
-from rnr.work.agents import AgentRequest, Workplace, story, untouched
+from rnr.work.agents import AgentRequest, Workplace, story
 
 if TYPE_CHECKING:
     from rnr.degradation.strength import Strength
@@ -60,7 +60,7 @@ def agent(
         home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         workplace = stack.enter_context(Workplace(home, request))
         run = workplace.run(models, source, Path(_name(picture)).stem, answer, on_event)
-        same = untouched(run)
+        same = run.untouched
         pixels = source.pixels_HWC3 if same else source.rounded(workplace.result(run))
         settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread}
         return AgentResult(pixels, source, workplace.records(run), same, settings, run.state.get("spent", 0.0), run)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnr import __version__
-from rnr.app import explain_cli
-from rnr.app.console import hush, stop, tolerant
+from rnr.app import explain_cli, serve_cli
 from rnr.app.options import (
     Device,
     Megapixels,
@@ -27,13 +26,13 @@ from rnr.app.options import (
     WhichFrames,
 )
 from rnr.app.train_cli import data_app, train_app
+from rnr.app.view_cli import gallery, view
 from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN
 from rnr.evaluation.cli import app as bench_app
 from rnr.images.files import MAX_MEGAPIXELS, PictureError, SkippedFile
 from rnr.rl.cli import app as rl_app
-from rnr.serve import commands as serve_commands
-from rnr.view.command import gallery, view
+from rnr.work.console import hush, stop, tolerant
 
 if TYPE_CHECKING:
     from rnr.images.frames import Which
@@ -52,7 +51,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(rl_app, name="rl")
 app.command()(view)
 app.command()(gallery)
-serve_commands.register(app, bench_app)
+serve_cli.register(app, bench_app)
 explain_cli.register(app, bench_app)
 
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
@@ -155,7 +154,7 @@ def _models(reasoner: str, restorer: str, device: str) -> Models:
 
 
 def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
-    from rnr.work.outputs import printable
+    from rnr.degradation.files import printable
     from rnr.work.request import Request, read_diagnosis
 
     given = read_diagnosis(diagnosis) if diagnosis else None
@@ -173,7 +172,7 @@ def _cluster(engine: str, workers: int, models: Models) -> Any:
 
 def _told(counts: dict[str, int], problems: int) -> None:
     """The summary of a cluster's work, and the exit code."""
-    from rnr.app.console import plain_stdout
+    from rnr.work.console import plain_stdout
 
     counts["failed"] += problems
     plain_stdout(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no pictures")
@@ -197,10 +196,11 @@ def _run(
 
 def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: bool) -> Planned:
     """What there is to do, and what was asked for in vain (already reported)."""
-    from rnr.app.console import complain, remark, tell_skipped
+    from rnr.degradation.files import printable
     from rnr.images.files import find_pictures
+    from rnr.work.console import complain, remark, tell_skipped
     from rnr.work.naming import plan
-    from rnr.work.outputs import leave_out, prepare_folder, printable
+    from rnr.work.outputs import leave_out, prepare_folder
 
     skipped: list[Path] = []
     found, problems = find_pictures(pictures, recursive, skipped)
@@ -218,8 +218,8 @@ def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: 
 
 def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds: float) -> None:
     """Report, summary line, exit code."""
-    from rnr.app.console import complain, out
-    from rnr.work.outputs import printable
+    from rnr.degradation.files import printable
+    from rnr.work.console import complain, out
 
     where = ""
     skipped = sum(isinstance(problem, SkippedFile) for problem in problems)
@@ -313,7 +313,8 @@ def diagnose(
     traceback: Traceback = False,
 ) -> None:
     """Say what happened to pictures: severity, probability, evidence and physical factors of each kind of damage."""
-    from rnr.work.diagnosing import diagnose_all, print_for_people
+    from rnr.app.tables import print_for_people
+    from rnr.work.diagnosing import diagnose_all
 
     if as_json and as_jsonl:
         stop("--json and --jsonl exclude each other")
@@ -338,7 +339,7 @@ def diagnose(
     except SetupError as error:
         stop(str(error))
     if as_json:
-        from rnr.app.console import json_stdout
+        from rnr.work.console import json_stdout
 
         json_stdout([row.as_json() for row in results], indent=1)
     elif not as_jsonl:
@@ -351,9 +352,9 @@ def _diagnose_on(
     engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
     device: str, which: Which,
 ) -> None:  # fmt: skip
-    from rnr.app.console import complain
     from rnr.images.files import find_pictures
     from rnr.work import cluster
+    from rnr.work.console import complain
 
     if out is None:
         stop("--engine ray writes shards: name a folder with -o")
@@ -378,9 +379,10 @@ def degrade(
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
 ) -> None:
     """Damage a clean picture in known ways: what the models learn from. Writes NAME.png and its true diagnosis."""
-    from rnr.app.console import complain, plain_stdout
+    from rnr.degradation.files import printable
+    from rnr.work.console import complain, plain_stdout
     from rnr.work.degrading import degrade_file, parse_settings
-    from rnr.work.outputs import prepare_folder, printable
+    from rnr.work.outputs import prepare_folder
 
     try:
         requests = parse_settings(settings)
@@ -398,8 +400,8 @@ def degrade(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a Diagnosis."""
-    from rnr.app.console import json_stdout
     from rnr.degradation.diagnosis import diagnosis_schema
+    from rnr.work.console import json_stdout
 
     json_stdout(diagnosis_schema(), indent=2)
 

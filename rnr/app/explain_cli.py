@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rnr.app.console import hush, stop
 from rnr.app.options import Device, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed, Steps
 from rnr.degradation.errors import Error, SetupError
 from rnr.degradation.loading import BUILT_IN
 from rnr.evaluation import cli as bench_cli
 from rnr.images.files import MAX_MEGAPIXELS, PictureError
+from rnr.work.console import hush, stop
 from rnr.work.models import Models
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def register(app: typer.Typer, bench: typer.Typer) -> None:
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    from rnr.app.console import complain
+    from rnr.work.console import complain
 
     try:
         yield
@@ -66,13 +66,14 @@ def explain(
 
     OUT gets NAME.explain.html, one file that needs no network, and NAME.explain.json.
     """
-    from rnr.app.console import plain_stdout
+    from rnr.degradation.files import printable
     from rnr.explain.report import as_json
     from rnr.explain.report import explain as explained
     from rnr.images.files import read_picture
     from rnr.reasoner.views import as_uint8
     from rnr.report.plain import explanation
-    from rnr.work.outputs import prepare_folder, printable, write_text
+    from rnr.work.console import plain_stdout
+    from rnr.work.outputs import prepare_folder, write_text
 
     with _explained():
         prepare_folder(out, [photo])
@@ -128,12 +129,13 @@ def intervene(
 
     OUT gets NAME.original.png, NAME.counterfactual.png, NAME.intervene.html and NAME.intervene.json.
     """
-    from rnr.app.console import out as console
-    from rnr.app.console import plain_stdout
+    from rnr.degradation.files import printable
     from rnr.explain.counterfactual import intervene as intervened
     from rnr.explain.counterfactual import intervention
     from rnr.images.files import read_picture
-    from rnr.work.outputs import prepare_folder, printable
+    from rnr.work.console import out as console
+    from rnr.work.console import plain_stdout
+    from rnr.work.outputs import prepare_folder
 
     with _explained():
         change = intervention(settings or [], evidence or [], without or [], only or [])
@@ -151,12 +153,12 @@ def intervene(
 def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths: list[Path], models: Models) -> None:
     from PIL import Image
 
-    from rnr.degradation.files import whole
+    from rnr.degradation.files import printable, whole
     from rnr.explain.page import Section
     from rnr.reasoner.views import as_uint8
     from rnr.report.plain import explanation
     from rnr.work.models import versions
-    from rnr.work.outputs import printable, write_text
+    from rnr.work.outputs import write_text
 
     sides = (found.original, found.changed)
     for path, side in zip(paths, sides):
@@ -207,9 +209,9 @@ def records(
 ) -> None:
     """Records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures; or as a
     log that inspect_ai opens."""
-    from rnr.app.console import plain_stdout
-    from rnr.work.outputs import printable
-    from rnr.work.records import export
+    from rnr.degradation.files import printable
+    from rnr.view.records import export
+    from rnr.work.console import plain_stdout
 
     with _explained():
         path, count = export(results, to, out, images, overwrite)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rnr.app.console import hush, plain_stdout, stop
 from rnr.degradation.errors import SetupError
+from rnr.work.console import hush, plain_stdout, stop
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models, or real ones by a recipe.")
 data_app = typer.Typer(no_args_is_help=True, help="The training set as files.")

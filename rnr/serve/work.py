@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
+from rnr.degradation.files import printable
 from rnr.degradation.strength import Strength, parsed
 from rnr.images.files import Picture, PictureError, encoded, read_stream
 from rnr.serve.errors import ServiceError
 from rnr.serve.wire import Message
-from rnr.work.outputs import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,7 +189,7 @@ class Agent(_Dosed):
     report: bool = Field(default=False, description="with the run's report, one HTML page")
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.work.agents import AgentRequest, story, untouched
+        from rnr.work.agents import AgentRequest, story
 
         seconds = shop.seconds * AGENT_SHARE
         asked = AgentRequest(self.strategy, self.steps, seconds, self.candidates, self.seed, strength=self.how_far)
@@ -198,7 +198,7 @@ class Agent(_Dosed):
         with _workplace(shop, asked) as workplace:
             stem = PurePath(self.name).stem
             run = workplace.run(shop.models, picture, stem, on_event=lambda event: tell(dict(event)))
-            after = None if untouched(run) else workplace.result(run)
+            after = None if run.untouched else workplace.result(run)
             written = self._written(picture, after, data)
             first, best = workplace.records(run)
             head = {
@@ -223,10 +223,8 @@ class Agent(_Dosed):
 
     def _report(self, workplace: Workplace, run: Any, picture: Picture, output: str) -> bytes:
         from rnr.report.agent import AgentEntry, render
-        from rnr.work.outputs import Job
 
-        job = Job(Path(self.name), PurePath(self.name).stem)
-        return render([AgentEntry.of(job, picture, workplace, run, output)]).encode()
+        return render([AgentEntry.of(printable(self.name), picture, workplace.store, run, output)]).encode()
 
 
 class Explain(Task):

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.rl.record import FILE as METRICS
 from rnr.view.items import AGAIN, NOTES, Item, Rows, Source, read_object
 from rnr.view.sheets import pictures_of
 from rnr.view.tables import READERS, holds_records, table
 from rnr.work.agent_batch import HOME
-from rnr.work.outputs import RECORD, printable
+from rnr.work.outputs import RECORD
 
 
 def sources_of(path: Path) -> list[Source]:

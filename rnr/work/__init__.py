@@ -7,7 +7,6 @@ diagnosing.py   records of many pictures           degrading.py  damage on purpo
 batch.py        many pictures one after the other  cluster.py    the same by Ray
 agents.py       the agent's folder and one picture through it; agent_batch.py: many
 naming.py       which result gets which name       outputs.py    results written whole, or not at all
-records.py      records as jsonl, parquet, a data set
 training.py     the trainings behind one line of progress
-hostile_files.py  seeded hostile files through `rnr restore`
+console.py      progress and complaints in a terminal
 """

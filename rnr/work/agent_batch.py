@@ -16,18 +16,18 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.app.console import Meter, complain, remark_frames
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.graph import StoreError, ThreadError
 from rnr.graph.checkpoints import alone
 from rnr.images.files import Picture, PictureError, read_picture, write_picture
 from rnr.images.frames import copy_picture
 from rnr.report.agent import AgentEntry, render
-from rnr.report.plain import report_path
-from rnr.work.agents import AgentRequest, Workplace, story, untouched
+from rnr.work.agents import AgentRequest, Workplace, story
 from rnr.work.batch import Options, problem_of, terminable, uninterrupted
+from rnr.work.console import Meter, complain, remark_frames
 from rnr.work.models import Models, versions
-from rnr.work.outputs import Job, Shelf, printable, record_beside, source_of, write_text
+from rnr.work.outputs import Job, Shelf, record_beside, report_path, source_of, write_text
 
 HOME = "agent"  # in the output folder
 
@@ -133,7 +133,7 @@ class AgentBatch:
             complain(PictureError(job.source, run.reason, "the best picture so far is kept; run it again to go on"))
         replace = held is not None or self.options.mode == "overwrite"
         output = held["output"] if held and done else self._write(job, picture, workplace, run, replace)
-        return AgentEntry.of(job, picture, workplace, run, output)
+        return AgentEntry.of(printable(job.source), picture, workplace.store, run, output)
 
     def _models(self) -> Models:
         """Each worker's own."""
@@ -153,7 +153,7 @@ class AgentBatch:
 
     def _write(self, job: Job, picture: Picture, workplace: Workplace, run: Any, replace: bool) -> str:
         """Picture and record; the name of the picture."""
-        same, interrupts = untouched(run), list[bool]()
+        same, interrupts = run.untouched, list[bool]()
         target = job.picture(self.out, picture, copied=same)
         whole = uninterrupted(lambda: interrupts.append(True))
         with whole, record_beside(job.record(self.out), self._data(job, picture, workplace, run, target)):
@@ -170,7 +170,7 @@ class AgentBatch:
         return {
             "source": source_of(job.source),
             "output": printable(target.name),
-            "untouched": untouched(run),
+            "untouched": run.untouched,
             "before": before.model_dump(mode="json"),
             "after": after.model_dump(mode="json"),
             "agent": {"thread": run.thread, "status": run.status, "reason": run.reason, "steps": run.steps,
@@ -182,7 +182,7 @@ class AgentBatch:
     def write_report(self, problems: Sequence[PictureError] = ()) -> Path:
         """One page for all pictures. Raises PictureError."""
         failed = [AgentEntry(printable(e.file), "failed", problem=e.problem, remedy=e.remedy) for e in problems]
-        path = report_path(self.out, self.options.mode, self.entries)
+        path = report_path(self.out, self.options.mode, {entry.key for entry in self.entries})
         write_text(path, render([*self.entries, *failed], self.interrupted))
         return path
 

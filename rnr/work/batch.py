@@ -16,14 +16,15 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.app.console import Meter, complain, err, remark_frames
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.degradation.kind import kind_named
 from rnr.images.files import MAX_MEGAPIXELS, Picture, PictureError, os_problem, read_picture, write_picture
 from rnr.images.frames import Frames, copy_picture, read_frames, write_frames
-from rnr.report.plain import Entry, render, report_path
+from rnr.report.plain import Entry, render
+from rnr.work.console import Meter, complain, err, remark_frames
 from rnr.work.models import Models, versions
-from rnr.work.outputs import Job, Mode, Shelf, printable, record_beside, source_of, write_text
+from rnr.work.outputs import Job, Mode, Shelf, record_beside, report_path, source_of, write_text
 from rnr.work.request import Request
 from rnr.work.restoring import Outcome, restore_frames
 
@@ -149,7 +150,7 @@ class Batch:
     def write_report(self, problems: Sequence[PictureError] = ()) -> Path:
         """One page for all pictures, those that could not even be found last. Raises PictureError."""
         failed = [Entry(printable(e.file), "failed", problem=e.problem, remedy=e.remedy) for e in problems]
-        path = report_path(self.out, self.options.mode, self.entries)
+        path = report_path(self.out, self.options.mode, {entry.key for entry in self.entries})
         write_text(path, render([*self.entries, *failed], self.interrupted))
         return path
 

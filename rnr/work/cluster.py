@@ -17,12 +17,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rnr.app.console import complain_of
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.images.frames import Which
+from rnr.work.console import complain_of
 from rnr.work.models import Models
 from rnr.work.naming import plan
-from rnr.work.outputs import Job, printable, write_text
+from rnr.work.outputs import Job, write_text
 from rnr.work.request import Request
 
 CHUNK = 64  # pictures

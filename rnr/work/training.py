@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.app.console import err
 from rnr.degradation.loading import device_named, explained, recipe_of
+from rnr.work.console import err
 from rnr.work.models import quiet
 
 Report = Callable[[dict[str, Any]], None]

@@ -23,12 +23,12 @@ from rnr.degradation.errors import SetupError
 from rnr.graph import Answer
 from rnr.images.files import Picture, read_picture, write_picture
 from rnr.report.agent import render
-from rnr.report.plain import report_path
 from rnr.work.agent_batch import AgentBatch
 from rnr.work.agents import AgentRequest, Workplace
 from rnr.work.batch import Options
 from rnr.work.models import Models
 from rnr.work.naming import plan
+from rnr.work.outputs import report_path
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -106,7 +106,7 @@ def test_the_report_stands_alone_and_tells_each_step(done: AgentBatch) -> None:
 
 def test_a_report_takes_no_other_runs_place(done: AgentBatch, tmp_path: Path) -> None:
     def path(mode: Any, entries: Any) -> str:
-        return report_path(tmp_path, mode, entries).name
+        return report_path(tmp_path, mode, {entry.key for entry in entries}).name
 
     report = tmp_path / "report.html"
     report.write_text(render(done.entries))
