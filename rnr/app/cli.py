@@ -36,7 +36,6 @@ from rnr.work.console import hush, stop, tolerant
 
 if TYPE_CHECKING:
     from rnr.images.frames import Which
-    from rnr.work.agent_batch import AgentBatch
     from rnr.work.batch import Batch
     from rnr.work.models import Models
     from rnr.work.outputs import Job
@@ -116,6 +115,7 @@ def restore(
     from rnr.degradation.strength import parsed
     from rnr.work import cluster
     from rnr.work.batch import Batch, Options
+    from rnr.work.plain_worker import PlainWorker
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
@@ -132,7 +132,8 @@ def restore(
             jobs, problems = _jobs(pictures, recursive, out, skip_unreadable)
             _told(cluster.restore(chosen, jobs, tables, out, request, mode, max_megapixels), len(problems))
         else:
-            _run(pictures, recursive, out, skip_unreadable, lambda jobs: Batch(jobs, out, models, request, options))
+            worker = PlainWorker(request)
+            _run(pictures, recursive, out, skip_unreadable, lambda jobs: Batch(jobs, out, models, worker, options))
     except SetupError as error:
         stop(str(error))
 
@@ -185,7 +186,7 @@ def _run(
     recursive: bool,
     out: Path,
     skip_unreadable: bool,
-    make: Callable[[list[Job]], Batch | AgentBatch],
+    make: Callable[[list[Job]], Batch],
 ) -> None:
     started = time.monotonic()
     jobs, problems = _jobs(pictures, recursive, out, skip_unreadable)
@@ -216,7 +217,7 @@ def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: 
     return plan(sources, pictures, out), problems
 
 
-def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds: float) -> None:
+def _finish(batch: Batch, problems: Sequence[PictureError], seconds: float) -> None:
     """Report, summary line, exit code."""
     from rnr.degradation.files import printable
     from rnr.work.console import complain, out
@@ -272,8 +273,8 @@ def agent(
     from contextlib import ExitStack
 
     from rnr.degradation.strength import parsed
-    from rnr.work.agents import AgentRequest
-    from rnr.work.batch import Options
+    from rnr.work.agents import AgentRequest, Workplace
+    from rnr.work.batch import Batch, Options
 
     if ask and workers > 1:
         stop("--ask needs --workers 1: one picture at a time can be asked about")
@@ -281,13 +282,14 @@ def agent(
     try:
         request = AgentRequest(strategy, steps, seconds, candidates, seed, ask, parsed(strength or [])).check()
         from rnr.app.asking import ask as answer
-        from rnr.work.agent_batch import AgentBatch, alone_in
+        from rnr.work.agent_worker import HOME, AgentWorker, alone_in
 
         models, asked = _models(reasoner, restorer, device), answer if ask else None
 
-        def make(jobs: list[Job]) -> AgentBatch:
+        def make(jobs: list[Job]) -> Batch:
             held.enter_context(alone_in(out))
-            return AgentBatch(jobs, out, models, request, options, workers, asked)
+            place = held.enter_context(Workplace(out / HOME, request))
+            return Batch(jobs, out, models, AgentWorker(place, asked), options, workers)
 
         with ExitStack() as held:
             _run(pictures, recursive, out, skip_unreadable, make)

@@ -105,7 +105,7 @@ class AgentEntry(Pictured):
         return short_hash(self.run.thread) if self.run else ""
 
     @property
-    def spent(self) -> float:
+    def seconds(self) -> float:
         return self.run.state.get("spent", 0.0) if self.run else 0.0
 
     @property

@@ -40,6 +40,7 @@ class Pictured:
     previews: Previews | None = None
     problem: str = ""
     remedy: str = ""
+    again: bool = False  # an earlier run finished it
 
     @property
     def name(self) -> str:
@@ -89,6 +90,13 @@ class Entry(Pictured):
     @property
     def changes(self) -> list[tuple[str, Reading, Reading]]:
         return changes(self.before, self.after or self.before)
+
+    @property
+    def headline(self) -> str:
+        """haze 62 → 8, noise 40 → 3"""
+        found = [f"{title} {a.number or a.words} → {b.number or b.words}" for title, a, b in self.changes]
+        story = ", ".join(found) if self.status == "restored" else ""
+        return story or self.explanation or self.words
 
     @property
     def quality(self) -> list[tuple[str, Quality]]:

@@ -154,7 +154,7 @@ class Restore(_Dosed):
             raise ValueError("not the JSON text of a Diagnosis") from None
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.work.batch import record_of
+        from rnr.work.plain_worker import record_of
         from rnr.work.request import Request
         from rnr.work.restoring import restore_picture
 

@@ -15,7 +15,7 @@ from rnr.rl.record import FILE as METRICS
 from rnr.view.items import AGAIN, NOTES, Item, Rows, Source, read_object
 from rnr.view.sheets import pictures_of
 from rnr.view.tables import READERS, holds_records, table
-from rnr.work.agent_batch import HOME
+from rnr.work.agent_worker import HOME
 from rnr.work.outputs import RECORD
 
 

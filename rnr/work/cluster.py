@@ -196,6 +196,7 @@ def _row_name(file: str) -> Path:
 def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:
     from rnr.degradation.diagnosis import Diagnosis
     from rnr.work.batch import Batch, Options
+    from rnr.work.plain_worker import PlainWorker
 
     asked = chunk["request"]
     given = Diagnosis.from_json(asked["diagnosis"]) if asked["diagnosis"] else None
@@ -203,7 +204,7 @@ def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:
     options = Options(chunk["mode"], chunk["max_megapixels"], with_report=False)
     with _as_files(chunk) as files:
         jobs = [Job(Path(file), *name) for file, name in zip(files, chunk["names"], strict=True)]
-        batch = Batch(jobs, Path(chunk["out"]), models, request, options)
+        batch = Batch(jobs, Path(chunk["out"]), models, PlainWorker(request), options)
         batch.run()
     named = zip(chunk["files"], batch.entries)
     problems = [(file, f"{entry.problem}; {entry.remedy}") for file, entry in named if entry.status == "failed"]
