@@ -36,7 +36,7 @@ CHECKPOINT = "checkpoint.safetensors"
 class Settings:
     """Of the recipe. `batch` is for all processes together."""
 
-    steps: int = 2000
+    max_steps: int = 2000
     batch: int = 8
     rate: float = 1e-4
     rank: int = 16
@@ -64,7 +64,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     first = _resume(out / CHECKPOINT, transformer, optimizer) if resume else 0
     pipe.transformer, optimizer = accelerator.prepare(transformer, optimizer)
-    for step in range(first, settings.steps):
+    for step in range(first, settings.max_steps):
         mine = list(samples(photographs, settings, step, accelerator.process_index, accelerator.num_processes))
         for number, (clean, degraded, diagnosis) in mine:
             loss = flow_loss(restorer, clean, degraded, diagnosis, settings.seed * 1_000_003 + number)

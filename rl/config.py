@@ -9,25 +9,26 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 # `rewards = [...]`, or `reward = "..."` for a single one
 Rewards = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 BY_EITHER = AliasChoices("rewards", "reward")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+RENAMED = {"steps": "max_steps", "sampling_steps": "num_inference_steps"}
 
 
-class Common(_Strict):
+class Common(BaseModel):
     """Settings of every loop."""
+
+    model_config = ConfigDict(extra="forbid")
 
     images: Path = Field(description="folder of clean photographs; they are damaged as training goes")
     val: Path = Field(description="folder of other photographs, held out")
     out: Path = Field(description="folder for curves, checkpoints and weights")
     seed: int = Field(default=0, ge=0, description="of everything that is drawn")
-    steps: int = Field(default=60, ge=1, description="updates of the policy")
+    max_steps: int = Field(default=60, ge=1, description="updates of the policy")
     lr: float = Field(default=2e-4, gt=0, description="learning rate, constant")
     beta: float = Field(
         default=0.04, ge=0, description="weight of the KL to the policy that training began with; 0 = off"
@@ -43,6 +44,13 @@ class Common(_Strict):
         description="several rewards: added, then compared within the group; or each compared first (GDPO)",
     )
     rank: int = Field(default=8, ge=1, description="rank of the LoRA adapter")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present(cls, given: Any) -> Any:
+        if old := [name for name in RENAMED if isinstance(given, dict) and name in given]:
+            raise ValueError(f"`{old[0]}` is called `{RENAMED[old[0]]}` now; rename it")
+        return given
 
 
 class RestorerConfig(Common):
@@ -85,7 +93,7 @@ class RestorerConfig(Common):
     size: int = Field(default=128, ge=64, multiple_of=16, description="side of the pictures, px")
     tasks: int = Field(default=64, ge=2, description="damaged pictures to train on")
     hardest: float = Field(default=1.0, gt=0, le=1, description="share of them, the worst restored, that is kept (0.3)")
-    sampling_steps: int = Field(default=2, description="steps of the sampler; one step has no policy and is refused")
+    num_inference_steps: int = Field(default=2, description="of the sampler; one step has no policy and is refused")
     window: list[int] = Field(default=[0], description="stochastic steps, never the last")
     eta: float = Field(default=0.7, gt=0, description="noise of Qwen-Image-Edit's stochastic steps")
     explore: Literal["condition", "pixels", "both"] = Field(

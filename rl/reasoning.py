@@ -120,7 +120,7 @@ def settings(config: Any, **more: Any) -> GRPOConfig:
         output_dir=str(config.out), use_cpu=not torch.cuda.is_available(), bf16=torch.cuda.is_available(),
         gradient_checkpointing=False, per_device_train_batch_size=config.prompts * config.group,
         num_generations=config.group, max_completion_length=config.max_tokens, temperature=config.temperature,
-        learning_rate=config.lr, lr_scheduler_type="constant", beta=config.beta, max_steps=config.steps,
+        learning_rate=config.lr, lr_scheduler_type="constant", beta=config.beta, max_steps=config.max_steps,
         logging_steps=1, report_to=config.report_to or "none", seed=config.seed, remove_unused_columns=False,
         disable_tqdm=True, dataloader_num_workers=0, multi_objective_aggregation=config.aggregation, **more,
     )  # fmt: skip
@@ -208,7 +208,7 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
         seconds = sum(row["seconds"] for row in steps) / len(steps) * trainer.state.global_step
         taught = Reasoner(supervised(config, seconds), before.processor, before.card, "after SFT")
         _tell(log, report, trainer.state.global_step, figures(taught, held), "supervised, same time")
-    record = {"seed": config.seed, "photographs": config.images.name, "grpo_steps": config.steps}
+    record = {"seed": config.seed, "photographs": config.images.name, "grpo_steps": config.max_steps}
     return export(model, before.processor, config.out / "weights", before.prompt, record)
 
 

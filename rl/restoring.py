@@ -56,7 +56,7 @@ def policy_of(config: RestorerConfig) -> DiffusionPolicy:
     if isinstance(restorer, QwenEditRestorer):
         if config.train == "full" or config.weaken:
             raise ValueError(f'{config.restorer} is trained by an adapter and as it is: train = "lora", weaken = 0')
-        return EditPolicy(restorer, config.sampling_steps, config.window, config.eta, config.rank, config.seed)
+        return EditPolicy(restorer, config.num_inference_steps, config.window, config.eta, config.rank, config.seed)
     if not isinstance(restorer, RestorePipeline):
         remedy = 'name one of your own: policy = "my_module:MyPolicy"'
         raise ValueError(f"{config.restorer}: no policy is known for this kind of restorer; {remedy}")
@@ -68,7 +68,7 @@ def policy_of(config: RestorerConfig) -> DiffusionPolicy:
 def exploration_of(config: RestorerConfig) -> Exploration:
     """How the bridge draws. ValueError for a window without variance."""
     drawn = config.explore, config.condition_std, config.pixel_std, config.colour
-    return Exploration(config.sampling_steps, tuple(config.window), *drawn).check()
+    return Exploration(config.num_inference_steps, tuple(config.window), *drawn).check()
 
 
 def run(config: RestorerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:

@@ -105,8 +105,8 @@ class DiffusionGRPOTrainer:
                 break
             row = self.update(batch)
             pace = (time.monotonic() - started) / (self.step - begun)
-            self._write(row | {"seconds": pace, "seconds_left": pace * (self.config.steps - self.step)})
-            last = self.step == self.config.steps
+            self._write(row | {"seconds": pace, "seconds_left": pace * (self.config.max_steps - self.step)})
+            last = self.step == self.config.max_steps
             if last or self.step % self.config.eval_every == 0:
                 stopped = self._evaluate()
             if main and (last or stopped or self.step % self.config.save_every == 0):
@@ -120,7 +120,7 @@ class DiffusionGRPOTrainer:
         config = self.config
         sampler = RepeatSampler(self.tasks, batch_size=config.prompts, mini_repeat_count=1, seed=config.seed)
         endless = itertools.chain.from_iterable(iter(sampler) for _ in itertools.count())
-        for step in range(config.steps):
+        for step in range(config.max_steps):
             batch = list(itertools.islice(endless, config.prompts))
             if step >= done:
                 yield batch

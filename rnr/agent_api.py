@@ -35,7 +35,7 @@ def agent(
     folder: str | Path | None = None,
     *,
     strategy: str = "auto",
-    steps: int = 6,
+    max_restorations: int = 6,
     seconds: float = 600.0,
     candidates: int = 1,
     seed: int = 0,
@@ -55,7 +55,7 @@ def agent(
     on the way has `run.status` "failed" and holds the best picture so far.
     """
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
-    request = AgentRequest(strategy, steps, seconds, candidates, seed, answer is not None, strength).check()
+    request = AgentRequest(strategy, max_restorations, seconds, candidates, seed, answer is not None, strength).check()
     with contextlib.ExitStack() as stack:
         home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         workplace = stack.enter_context(Workplace(home, request))

@@ -139,7 +139,9 @@ class Restore(_Dosed):
     """Diagnose, restore, diagnose again."""
 
     action: Literal["restore"] = "restore"
-    steps: int | None = Field(default=None, ge=1, le=100, description="of the restorer; its own number by default")
+    num_inference_steps: int | None = Field(
+        default=None, ge=1, le=100, description="of each leg; the restorer's own number by default"
+    )
     seed: int = Field(default=0, ge=0, lt=2**63)
     only: list[str] = Field(default=[], max_length=32, description="remove these kinds and nothing else")
     diagnosis: dict[str, Any] | None = Field(default=None, description="restore by this Diagnosis (`rnr schema`)")
@@ -158,7 +160,8 @@ class Restore(_Dosed):
         from rnr.work.request import Request
         from rnr.work.restoring import restore_picture
 
-        request = Request(self.steps, self.seed, tuple(self.only), self._given(), "the request", self.how_far).check()
+        given, only = self._given(), tuple(self.only)
+        request = Request(self.num_inference_steps, self.seed, only, given, "the request", self.how_far).check()
         picture = shop.opened(data, self.name)
 
         def stage(words: str) -> None:
@@ -183,7 +186,7 @@ class Agent(_Dosed):
 
     action: Literal["agent"] = "agent"
     strategy: Literal["auto", "one-pass", "stepwise"] = "auto"
-    steps: int = Field(default=6, ge=1, le=32, description="restorations at most")
+    max_restorations: int = Field(default=6, ge=1, le=32, description="restorations at most")
     candidates: int = Field(default=1, ge=1, le=8, description="restorations that compete in each step")
     seed: int = Field(default=0, ge=0, lt=2**63)
     report: bool = Field(default=False, description="with the run's report, one HTML page")
@@ -192,7 +195,9 @@ class Agent(_Dosed):
         from rnr.work.agents import AgentRequest, story
 
         seconds = shop.seconds * AGENT_SHARE
-        asked = AgentRequest(self.strategy, self.steps, seconds, self.candidates, self.seed, strength=self.how_far)
+        asked = AgentRequest(
+            self.strategy, self.max_restorations, seconds, self.candidates, self.seed, strength=self.how_far
+        )
         asked.check()
         picture = shop.opened(data, self.name)
         with _workplace(shop, asked) as workplace:

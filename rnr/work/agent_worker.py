@@ -46,7 +46,7 @@ class AgentWorker:
     def asked(self, models: Models) -> dict[str, Any]:
         """What a result is known by. Asking is no setting: the answers are in the thread."""
         request, names = self.workplace.request, dict(zip(("reasoner", "restorer"), models.names))
-        return {**request.asked, **names, "steps": 1, "budget": request.steps, "only": [], "diagnosis": None}
+        return {**request.asked, **names, "steps": 1, "budget": request.max_restorations, "only": [], "diagnosis": None}
 
     def entry(self, job: Job, held: dict[str, Any] | None, batch: Batch, tell: Tell) -> AgentEntry:
         done = held is not None and held.get("agent", {}).get("status") in ("done", "stopped")

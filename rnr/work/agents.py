@@ -37,7 +37,7 @@ class AgentRequest:
     """How the agent is to work; see `graph.Context`."""
 
     strategy: str = "auto"
-    steps: int = 6
+    max_restorations: int = 6
     seconds: float = 600.0
     candidates: int = 1
     seed: int = 0
@@ -46,8 +46,9 @@ class AgentRequest:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """By which a run is known again; a strength only where one is set: it came later."""
+        """By which a run is known again, by its names in records; a strength only where one is set: it came later."""
         settings = asdict(self) | {"ask": None}
+        settings["steps"] = settings.pop("max_restorations")
         if self.strength == FULL:
             del settings["strength"]
         return settings

@@ -178,6 +178,7 @@ def restore(
     `tables`: parquet files; the picture in row 12 of `data.parquet` becomes OUT/data-000012.png (its own format).
     """
     asked = {**request.asked, "origin": request.origin}
+    asked["num_inference_steps"] = asked.pop("steps")
     asked["diagnosis"] = request.diagnosis.to_json() if request.diagnosis else None
     common = {"out": str(out.absolute()), "request": asked, "mode": mode, "max_megapixels": max_megapixels}
     chunks, rows = _chunks([job.source for job in sources]), [chunk for table in tables for chunk in _row_groups(table)]

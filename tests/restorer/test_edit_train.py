@@ -29,7 +29,7 @@ def images(tmp_path_factory: pytest.TempPathFactory, photographs) -> Path:
 def run(images: Path, out: Path, steps: int, resume: bool = False) -> tuple[Path, list[float]]:
     rows: list[dict] = []
     restorer = QwenEditRestorer(tiny_pipeline(), area=64 * 64)
-    folder = train(restorer, images, out, Settings(steps=steps, **SMALL), resume, rows.append)  # type: ignore[arg-type]
+    folder = train(restorer, images, out, Settings(max_steps=steps, **SMALL), resume, rows.append)  # type: ignore[arg-type]
     return folder, [row["loss"] for row in rows]
 
 
@@ -43,7 +43,7 @@ def test_a_broken_training_ends_like_an_unbroken_one_and_its_adapter_loads(image
     tiny_pipeline().save_pretrained(tmp_path / "base")
     noisy = Diagnosis(findings={"noise": Finding(present=True, severity=40)})
     picture = np.full((64, 64, 3), 0.5, np.float32)
-    options = {"area": 64 * 64, "steps": 2}
+    options = {"area": 64 * 64, "num_inference_steps": 2}
     plain = QwenEditRestorer.from_pretrained(tmp_path / "base", **options).restore(picture, noisy)  # type: ignore[arg-type]
     tuned = QwenEditRestorer.from_pretrained(tmp_path / "base", lora=whole, **options).restore(picture, noisy)  # type: ignore[arg-type]
     assert np.abs(plain.pixels_HWC3 - tuned.pixels_HWC3).max() > 1e-4

@@ -69,8 +69,11 @@ def test_a_configuration_is_checked_and_written_with_its_meaning(tmp_path):
     with pytest.raises(ValueError, match=r"recipe.toml: group: .*greater than or equal to 2.*speed: Extra"):
         read(RestorerConfig, path)
     path.write_text('images = "a"\nval = "b"\nout = "c"\n')
-    config = read(RestorerConfig, path, steps=7, seed=None)
-    assert config.steps == 7 and config.seed == 0
+    config = read(RestorerConfig, path, max_steps=7, seed=None)
+    assert config.max_steps == 7 and config.seed == 0
+    path.write_text('images = "a"\nval = "b"\nout = "c"\nsampling_steps = 4\n')
+    with pytest.raises(ValueError, match="`sampling_steps` is called `num_inference_steps` now"):
+        read(RestorerConfig, path)
     write_effective(config, tmp_path / "run")
     assert '"meaning": "updates of the policy"' in (tmp_path / "run" / "config.json").read_text()
     assert all(field.description for field in RestorerConfig.model_fields.values())

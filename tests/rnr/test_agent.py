@@ -191,7 +191,7 @@ def test_wrong_usage(cli: Any, folder: Path, tmp_path: Path) -> None:
     for arguments, problem in (
         (["--strategy", "magic"], "one-pass or stepwise"),
         (["--ask", "--workers", "2"], "--ask needs --workers 1"),
-        (["--steps", "0"], "--steps"),
+        (["--max-restorations", "0"], "--max-restorations"),
         (["--seconds", "0"], "more than 0"),
     ):
         code, _, error = cli("agent", folder, "-o", tmp_path / "out", *arguments)
