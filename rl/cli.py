@@ -39,10 +39,10 @@ def restorer(
 ) -> None:  # fmt: skip
     """Loop B: Flow-GRPO on the restorer; the reward is damage removed, as a frozen reasoner sees it."""
     with errors():
-        from rnr.rl.config import RestorerConfig, read
+        from rnr.rl.config import RestorerConfig
         from rnr.rl.restoring import run
 
-        settings = read(RestorerConfig, config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
+        settings = RestorerConfig.read(config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
 
 
@@ -53,10 +53,10 @@ def reasoner(
 ) -> None:  # fmt: skip
     """Loop A: GRPO on the reasoner's answers, compared with supervised training for the same time."""
     with errors():
-        from rnr.rl.config import ReasonerConfig, read
+        from rnr.rl.config import ReasonerConfig
         from rnr.rl.reasoning import run
 
-        settings = read(ReasonerConfig, config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
+        settings = ReasonerConfig.read(config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
 
 
@@ -68,9 +68,9 @@ def agent(
     """Loop C: the reasoner calls the restorer as a tool, sees the new picture, stops or goes on."""
     with errors():
         from rnr.rl.agent import run
-        from rnr.rl.config import AgentConfig, read
+        from rnr.rl.config import AgentConfig
 
-        settings = read(AgentConfig, config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
+        settings = AgentConfig.read(config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
 
 

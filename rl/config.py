@@ -5,11 +5,12 @@ rnr rl restorer --config recipes/rl_restorer_smoke.toml --images DIR --val OTHER
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+
+from rnr.training.config import Settings
 
 # `rewards = [...]`, or `reward = "..."` for a single one
 Rewards = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
@@ -19,10 +20,8 @@ BY_EITHER = AliasChoices("rewards", "reward")
 RENAMED = {"steps": "max_steps", "sampling_steps": "num_inference_steps"}
 
 
-class Common(BaseModel):
+class Common(Settings):
     """Settings of every loop."""
-
-    model_config = ConfigDict(extra="forbid")
 
     images: Path = Field(description="folder of clean photographs; they are damaged as training goes")
     val: Path = Field(description="folder of other photographs, held out")
@@ -175,31 +174,3 @@ class AgentConfig(Common):
         default=60, ge=0, description="supervised steps on the tool's syntax before; 0 if it is known"
     )
     val_rows: int = Field(default=8, ge=1, description="held-out pictures for the learning figure")
-
-
-Config = TypeVar("Config", bound=Common)
-
-
-def read(kind: type[Config], path: str | Path, **overrides: Any) -> Config:
-    """A configuration from TOML, with these fields set over it (None leaves a field). ValueError names each mistake."""
-    try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not TOML ({error})") from None
-    data |= {name: value for name, value in overrides.items() if value is not None}
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e.get('input')!r})" for e in error.errors()]
-        raise ValueError(f"{path}: " + "; ".join(mistakes)) from None
-
-
-def write_effective(config: Common, folder: Path) -> None:
-    """The configuration as it took effect, with each field's meaning, as JSON beside the result."""
-    import json
-
-    fields = type(config).model_fields
-    values = config.model_dump(mode="json")
-    about = {name: {"value": value, "meaning": fields[name].description} for name, value in values.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -29,7 +29,7 @@ from rnr.reasoner.callbacks import last_checkpoint
 from rnr.reasoner.card import folder_of
 from rnr.reasoner.data import damaged_batch
 from rnr.reasoner.export import export
-from rnr.rl.config import ReasonerConfig, write_effective
+from rnr.rl.config import ReasonerConfig
 from rnr.rl.judge import device
 from rnr.rl.record import Log, Row, begin, draw
 from rnr.rl.rewards import REASONER, ask, named
@@ -170,7 +170,7 @@ def follow(trainer: GRPOTrainer, config: Any, checkpoint: Path | None, report: R
     """Begin the record, or go on with it from a checkpoint; None on all processes but one."""
     if not trainer.accelerator.is_main_process:
         return None
-    write_effective(config, config.out)
+    config.write(config.out)
     log = Log(config.out, int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
     trainer.add_callback(Record(log, report))
     return log
@@ -220,14 +220,17 @@ def _tell(log: Log, report: Report, step: int, values: dict[str, float], who: st
 
 def supervised(config: ReasonerConfig, seconds: float):
     """The control: `rnr.reasoner.train` from the same weights for the same time; returns the averaged model."""
-    from rnr.reasoner.train import parse, trainer_of
+    from rnr.reasoner.settings import ReasonerRun
+    from rnr.reasoner.train import trainer_of
 
     out = config.out / "control"
     out.mkdir(parents=True, exist_ok=True)
     init = folder_of(config.reasoner) or config.reasoner
-    argv = ["--data", str(config.images), "-o", str(out), "--init", str(init), "--lr", str(config.control_lr)]
-    argv += ["--samples", "10000000", "--warmup", "10", "--seed", str(config.seed), "--save-seconds", "1e9"]
-    trainer, average = trainer_of(parse(argv), None, report=lambda row: None)
+    wanted = ReasonerRun(
+        data=config.images, output=out, init=Path(init), lr=config.control_lr, samples=10_000_000, warmup=10,
+        seed=config.seed, save_seconds=1e9,
+    )  # fmt: skip
+    trainer, average = trainer_of(wanted, None, report=lambda row: None)
     trainer.add_callback(StopAfter(seconds))
     trainer.train()
     average.swap()

@@ -14,7 +14,7 @@ from rnr.degradation.photographs import read_folder
 from rnr.reasoner import load_local
 from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load
 from rnr.restorer.export import samples_of
-from rnr.rl.config import RestorerConfig, write_effective
+from rnr.rl.config import RestorerConfig
 from rnr.rl.edit_policy import EditPolicy
 from rnr.rl.judge import device, judge_of
 from rnr.rl.policy import BridgePolicy, DiffusionPolicy, Exploration, trainable
@@ -76,7 +76,7 @@ def run(config: RestorerConfig, resume: bool = False, report: Report = lambda ro
     begin(config.out, resume)
     trainer = build(config, report)
     if trainer.accelerator.is_main_process:
-        write_effective(config, config.out)
+        config.write(config.out)
     trainer.train(resume)
     if trainer.accelerator.is_main_process:
         finish(trainer)

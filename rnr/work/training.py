@@ -56,18 +56,20 @@ def _is_number(value: object) -> bool:
 
 def train_reasoner(training: Training, report: Report) -> Path:
     """Train and export; returns the weights folder. Raises SetupError for photographs or weights that are not there."""
-    argv = ["--data", str(training.images), "--output", str(training.out), "--seed", str(training.seed)]
     with explained("training"):
         quiet()
         from rnr.reasoner.card import folder_of
-        from rnr.reasoner.train import main
+        from rnr.reasoner.settings import ReasonerRun
+        from rnr.reasoner.train import train
 
-        init = training.init and (folder_of(training.init) or training.init)
-        given = {"--val": training.val, "--samples": training.samples, "--init": init, "--lr": training.rate}
-        for option, value in (given | {"--threads": training.threads}).items():
-            argv += [] if value is None else [option, str(value)]
+        given: dict[str, Any] = {"val": training.val, "samples": training.samples, "lr": training.rate}
+        given |= {"init": training.init and (folder_of(training.init) or training.init), "threads": training.threads}
+        known = {name: value for name, value in given.items() if value is not None}
+        run = ReasonerRun(
+            data=training.images, output=training.out, seed=training.seed, resume=training.resume, **known
+        )
         damage = _restored(training.restored, training.confusion) if training.restored else None
-        return Path(main(argv + ["--resume"] * training.resume, damage, report))
+        return train(ReasonerRun(**known), damage, report)
 
 
 def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from rnr.restorer import RestorePipeline
-from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
+from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("rl_*.toml"))
@@ -25,7 +25,7 @@ RECIPES = sorted((ROOT / "recipes").glob("rl_*.toml"))
 def test_recipes_are_valid(recipe):
     kinds: dict[str, Any] = {"res": RestorerConfig, "rea": ReasonerConfig, "age": AgentConfig}
     kind = kinds[recipe.stem[3:6]]
-    assert read(kind, recipe).max_steps >= 1
+    assert kind.read(recipe).max_steps >= 1
 
 
 def test_two_steps_of_loop_a(folder, tmp_path):

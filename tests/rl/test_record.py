@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rnr.rl.config import RestorerConfig, read, write_effective
+from rnr.rl.config import RestorerConfig
 from rnr.rl.record import Log, alarm, alarm_since, begin, warn_text
 
 
@@ -67,13 +67,13 @@ def test_a_configuration_is_checked_and_written_with_its_meaning(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('images = "a"\nval = "b"\nout = "c"\ngroup = 1\nspeed = 3\n')
     with pytest.raises(ValueError, match=r"recipe.toml: group: .*greater than or equal to 2.*speed: Extra"):
-        read(RestorerConfig, path)
+        RestorerConfig.read(path)
     path.write_text('images = "a"\nval = "b"\nout = "c"\n')
-    config = read(RestorerConfig, path, max_steps=7, seed=None)
+    config = RestorerConfig.read(path, max_steps=7, seed=None)
     assert config.max_steps == 7 and config.seed == 0
     path.write_text('images = "a"\nval = "b"\nout = "c"\nsampling_steps = 4\n')
     with pytest.raises(ValueError, match="`sampling_steps` is called `num_inference_steps` now"):
-        read(RestorerConfig, path)
-    write_effective(config, tmp_path / "run")
+        RestorerConfig.read(path)
+    config.write(tmp_path / "run")
     assert '"meaning": "updates of the policy"' in (tmp_path / "run" / "config.json").read_text()
     assert all(field.description for field in RestorerConfig.model_fields.values())
