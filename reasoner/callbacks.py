@@ -13,6 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
+from rnr.training.checkpoint import Average
+
 COMPLETE = "complete"  # an empty file, written last: a checkpoint without it was cut off
 METRICS = "metrics.jsonl"
 EMA_FILE = "ema.safetensors"  # the averaged weights in a checkpoint
@@ -21,35 +23,23 @@ Report = Callable[[dict[str, Any]], None]
 
 
 class Averaging(TrainerCallback):
-    """Exponential moving average of the weights (decay ramps up with the steps); saved in every checkpoint."""
+    """Moving average of the weights, saved in every checkpoint."""
 
     def __init__(self, model: torch.nn.Module, decay: float = 0.999):
-        self.decay = decay
-        self.live = {name: p for name, p in model.named_parameters()}
-        self.average = {name: p.detach().clone() for name, p in self.live.items()}
+        self.average = Average(dict(model.named_parameters()), decay)
+        self.swap = self.average.swap
 
     def on_step_end(self, args, state, control, **kwargs):
-        decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
-        with torch.no_grad():
-            average, live = list(self.average.values()), [p.detach() for p in self.live.values()]
-            torch._foreach_lerp_(average, live, 1 - decay)
+        self.average.update(state.global_step)
 
     def on_save(self, args, state, control, **kwargs):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        save_file(self.average, str(folder / EMA_FILE))
+        save_file(self.average.held, str(folder / EMA_FILE))
         (folder / COMPLETE).touch()
 
     def load(self, checkpoint: Path) -> None:
         for name, value in load_file(str(checkpoint / EMA_FILE)).items():
-            self.average[name].copy_(value)
-
-    def swap(self) -> None:
-        """Exchange the live weights and the average; call it twice."""
-        with torch.no_grad():
-            for name, p in self.live.items():
-                held = p.detach().clone()
-                p.copy_(self.average[name])
-                self.average[name].copy_(held)
+            self.average.held[name].copy_(value)
 
 
 class SaveByClock(TrainerCallback):

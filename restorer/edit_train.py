@@ -19,17 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from rnr.degradation.diagnosis import Diagnosis
-from rnr.degradation.files import whole
 from rnr.degradation.photographs import random_crops, read_folder, to_uint8
 from rnr.degradation.synthesize import synthesize
 from rnr.restorer.edit_flow import gaussian, latents_of, look, velocity
 from rnr.restorer.qwen_edit import LORA_FILE, QwenEditRestorer, edit_prompt
+from rnr.training import checkpoint
+from rnr.training.checkpoint import CHECKPOINT
 
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
-CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass
@@ -59,10 +58,10 @@ def train(
     accelerator = Accelerator()
     photographs = list(read_folder(images).values())
     pipe, transformer = restorer.pipe, add_lora(restorer, settings)
-    trained = [p for p in transformer.parameters() if p.requires_grad]
+    trained = list(trained_of(transformer).values())
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     out.mkdir(parents=True, exist_ok=True)
-    first = _resume(out / CHECKPOINT, transformer, optimizer) if resume else 0
+    first = checkpoint.load(out / CHECKPOINT, trained_of(transformer), optimizer)["step"] if resume else 0
     pipe.transformer, optimizer = accelerator.prepare(transformer, optimizer)
     for step in range(first, settings.max_steps):
         mine = list(samples(photographs, settings, step, accelerator.process_index, accelerator.num_processes))
@@ -76,7 +75,9 @@ def train(
         if accelerator.is_main_process:
             report({"samples": (step + 1) * settings.batch, "loss": shown})
             if (step + 1) % settings.save_every == 0:
-                _save(out / CHECKPOINT, accelerator.unwrap_model(pipe.transformer), optimizer, step + 1)
+                layers = trained_of(accelerator.unwrap_model(pipe.transformer))
+                inner = getattr(optimizer, "optimizer", optimizer)
+                checkpoint.save(out / CHECKPOINT, layers, inner, {"step": step + 1})
     pipe.transformer = accelerator.unwrap_model(pipe.transformer)
     return write_adapter(pipe, out / "weights", settings) if accelerator.is_main_process else out / "weights"
 
@@ -95,6 +96,11 @@ def add_lora(restorer: QwenEditRestorer, settings: Settings) -> torch.nn.Module:
         if p.requires_grad:
             p.data = p.data.float()
     return pipe.transformer
+
+
+def trained_of(transformer: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters of the adapter, by name."""
+    return {name: p for name, p in transformer.named_parameters() if p.requires_grad}
 
 
 def samples(
@@ -132,33 +138,3 @@ def write_adapter(pipe: Any, folder: Path, settings: Settings) -> Path:
     pipe.save_lora_weights(folder, transformer_lora_layers=layers, weight_name=LORA_FILE)
     (folder / "recipe.json").write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
     return folder
-
-
-def _save(path: Path, transformer: Any, optimizer: Any, step: int) -> None:
-    """Adapter and optimiser in one file, renamed when complete."""
-    tensors: dict[str, torch.Tensor] = {}
-    for name, p in transformer.named_parameters():
-        if p.requires_grad:
-            state = getattr(optimizer, "optimizer", optimizer).state.get(p, {})
-            tensors |= {f"{key}.{name}": state[key].contiguous() for key in ("exp_avg", "exp_avg_sq") if key in state}
-            tensors[f"model.{name}"] = p.detach().contiguous()
-    with whole(path) as part:
-        save_file(tensors, str(part), metadata={"step": str(step)})
-
-
-def _resume(path: Path, transformer: Any, optimizer: torch.optim.Optimizer) -> int:
-    """The number of steps done. Raises ValueError where there is no checkpoint."""
-    from safetensors import safe_open
-
-    if not path.is_file():
-        raise ValueError(f"{path}: no checkpoint here to resume from; start without --resume")
-    with safe_open(str(path), "pt") as file:
-        step = int(file.metadata()["step"])
-    tensors = load_file(str(path))
-    for name, p in transformer.named_parameters():
-        if p.requires_grad:
-            p.data.copy_(tensors[f"model.{name}"])
-            if f"exp_avg.{name}" in tensors:  # the last block's text branch leads nowhere: it has no gradient
-                moments = {key: tensors[f"{key}.{name}"].to(p.device) for key in ("exp_avg", "exp_avg_sq")}
-                optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
-    return step

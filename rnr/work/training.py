@@ -65,9 +65,7 @@ def train_reasoner(training: Training, report: Report) -> Path:
         given: dict[str, Any] = {"val": training.val, "samples": training.samples, "lr": training.rate}
         given |= {"init": training.init and (folder_of(training.init) or training.init), "threads": training.threads}
         known = {name: value for name, value in given.items() if value is not None}
-        run = ReasonerRun(
-            data=training.images, output=training.out, seed=training.seed, resume=training.resume, **known
-        )
+        known |= {"data": training.images, "output": training.out, "seed": training.seed, "resume": training.resume}
         damage = _restored(training.restored, training.confusion) if training.restored else None
         return train(ReasonerRun(**known), damage, report)
 
