@@ -105,7 +105,7 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     from safetensors.torch import load_file
     from transformers import Qwen3VLForConditionalGeneration
 
-    from rnr.reasoner.callbacks import EMA_FILE, METRICS, hours_of, last_checkpoint
+    from rnr.reasoner.callbacks import EMA_FILE, hours_of, last_checkpoint
     from rnr.reasoner.processor import load_processor
 
     checkpoint = last_checkpoint(training)
@@ -117,7 +117,7 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     model.load_state_dict(load_file(str(checkpoint / EMA_FILE)), strict=False)
     samples = int(checkpoint.name.rsplit("-", 1)[1]) * settings["batch"]
-    settings["hours"] = hours_of(training / METRICS)
+    settings["hours"] = hours_of(training)
     return finish(model, load_processor(str(checkpoint)), folder, settings, samples)
 
 

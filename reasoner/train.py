@@ -26,9 +26,8 @@ from trl import SFTConfig, SFTTrainer
 from rnr import prompts
 from rnr.degradation.arithmetic import flushed_denormals
 from rnr.degradation.photographs import read_folder, weighted
-from rnr.reasoner.callbacks import METRICS, Averaging, Metrics, Report, SaveByClock, hours_of, last_checkpoint, trim
+from rnr.reasoner.callbacks import Averaging, Metrics, SaveByClock, hours_of, last_checkpoint
 from rnr.reasoner.collate import MISREAD, SPREAD, Collator
-from rnr.reasoner.curves import curves
 from rnr.reasoner.data import Damage, Row, held_out, rows
 from rnr.reasoner.export import finish
 from rnr.reasoner.model import deepened, grown, new_model, tiny_config, use_linear_patches
@@ -38,9 +37,12 @@ from rnr.reasoner.settings import ReasonerRun
 from rnr.reasoner.tokenizer import build_tokenizer
 from rnr.reasoner.validate import teacher_forced
 from rnr.reasoner.views import VIEWS
+from rnr.training.curves import curves
+from rnr.training.journal import Journal, Report
 
 PROMPT = "diagnose_tuned"
 SETTINGS = "settings.json"
+TITLES = {"f1": "present: F1", "r": "severity: correlation", "mae": "severity: mean error"}
 PROBE = 1.0  # weight of the probe's loss
 
 
@@ -138,7 +140,8 @@ def trainer_of(
         processing_class=processor, optimizers=(optimizer, schedule),
     )  # fmt: skip
     evaluate = _validation(run, model, Collator(processor), prompt, average)
-    metrics = Metrics(run.output, run.batch, report, evaluate, run.eval_every)
+    journal = Journal(run.output, start, report, run.resume)
+    metrics = Metrics(journal, run.batch, evaluate, run.eval_every)
     trainer.remove_callback(PrinterCallback)
     for callback in (average, SaveByClock(run.save_seconds), metrics):
         trainer.add_callback(callback)
@@ -193,14 +196,13 @@ def train(run: ReasonerRun, damage: Damage | None = None, report: Report = show)
     torch.set_num_threads(run.threads)
     run.output.mkdir(parents=True, exist_ok=True)
     checkpoint = last_checkpoint(run.output) if run.resume else None
-    trim(run.output / METRICS, _step(checkpoint) * run.batch if checkpoint else 0)
     settings = run.model_dump(mode="json")
     (run.output / SETTINGS).write_text(json.dumps(settings, indent=1), encoding="utf-8")
     trainer, average = trainer_of(run, checkpoint, report, damage)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     average.swap()
-    curves(run.output / METRICS, run.output / "curves.png")
-    told = settings | {"hours": hours_of(run.output / METRICS)}
+    curves(run.output, TITLES)
+    told = settings | {"hours": hours_of(run.output)}
     return finish(trainer.model, trainer.processing_class, run.output / "weights", told, run.samples)
 
 

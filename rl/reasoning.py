@@ -31,10 +31,11 @@ from rnr.reasoner.data import damaged_batch
 from rnr.reasoner.export import export
 from rnr.rl.config import ReasonerConfig
 from rnr.rl.judge import device
-from rnr.rl.record import Log, Row, begin, draw
+from rnr.rl.record import Log, Row, draw
 from rnr.rl.rewards import REASONER, ask, named
-from rnr.rl.trackers import check_trackers
 from rnr.rl.trainer import Report
+from rnr.training.journal import refuse_used
+from rnr.training.trackers import check_trackers
 
 BATCH = 8  # pictures of one size are made at a time
 TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"  # what gets a LoRA adapter
@@ -182,7 +183,7 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
     (`weights`; the adapter is beside it)."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    begin(config.out, resume)
+    refuse_used(config.out, resume)
     checkpoint = resumed(config.out) if resume else None
     trainer = build(config)
     if config.control and trainer.accelerator.num_processes > 1:
@@ -228,7 +229,7 @@ def supervised(config: ReasonerConfig, seconds: float):
     init = folder_of(config.reasoner) or config.reasoner
     wanted = ReasonerRun(
         data=config.images, output=out, init=Path(init), lr=config.control_lr, samples=10_000_000, warmup=10,
-        seed=config.seed, save_seconds=1e9,
+        seed=config.seed, save_seconds=1e9, resume=True,
     )  # fmt: skip
     trainer, average = trainer_of(wanted, None, report=lambda row: None)
     trainer.add_callback(StopAfter(seconds))

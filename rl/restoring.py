@@ -18,10 +18,10 @@ from rnr.rl.config import RestorerConfig
 from rnr.rl.edit_policy import EditPolicy
 from rnr.rl.judge import device, judge_of
 from rnr.rl.policy import BridgePolicy, DiffusionPolicy, Exploration, trainable
-from rnr.rl.record import begin
 from rnr.rl.rewards import SeverityReward, combine, named, resolve
 from rnr.rl.tasks import Task, Tasks
 from rnr.rl.trainer import DiffusionGRPOTrainer, Report
+from rnr.training.journal import refuse_used
 
 
 def build(config: RestorerConfig, report: Report = lambda row: None) -> DiffusionGRPOTrainer:
@@ -73,7 +73,7 @@ def exploration_of(config: RestorerConfig) -> Exploration:
 
 def run(config: RestorerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
     """Train, draw, export; returns the folder of the merged weights (`weights`; the adapter is beside it)."""
-    begin(config.out, resume)
+    refuse_used(config.out, resume)
     trainer = build(config, report)
     if trainer.accelerator.is_main_process:
         config.write(config.out)

@@ -31,8 +31,8 @@ from rnr.rl.policy import DiffusionPolicy, Trajectory
 from rnr.rl.record import Log, Row, assessed, draw, judged, mean, sheet, warn_text
 from rnr.rl.rewards import Reward, ask, combine
 from rnr.rl.tasks import Task, check_truth
-from rnr.rl.trackers import check_trackers
 from rnr.training import checkpoint
+from rnr.training.trackers import check_trackers
 
 Report = Callable[[Row], None]
 

@@ -19,6 +19,7 @@ from rnr.degradation.arithmetic import flushed_denormals
 from rnr.training import checkpoint
 from rnr.training.checkpoint import CHECKPOINT
 from rnr.training.config import Run
+from rnr.training.curves import curves
 from rnr.training.journal import Journal, Report
 from rnr.training.precision import autocast, faster
 
@@ -80,7 +81,7 @@ class Engine:
     @flushed_denormals()
     def train(self) -> bool:
         """Train to the end or until the time is up; True at the end."""
-        journal = Journal(self.run.out, self.samples, self.report)
+        journal = Journal(self.run.out, self.samples, self.report, self.run.resume)
         self.precision = self.chosen_precision(journal)
         began, before, earlier = time.monotonic(), self.samples, self.seconds
         saved = validated = began
@@ -102,6 +103,7 @@ class Engine:
                 validated = time.monotonic()
         self.save()
         journal.write({"samples": self.samples, "validation": self.validate()})
+        curves(self.run.out)
         return self.samples >= self.run.samples
 
     def row(self, loss: float, speed: float) -> dict[str, Any]:

@@ -34,6 +34,14 @@ class Training:
     threads: int | None = None
     device: str = "auto"
 
+    def settings(self) -> dict[str, Any]:
+        """Those of `rnr.training.Run`."""
+        given = {"samples": self.samples, "rate": self.rate, "threads": self.threads}
+        given = {name: value for name, value in given.items() if value is not None}
+        return given | {
+            "out": self.out, "seed": self.seed, "resume": self.resume, "device": device_named(self.device)
+        }  # fmt: skip
+
 
 class Lines:
     """Rows of metrics as lines for people on stderr: `12,800 samples  loss 1.234  98.1 samples/s  1:02:03 left`."""
@@ -80,16 +88,12 @@ def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:
 
 def train_restorer(training: Training, report: Report) -> Path:
     """See `train_reasoner`."""
-    given: dict[str, Any] = {"seed": training.seed, "samples": training.samples, "threads": training.threads}
-    given["rate"] = training.rate
-    paths = {"init": training.init, "val": training.val, "confusion": training.confusion}
     with explained("training"):
         quiet()
-        from rnr.restorer.train import Settings, train
+        from rnr.restorer.train import RestorerRun, train
 
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-        device = device_named(training.device)
-        return train(training.images, training.out, settings, training.resume, device=device, report=report, **paths)
+        run = RestorerRun(**training.settings())
+        return train(training.images, run, training.init, training.val, training.confusion, report)
 
 
 def train_expert(
@@ -103,7 +107,6 @@ def train_expert(
     report: Report,
 ) -> Path:
     """The expert of one kind; returns its file. Raises SetupError for what cannot be used."""
-    given = {"samples": training.samples, "rate": training.rate, "threads": training.threads, "minutes": minutes}
     with explained("training"):
         quiet()
         from rnr.restorer import load_bridge
@@ -111,9 +114,7 @@ def train_expert(
         from rnr.restorer.loading import expert_file
         from rnr.training import Run
 
-        run = Run(out=training.out, seed=training.seed, resume=training.resume,
-                  device=device_named(training.device),
-                  **{name: value for name, value in given.items() if value is not None})  # fmt: skip
+        run = Run(**training.settings(), minutes=minutes)
         counts = tuple(int(count) for count in blocks.split(","))
         experts = load_bridge(residue).experts if residue else None
         init = expert_file(training.init, kind) if training.init else None

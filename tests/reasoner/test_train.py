@@ -172,8 +172,8 @@ def test_the_hours_of_a_training(tmp_path) -> None:
     rows = [{"samples": 36_000, "samples_per_s": 10.0}, {"samples": 36_000, "validation": {}}]
     rows += [{"samples": 108_000, "samples_per_s": 20.0}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert hours_of(tmp_path / "metrics.jsonl") == 2
-    assert hours_of(tmp_path / "none.jsonl") == 0
+    assert hours_of(tmp_path) == 2
+    assert hours_of(tmp_path / "none") == 0
 
 
 def test_the_stream_holds_undamaged_graphics_and_photographs():

@@ -13,8 +13,8 @@ from rnr.rl.config import RestorerConfig
 from rnr.rl.metrics import METRICS
 from rnr.rl.policy import BridgePolicy, Exploration, trainable
 from rnr.rl.rewards import REASONER
-from rnr.rl.trackers import check_trackers
 from rnr.rl.trainer import DiffusionGRPOTrainer, draw_seed
+from rnr.training.trackers import check_trackers
 
 
 def brightness(prompts, completions, **columns):
