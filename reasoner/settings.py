@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from rnr.training.card import LICENSE, MEANING
 from rnr.training.config import Settings
 
 
@@ -25,6 +26,7 @@ class ReasonerRun(Settings):
     lr: float = Field(1e-3, gt=0, description="learning rate at its highest")
     warmup: int = Field(200, ge=1, description="steps until the highest rate")
     seed: int = Field(0, ge=0, description="of everything that is drawn")
+    license: str = Field(LICENSE, description=MEANING)
     resume: bool = Field(False, description="go on from the last checkpoint in the output folder")
     init: Path | None = Field(None, description="start from these weights: new schedule, no easy beginning")
     depth: int | None = Field(None, description="with --init: more vision layers, that start as the identity")

@@ -213,6 +213,7 @@ def _exported(engine: Engine, objective: RestorerObjective, data: str, init: str
     training = f"{engine.samples:,} crops in units of 64x64, from weights that had seen {before:,}; {hours} hours"
     card: dict[str, object] = {
         "data": data,
+        "license": run.license,
         "training": training,
         "samples": engine.samples,
         "samples_before": before,

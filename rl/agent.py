@@ -233,6 +233,7 @@ def run(config: AgentConfig, resume: bool = False, report: Report = lambda row: 
         policy: Any = trainer.model
         policy.save_pretrained(str(config.out / "adapter"))
         record = {"seed": config.seed, "photographs": config.images.name, "agent_steps": config.max_steps}
+        record["license"] = config.license
         card = read_card(folder_of(config.reasoner) or Path(config.reasoner))
         prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
         export(policy.merge_and_unload(), trainer.processing_class, config.out / "weights", prompt, record)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 
+from rnr.training.card import LICENSE, MEANING
 from rnr.training.config import Settings
 
 # `rewards = [...]`, or `reward = "..."` for a single one
@@ -32,6 +33,7 @@ class Common(Settings):
     beta: float = Field(
         default=0.04, ge=0, description="weight of the KL to the policy that training began with; 0 = off"
     )
+    license: str = Field(default=LICENSE, description=MEANING)
     threads: int | None = Field(default=None, ge=1, description="CPU threads; None leaves it to torch")
     reasoner: str = Field(
         default="built-in", description="reasoner: the policy of loop A and C, the frozen judge of B and C"

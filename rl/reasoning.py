@@ -210,6 +210,7 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
         taught = Reasoner(supervised(config, seconds), before.processor, before.card, "after SFT")
         _tell(log, report, trainer.state.global_step, figures(taught, held), "supervised, same time")
     record = {"seed": config.seed, "photographs": config.images.name, "grpo_steps": config.max_steps}
+    record["license"] = config.license
     return export(model, before.processor, config.out / "weights", before.prompt, record)
 
 

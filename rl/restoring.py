@@ -93,6 +93,7 @@ def finish(trainer: DiffusionGRPOTrainer) -> Path:
     alarms = sum(check["alarm"] is not None for check in checks)
     card: dict[str, object] = {
         "data": f"photographs of `{Path(config.images).name}`; the licence of those photographs applies",
+        "license": config.license,
         "training": f"{trainer.step} updates of Flow-GRPO on predicted severity, from `{config.restorer}`",
         "samples_before": samples_of(config.restorer),
         "command": "rnr rl restorer --config config.toml (config.json beside these weights)",

@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rnr.training.card import LICENSE, MEANING
+
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -83,6 +85,7 @@ class Run(Settings):
     rate: float = Field(1e-3, gt=0, description="learning rate at its highest")
     warm_up: int = Field(2_000, ge=1, description="samples until the highest rate")
     seed: int = Field(0, ge=0, description="of everything that is drawn")
+    license: str = Field(LICENSE, description=MEANING)
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the average of the weights, reached by a ramp")
     clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
     echo: int = Field(1, ge=1, description="updates on each batch, where making a batch is dear")

@@ -33,10 +33,11 @@ class Training:
     restored: str | None = None
     threads: int | None = None
     device: str = "auto"
+    license: str | None = None
 
     def settings(self) -> dict[str, Any]:
         """Those of `rnr.training.Run`."""
-        given = {"samples": self.samples, "rate": self.rate, "threads": self.threads}
+        given = {"samples": self.samples, "rate": self.rate, "threads": self.threads, "license": self.license}
         given = {name: value for name, value in given.items() if value is not None}
         return given | {
             "out": self.out, "seed": self.seed, "resume": self.resume, "device": device_named(self.device)
@@ -72,6 +73,7 @@ def train_reasoner(training: Training, report: Report) -> Path:
 
         given: dict[str, Any] = {"val": training.val, "samples": training.samples, "lr": training.rate}
         given |= {"init": training.init and (folder_of(training.init) or training.init), "threads": training.threads}
+        given["license"] = training.license
         known = {name: value for name, value in given.items() if value is not None}
         known |= {"data": training.images, "output": training.out, "seed": training.seed, "resume": training.resume}
         damage = _restored(training.restored, training.confusion) if training.restored else None

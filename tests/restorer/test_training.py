@@ -134,11 +134,12 @@ def test_from_trained_weights_it_begins_with_large_crops_and_says_so(tmp_path):
     Image.fromarray(PHOTOGRAPHS[0]).save(tmp_path / "a.png")
     card = {"data": "", "training": "", "samples": 100, "samples_before": 20, "command": "", "figures": ""}
     first = export(RestorerNetwork(**SMALL), tmp_path / "first", card)
-    train(tmp_path, RestorerRun(out=tmp_path / "out", samples=16), init=first)
+    train(tmp_path, RestorerRun(out=tmp_path / "out", samples=16, license="CC0-1.0"), init=first)
     about, _ = checkpoint.read(tmp_path / "out" / checkpoint.CHECKPOINT)
     assert (about["run"]["first_crop"], about["run"]["log_loss_from"]) == (128, 0.0)
     assert (about["samples"], about["step"]) == (16, 1), "one batch of four crops of 128 px"
-    assert "--init" in (tmp_path / "out" / "weights" / "README.md").read_text()
+    card = (tmp_path / "out" / "weights" / "README.md").read_text()
+    assert "--init" in card and card.startswith("---\n") and "\nlicense: cc0-1.0\n" in card
     assert samples_of(tmp_path / "out" / "weights") == 100 + 20 + 16
     config = (tmp_path / "out" / "weights" / "network" / "config.json").read_text()
     assert str(tmp_path) not in config, "weights say nothing of the machine they were trained on"

@@ -140,7 +140,7 @@ def test_a_thread_of_another_release_fails_alone(done: Batch, folder: Path, mode
     shutil.copytree(done.out / "agent", tmp_path / "agent")
     entry = done.entries[1]
     assert entry.run
-    with Workplace(tmp_path / "agent", done.request) as workplace:
+    with Workplace(tmp_path / "agent", done.worker.workplace.request) as workplace:
         config = {"configurable": {"thread_id": entry.run.thread}}
         workplace.agent.update_state(config, {"schema_version": 9}, as_node="finish")
     again = batch(folder, tmp_path, models, candidates=2)
@@ -227,7 +227,7 @@ def test_asking_in_the_terminal(typed: str, answer: Any, tmp_path: Path, monkeyp
 def test_a_question_has_the_terminal_for_itself(monkeypatch: Any) -> None:
     from rich.console import Console
 
-    from rnr.app import console
+    from rnr.work import console
 
     monkeypatch.setattr(console, "err", Console(file=io.StringIO(), force_terminal=True))
     with console.Meter(2, "looking") as meter:
