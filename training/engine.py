@@ -103,8 +103,9 @@ class Engine:
                 validated = time.monotonic()
         self.save()
         journal.write({"samples": self.samples, "validation": self.validate()})
-        curves(self.run.out)
-        return self.samples >= self.run.samples
+        if done := self.samples >= self.run.samples:
+            curves(self.run.out)
+        return done
 
     def row(self, loss: float, speed: float) -> dict[str, Any]:
         """One row of the journal."""
