@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -30,11 +30,17 @@ class Settings(BaseModel):
         """
         try:
             given = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-            return cls.model_validate(given | {name: value for name, value in overrides.items() if value is not None})
-        except ValidationError as error:
-            raise ValueError(f"{path}: {mistakes(error)}") from None
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise ValueError(f"{path}: cannot be read as a training's settings ({error})") from None
+        return cls.of(given | {name: value for name, value in overrides.items() if value is not None}, str(path))
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], where: str) -> Self:
+        """Settings by name. ValueError names `where` they came from and each mistake."""
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise ValueError(f"{where}: {mistakes(error)}") from None
 
     @classmethod
     def parse(cls, argv: Sequence[str] | None = None, prog: str | None = None, about: str = "", **short: str) -> Self:

@@ -152,11 +152,11 @@ def finetune_restorer(
         name, options = recipe_of(str(recipe)) if recipe else ("", {})
         settings = options.pop("training", {})
         quiet()
-        from rnr.restorer.edit_train import Settings, train
+        from rnr.restorer.edit_train import EditRun, train
         from rnr.restorer.qwen_edit import QwenEditRestorer
 
         restorer = QwenEditRestorer.from_pretrained(model or name, device=device_named(device), **options)
-        return train(restorer, images, out, Settings(**settings), resume, report)
+        return train(restorer, images, out, EditRun.of(settings, f"{recipe}: training"), resume, report)
 
 
 def build_data(
