@@ -35,6 +35,9 @@ def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
         options = tomllib.loads(Path(name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise SetupError(f"{name}: cannot be read as a recipe ({error})") from None
+    for held, new in ((options, "num_inference_steps"), (options.get("training", {}), "max_steps")):
+        if "steps" in held:
+            raise SetupError(f"{name}: `steps` is called `{new}` now; rename it")
     if not isinstance(options.get("model"), str):
         raise SetupError(f'{name}: names no model; write model = "..." into it')
     return options.pop("model"), options

@@ -61,7 +61,7 @@ class AgentBench:
         from rnr.graph import build_graph
 
         self.models, self.ways, self.seed = (reasoner, restorer), ways, seed
-        self.budget, self.graph = {"steps": steps, "candidates": candidates, "seed": seed}, build_graph()
+        self.budget, self.graph = {"max_restorations": steps, "candidates": candidates, "seed": seed}, build_graph()
 
     def measure(
         self, photographs: Mapping[str, np.ndarray], size: int, journal: Journal, report: Callable[[int], None]

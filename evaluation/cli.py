@@ -5,57 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from rnr.evaluation import running
-from rnr.reasoner.loading import NAMES as REASONERS
+from rnr.degradation.renamed import renamed
+from rnr.evaluation import reasoner_cli, running
+from rnr.evaluation.options import Images, Limit, Out, ReasonerName, RestorerName, Seed, Size, Threads
 from rnr.reasoner.loading import load as load_reasoner
-from rnr.restorer.loading import NAMES as RESTORERS
 from rnr.restorer.loading import load as load_restorer
 from rnr.restorer.loading import load_bridge
 
 app = typer.Typer(no_args_is_help=True)
-
-Images = Annotated[Path, typer.Option("--images", help="folder of clean photographs")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="folder for tables and plots")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="use only the first N photographs")]
-Seed = Annotated[int, typer.Option("--seed", help="of everything that is drawn")]
-ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
-RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
-Threads = Annotated[  # takes effect where it is read
-    int | None,
-    typer.Option("--threads", min=1, help="CPU threads (all by default)", callback=running.use_threads),
-]
-Size = Annotated[int, typer.Option("--size", min=0, help="side of the centre that is used, px; 0 = whole photographs")]
+for _command in reasoner_cli.COMMANDS:
+    app.command()(_command)
 
 
 @app.callback()
 def bench() -> None:
     """Measure diagnosis and restoration: tables, calibration, plots."""
-
-
-@app.command()
-def confusion(
-    images: Images,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the JSON file to write")],
-    regions: Annotated[int, typer.Option("--regions", min=1, help="damaged crops of 128 px to diagnose")] = 5000,
-    reasoner: ReasonerName = "built-in",
-    limit: Limit = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """What the reasoner says of known damage: the file that `rnr train restorer --confusion` trains with."""
-    from rnr.evaluation.confusion import diagnosed, write_confusion
-
-    with running.errors():
-        photographs, model = running.photographs(images, limit), load_reasoner(reasoner)
-        with running.progress("diagnosing", regions) as report:
-            batches = diagnosed(model, list(photographs.values()), regions, seed, report)
-        about = {"regions": regions, "seed": seed, "photographs": len(photographs), "kinds": model.kinds}
-        rows = write_confusion(batches, out, running.identity(model) | about)
-    typer.echo(f"{out}: {sum(map(len, rows.values()))} beliefs of {len(rows)} kinds")
 
 
 @app.command()
@@ -73,7 +41,7 @@ def training(
         typer.echo(table(photographs, restorer, seconds).markdown())
 
 
-@app.command()
+@app.command(cls=renamed(steps="num-inference-steps"))
 def quality(
     out: Out,
     images: Annotated[Path | None, typer.Option("--images", help="folder of clean photographs")] = None,
@@ -82,7 +50,7 @@ def quality(
         Path | None, typer.Option("--degraded", help="pairs: folder of damaged ones, same names")
     ] = None,
     tasks: Annotated[str | None, typer.Option("--tasks", help="comma-separated; all by default")] = None,
-    steps: Annotated[str, typer.Option("--steps", help="numbers of steps to compare")] = "1,4",
+    steps: Annotated[str, typer.Option("--num-inference-steps", help="numbers of steps to compare")] = "1,4",
     sweep: Annotated[int, typer.Option("--sweep", min=0, help="pictures for the plots by severity and by steps")] = 4,
     size: Size = 256,
     reasoner: ReasonerName = "built-in",
@@ -110,151 +78,11 @@ def quality(
         running.publish(run.tables(), out, run.settings, started, silent=["quality_baselines"])
 
 
-@app.command()
-def diagnosis(
-    images: Images,
-    out: Out,
-    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="damaged regions per photograph")] = 8,
-    random_weights: Annotated[
-        int,
-        typer.Option("--random-weights", min=0, help="instead: how many of N outputs of untrained weights are valid"),
-    ] = 0,
-    reasoner: ReasonerName = "built-in",
-    limit: Limit = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """The reasoner on synthetic mixtures of 0-3 kinds: presence, severity, factors, words, calibration, validity."""
-    from rnr.evaluation import diagnosis_run
-
-    started = time.monotonic()
-    with running.errors():
-        photographs = list(running.photographs(images, limit).values())
-        settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed}
-        if random_weights:
-            tables = diagnosis_run.untrained(photographs, random_weights, seed)
-            settings |= {"random_weights": random_weights}
-        else:
-            model = load_reasoner(reasoner)
-            tables = diagnosis_run.trained(model, photographs, mixtures, seed, out)
-            settings |= running.identity(model)
-        running.publish(tables, out, settings, started)
-
-
-@app.command()
-def robustness(
-    images: Images,
-    out: Out,
-    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="damaged regions per photograph")] = 2,
-    reasoner: ReasonerName = "built-in",
-    limit: Limit = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """The reasoner on changes that mean nothing, on degradation types outside its training, and on forced evidence."""
-    from rnr.evaluation import robustness
-    from rnr.evaluation.samples import batches
-    from rnr.reasoner import Reasoner
-
-    started = time.monotonic()
-    with running.errors():
-        photographs = list(running.photographs(images, limit).values())
-        model, count = load_reasoner(reasoner), mixtures * len(photographs)
-        with running.progress("diagnosing", count) as report:
-            shown = robustness.looked_at(model, batches(photographs, count, seed, names=model.kinds), report)
-        tables = {}
-        with running.progress("changed pictures", len(shown)) as report:
-            tables["robustness_changes"] = robustness.changes_table(model, shown, report)
-        unknown = 1 + len(robustness.strangers(model.kinds))
-        with running.progress("unknown damage", unknown * len(photographs)) as report:
-            tables["robustness_strangers"] = robustness.strangers_table(model, photographs, seed, report)
-        if isinstance(model, Reasoner):  # a server takes no word but its own
-            with running.progress("forced evidence", len(shown)) as report:
-                tables["robustness_forced"] = robustness.forced_table(model, shown, report)
-            with running.progress("false evidence", len(model.kinds)) as report:
-                tables["robustness_false"] = robustness.false_table(model, photographs, report)
-        settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | running.identity(model)
-        running.publish(tables, out, settings, started)
-
-
-@app.command()
-def unfamiliar(
-    images: Annotated[list[Path], typer.Option("--images", help="folder of undamaged photographs; may be repeated")],
-    out: Out,
-    pictures: Annotated[
-        list[Path] | None, typer.Option("--pictures", help="folder of other undamaged images; may be repeated")
-    ] = None,
-    drawings: Annotated[int, typer.Option("--drawings", min=0, help="undamaged graphics to draw from --seed")] = 500,
-    mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="damaged regions per photograph, for recall")] = 2,
-    reasoner: ReasonerName = "built-in",
-    restorer: RestorerName = "built-in",
-    limit: Limit = None,
-    seed: Seed = 1000,
-    threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="keep the images that are already in --out")] = False,
-) -> None:
-    """First do no harm: undamaged photographs and graphics come back as they were, and damage is found all the same."""
-    from rnr.evaluation import unfamiliar as module
-    from rnr.evaluation.samples import batches
-
-    started = time.monotonic()
-    with running.errors():
-        photographs = {folder.name: running.photographs(folder, limit) for folder in images}
-        groups = photographs | {folder.name: running.photographs(folder, None) for folder in pictures or []}
-        groups |= {"drawn graphics": module.graphics(drawings, seed)} if drawings else {}
-        diagnoser, model = load_reasoner(reasoner), load_restorer(restorer)
-        settings = running.identity(diagnoser, model) | {"groups": list(groups), "limit": limit, "seed": seed}
-        settings |= {"drawings": drawings}
-        held = module.journal(out, settings, resume)
-        with running.progress("undamaged images", sum(map(len, groups.values()))) as report:
-            module.measure(diagnoser, model, groups, held, report)
-        tables = {"unfamiliar_harm": module.harm_table(held.rows)}
-        if mixtures:
-            clean = [photograph for named in photographs.values() for photograph in named.values()]
-            count = mixtures * len(clean)
-            with running.progress("damaged regions", count) as report:
-                drawn = batches(clean, count, seed, names=diagnoser.kinds)
-                tables["unfamiliar_recall"] = module.recall_table(diagnoser, drawn, report)
-        running.publish(tables, out, settings | {"mixtures": mixtures}, started)
-
-
-@app.command()
-def decoding(
-    images: Images,
-    out: Out,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="damaged regions to diagnose both ways")] = 24,
-    reasoner: ReasonerName = "built-in",
-    limit: Limit = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Skeleton decoding against grammar-constrained greedy generate: the same tokens, fewer passes, less time.
-
-    With a server's URL as --reasoner: answers kept to the schema against free ones there.
-    """
-    from rnr.evaluation import decoding, served
-    from rnr.evaluation.samples import batches
-    from rnr.evaluation.tables import Table
-    from rnr.reasoner import Reasoner
-
-    started = time.monotonic()
-    with running.errors():
-        photographs, model = running.photographs(images, limit), load_reasoner(reasoner)
-        way: Any = decoding if isinstance(model, Reasoner) else served
-        drawn = batches(list(photographs.values()), pictures, seed, names=model.kinds)
-        damaged = [picture for batch in drawn for picture in batch.pictures()][:pictures]
-        with running.progress("decoding twice", len(damaged)) as report:
-            rows = way.compare(model, damaged, report)
-        settings = running.identity(model) | {"images": images.name, "pictures": pictures, "seed": seed}
-        tables = {"decoding": way.summary(rows), "decoding_pictures": Table.of("Decoding by picture", rows)}
-        running.publish(tables, out, settings, started, silent=["decoding_pictures"])
-
-
-@app.command()
+@app.command(cls=renamed(steps="num-inference-steps"))
 def steering(
     images: Images,
     out: Out,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="steps of the restoration")] = 1,
+    steps: Annotated[int, typer.Option("--num-inference-steps", min=1, help="of each leg")] = 1,
     size: Size = 192,
     restorer: RestorerName = "built-in",
     limit: Limit = 6,
@@ -280,12 +108,12 @@ def steering(
         running.publish(tables, out, settings | {"seed": seed}, started, silent=["steering_pairs"])
 
 
-@app.command()
+@app.command(cls=renamed(steps="max-restorations"))
 def agent(
     images: Images,
     out: Out,
     ways: Annotated[str | None, typer.Option("--ways", help="comma-separated; all by default")] = None,
-    steps: Annotated[int, typer.Option("--steps", min=1, max=32, help="budget of the agent")] = 6,
+    steps: Annotated[int, typer.Option("--max-restorations", min=1, max=32, help="budget of the agent")] = 6,
     candidates: Annotated[int, typer.Option("--candidates", min=1, max=8, help="that compete in each step")] = 1,
     size: Size = 256,
     reasoner: ReasonerName = "built-in",
@@ -396,13 +224,13 @@ def twin(
         running.publish({"twin": table}, out, settings, started)
 
 
-@app.command()
+@app.command(cls=renamed(steps="num-inference-steps"))
 def speed(
     images: Images,
     out: Out,
     megapixels: Annotated[str, typer.Option("--megapixels", help="sizes, comma-separated")] = "1,10",
     large: Annotated[bool, typer.Option("--large", help="100 megapixels, too")] = False,
-    steps: Annotated[str, typer.Option("--steps", help="numbers of steps")] = "1,4",
+    steps: Annotated[str, typer.Option("--num-inference-steps", help="numbers of steps")] = "1,4",
     reasoner: ReasonerName = "built-in",
     restorer: RestorerName = "built-in",
     threads: Threads = None,

@@ -17,6 +17,8 @@ from rnr.evaluation.tables import Row, Table
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from rnr.training import Objective, Run
 else:
     torch = LazyModule("torch")
 
@@ -43,36 +45,35 @@ def expert(photographs: Sequence[np.ndarray], precision: str, seconds: float) ->
     """Crops a second of an expert's training."""
     from rnr.restorer.expert import ExpertNetwork
     from rnr.restorer.expert_train import ExpertObjective
-    from rnr.training import Engine, Run
+    from rnr.training import Run
+
+    return trained(ExpertObjective(ExpertNetwork(KIND), photographs), Run, precision, seconds)
+
+
+def first_generation(photographs: Sequence[np.ndarray], restorer: str, seconds: float) -> float:
+    """Crops a second of the network without experts, as `rnr train restorer` trains it."""
+    from rnr.restorer import load_bridge
+    from rnr.restorer.train import RestorerObjective, RestorerRun
+
+    network = load_bridge(restorer).network
+    if network is None:
+        raise ValueError(f"{restorer}: holds no network without experts to compare with")
+    objective = RestorerObjective(network, RestorerRun(out=Path()), photographs)
+    return trained(objective, RestorerRun, "fp32", seconds)
+
+
+def trained(objective: Objective, kind: type[Run], precision: str, seconds: float) -> float:
+    """Crops a second of a training by the engine, in this precision."""
+    from rnr.training import Engine
 
     with tempfile.TemporaryDirectory() as folder:
-        objective = ExpertObjective(ExpertNetwork(KIND), photographs)
-        engine = Engine(objective, Run(out=Path(folder), threads=torch.get_num_threads()))
+        engine = Engine(objective, kind(out=Path(folder), threads=torch.get_num_threads()))
         engine.precision = precision
 
         def update() -> int:
             before = engine.samples
             engine.update()
             return engine.samples - before
-
-        return per_second(update, seconds)
-
-
-def first_generation(photographs: Sequence[np.ndarray], restorer: str, seconds: float) -> float:
-    """Crops a second of the network without experts, as `rnr train restorer` trains it."""
-    from rnr.restorer import load_bridge
-    from rnr.restorer.train import Settings, Trainer
-
-    network = load_bridge(restorer).network
-    if network is None:
-        raise ValueError(f"{restorer}: holds no network without experts to compare with")
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(Settings(), Path(folder), network)
-
-        def update() -> int:
-            size, batch = trainer.stage()
-            trainer.update(trainer.pairs(photographs, batch, size, trainer.step), trainer.step)
-            return batch * (size // 64) ** 2
 
         return per_second(update, seconds)
 

@@ -22,7 +22,9 @@ from rnr.evaluation.tables import Row, Table, mean
 from rnr.restorer.condition import Condition, encode, stack
 from rnr.restorer.data import Pairs
 from rnr.restorer.network import RestorerNetwork
-from rnr.restorer.train import Settings, Trainer, validation_set
+from rnr.restorer.train import RestorerObjective, RestorerRun, validation_set
+from rnr.training.checkpoint import CHECKPOINT
+from rnr.training.engine import Engine
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,11 +36,11 @@ TWINS = ("told", "no scene", "blind")
 Source = Diagnosis | DiagnosisRecord | None
 
 
-class Sceneless(Trainer):
-    """A trainer whose network never sees a label of the scene."""
+class Sceneless(RestorerObjective):
+    """Its network never sees a label of the scene."""
 
-    def loss(self, pairs: Pairs, generator: torch.Generator) -> torch.Tensor:
-        return super().loss(replace(pairs, condition=without_scene(pairs.condition)), generator)
+    def loss(self, batch: Pairs, progress: float, seed: int) -> torch.Tensor:
+        return super().loss(replace(batch, condition=without_scene(batch.condition)), progress, seed)
 
 
 def without_scene(condition: Condition) -> Condition:
@@ -54,22 +56,21 @@ class Twins:
     seed: int = 0
     threads: int = 1
 
-    def trainer(self, name: str) -> Trainer:
-        settings = Settings(samples=self.samples, seed=self.seed, blind=name == "blind", threads=self.threads)
-        kind = Sceneless if name == "no scene" else Trainer
-        torch.manual_seed(self.seed)  # the same initial weights for each
-        return kind(settings, self.out / name.replace(" ", "_"), RestorerNetwork(widths=WIDTHS, blocks=BLOCKS))
-
     def train(
         self, name: str, photographs: list[np.ndarray], resume: bool, report: Callable[[int], None]
     ) -> RestorerNetwork:
         """The twin's averaged weights, after `samples` samples."""
-        trainer = self.trainer(name)
-        if resume and (trainer.out / "checkpoint.safetensors").exists():
-            trainer.resume()
-        trainer.run(photographs, lambda row: report(row["samples"]))
-        report(self.samples)
-        return trainer.smoothed()
+        out, kind = self.out / name.replace(" ", "_"), Sceneless if name == "no scene" else RestorerObjective
+        run = RestorerRun(
+            out=out, samples=self.samples, seed=self.seed, blind=name == "blind", threads=self.threads,
+            resume=resume and (out / CHECKPOINT).exists(),
+        )  # fmt: skip
+        torch.manual_seed(self.seed)  # the same initial weights for each
+        objective = kind(RestorerNetwork(widths=WIDTHS, blocks=BLOCKS), run, photographs)
+        engine = Engine(objective, run, lambda row: report(row["samples"]))
+        engine.train()
+        engine.averaged()
+        return objective.model
 
 
 @torch.no_grad()

@@ -180,7 +180,7 @@ def intervene(
     restorer: Any,
     pixels_HWC3: np.ndarray,
     change: Intervention,
-    steps: int | None = None,
+    num_inference_steps: int | None = None,
     seed: int = 0,
     again: bool = True,
 ) -> Counterfactual:
@@ -191,7 +191,7 @@ def intervene(
         restorer: Anything with `RestorePipeline.restore`.
         pixels_HWC3: Float in [0, 1].
         change: The intervention.
-        steps: Of each leg.
+        num_inference_steps: Of each leg.
         seed: Of the restorer.
         again: Diagnose both results.
 
@@ -204,7 +204,7 @@ def intervene(
     after = change.applied(diagnosed(reasoner, pixels_HWC3, change.forced) if change.forced else before)
     sides = []
     for record in (before, after):
-        result = restorer.restore(pixels_HWC3, record, num_inference_steps=steps, seed=seed)
+        result = restorer.restore(pixels_HWC3, record, num_inference_steps=num_inference_steps, seed=seed)
         second = diagnosed(reasoner, result.pixels_HWC3) if again else None
         sides.append(Side(record, result.pixels_HWC3, result.legs, second))
     return Counterfactual(change, *sides)

@@ -53,7 +53,7 @@ def explain(
     restorer: Any,
     picture_HWC: np.ndarray,
     known: Known | None = None,
-    steps: int | None = None,
+    num_inference_steps: int | None = None,
     seed: int = 0,
 ) -> Explanation:
     """Explain one picture.
@@ -63,7 +63,7 @@ def explain(
         restorer: Anything with `RestorePipeline.restore` and `kinds`.
         picture_HWC: uint8 (H, W, 3).
         known: Clean image and recipe, where the damage is synthetic: attribution is then scored.
-        steps: Of each leg.
+        num_inference_steps: Of each leg.
         seed: Of the restorer.
 
     Raises:
@@ -72,7 +72,7 @@ def explain(
     internals = Internals(reasoner)
     run = internals.run(picture_HWC)
     assert run.record is not None
-    work = Work(internals, restorer, picture_HWC, run, run.record, steps, seed)
+    work = Work(internals, restorer, picture_HWC, run, run.record, num_inference_steps, seed)
     found = Explanation(run.record, sentence(run.record, restorer))
     for part in (fields, legs, doses, effects):
         section, data = part(work)

@@ -19,7 +19,7 @@ from rnr.restorer.loading import load as load_restorer
 
 Model = TypeVar("Model")
 
-STEPS = range(1, 33)
+RESTORATIONS = range(1, 33)
 CANDIDATES = range(1, 9)
 DOSES = (FULL, 70.0, 40.0)  # percent of each leg; a choice
 MORE_STEPS = 4  # of the restorer, for the candidates after the first
@@ -32,11 +32,11 @@ class Context:
     """`reasoner` and `restorer` are objects (a `Diagnoser`, a `Restorer`) or the names that `rnr.reasoner.load` and
     `rnr.restorer.load` take.
 
-    `steps` bounds the restorations of a run, `seconds` the time in models (looked at between steps), `candidates` the
-    restorations that compete in a step (`draws`). `ask` puts each step before a person. `strength` (0..100, or by kind)
-    is how far each step goes; a kind that is not to go all the way is treated once. `memory`: begin with the dose that
-    was kept on pictures of the store with such a diagnosis, and remember this run's (`rnr.graph.memory`). Raises
-    ValueError for what cannot be.
+    `max_restorations` and `seconds` (in models, looked at between steps) bound a run, `candidates` is how many
+    restorations compete in a step (`draws`). `ask` puts each step before a person. `strength` (0..100, or by kind) is
+    how far each step goes; a kind that is not to go all the way is treated once. `memory`: begin with the dose that was
+    kept on pictures of the store with such a diagnosis, and remember this run's (`rnr.graph.memory`). Raises ValueError
+    for what cannot be.
     """
 
     # Any, so that langgraph can say the schema of a context: Diagnoser | str, Restorer | str, a Store or its folder
@@ -44,7 +44,7 @@ class Context:
     restorer: Any = "built-in"
     store: Any = "pictures"
     strategy: Strategy = "auto"
-    steps: int = 6
+    max_restorations: int = 6
     seconds: float = 600.0
     candidates: int = 1
     ask: bool = False
@@ -56,8 +56,8 @@ class Context:
         checked(self.strength)
         if self.strategy not in ("auto", "one-pass", "stepwise"):
             raise ValueError(f"strategy must be auto, one-pass or stepwise, not {self.strategy!r}")
-        for name, value, allowed in (("steps", self.steps, STEPS), ("candidates", self.candidates, CANDIDATES)):
-            if value not in allowed:
+        for name, allowed in (("max_restorations", RESTORATIONS), ("candidates", CANDIDATES)):
+            if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} must lie in {allowed[0]}..{allowed[-1]}, not {value}")
         if not self.seconds > 0:
             raise ValueError(f"seconds must be more than 0, not {self.seconds:g}")

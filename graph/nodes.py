@@ -84,8 +84,8 @@ def plan(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["appro
 def over_budget(state: AgentState, context: Context) -> str:
     """Why no further step may be made; empty if one may."""
     made = sum(step["decision"] != "rejected" for step in state["steps"])
-    if made >= context.steps:
-        return f"the budget of {context.steps} steps is used up"
+    if made >= context.max_restorations:
+        return f"the budget of {context.max_restorations} restorations is used up"
     if state["spent"] >= context.seconds:
         return f"the budget of {context.seconds:g} seconds is used up"
     return ""

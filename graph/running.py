@@ -49,6 +49,11 @@ class Run:
         return self.best["picture"] if self.best else self.state["picture"]  # type: ignore[return-value]
 
     @property
+    def untouched(self) -> bool:
+        """Whether the result is the picture as it came."""
+        return self.picture["sha256"] == self.state["picture"]["sha256"]  # type: ignore[typeddict-item]
+
+    @property
     def steps(self) -> list[Step]:
         return self.state.get("steps", [])
 

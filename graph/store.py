@@ -23,6 +23,9 @@ from rnr.degradation.errors import Error
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from rnr.degradation.diagnosis import DiagnosisRecord
+    from rnr.graph.state import Look
 else:
     np = LazyModule("numpy")
 
@@ -107,6 +110,13 @@ class Store:
             return json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return None
+
+    def record(self, look: Look) -> DiagnosisRecord:
+        """What a look at a picture saw; an error instead of a diagnosis where that was lost."""
+        from rnr.degradation.diagnosis import DiagnosisRecord
+
+        note = self.note(look["picture"]["sha256"], look["record"])
+        return DiagnosisRecord.model_validate(note or {"diagnosis": None, "error": "its record is gone"})
 
     def _beside(self, sha256: str, suffix: str) -> Path:
         if not _NAME.fullmatch(sha256):  # a state may come from anywhere

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,43 +11,31 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import TrainerCallback
 
-COMPLETE = "complete"  # an empty file, written last: a checkpoint without it was cut off
-METRICS = "metrics.jsonl"
-EMA_FILE = "ema.safetensors"  # the averaged weights in a checkpoint
+from rnr.training.checkpoint import Average
+from rnr.training.journal import Journal, rows_of
 
-Report = Callable[[dict[str, Any]], None]
+COMPLETE = "complete"  # an empty file, written last: a checkpoint without it was cut off
+EMA_FILE = "ema.safetensors"  # the averaged weights in a checkpoint
 
 
 class Averaging(TrainerCallback):
-    """Exponential moving average of the weights (decay ramps up with the steps); saved in every checkpoint."""
+    """Moving average of the weights, saved in every checkpoint."""
 
     def __init__(self, model: torch.nn.Module, decay: float = 0.999):
-        self.decay = decay
-        self.live = {name: p for name, p in model.named_parameters()}
-        self.average = {name: p.detach().clone() for name, p in self.live.items()}
+        self.average = Average(dict(model.named_parameters()), decay)
+        self.swap = self.average.swap
 
     def on_step_end(self, args, state, control, **kwargs):
-        decay = min(self.decay, (1 + state.global_step) / (10 + state.global_step))
-        with torch.no_grad():
-            average, live = list(self.average.values()), [p.detach() for p in self.live.values()]
-            torch._foreach_lerp_(average, live, 1 - decay)
+        self.average.update(state.global_step)
 
     def on_save(self, args, state, control, **kwargs):
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        save_file(self.average, str(folder / EMA_FILE))
+        save_file(self.average.held, str(folder / EMA_FILE))
         (folder / COMPLETE).touch()
 
     def load(self, checkpoint: Path) -> None:
         for name, value in load_file(str(checkpoint / EMA_FILE)).items():
-            self.average[name].copy_(value)
-
-    def swap(self) -> None:
-        """Exchange the live weights and the average; call it twice."""
-        with torch.no_grad():
-            for name, p in self.live.items():
-                held = p.detach().clone()
-                p.copy_(self.average[name])
-                self.average[name].copy_(held)
+            self.average.held[name].copy_(value)
 
 
 class SaveByClock(TrainerCallback):
@@ -64,16 +50,10 @@ class SaveByClock(TrainerCallback):
 
 
 class Metrics(TrainerCallback):
-    """metrics.jsonl: loss, learning rate, samples a second, time left; `evaluate` every so many samples.
+    """metrics.jsonl: loss, learning rate, samples a second, time left; `evaluate` every so many samples."""
 
-    `report` gets every row as well.
-    """
-
-    def __init__(
-        self, folder: Path, batch: int, report: Report, evaluate: Callable[[], dict[str, Any]] | None, every: int
-    ):
-        self.path, self.batch, self.report, self.evaluate, self.every = folder / METRICS, batch, report, evaluate, every
-        self.path.touch()
+    def __init__(self, journal: Journal, batch: int, evaluate: Callable[[], dict[str, Any]] | None, every: int):
+        self.journal, self.batch, self.evaluate, self.every = journal, batch, evaluate, every
         self.started: tuple[float, int] | None = None
 
     def on_step_begin(self, args, state, control, **kwargs):
@@ -94,18 +74,7 @@ class Metrics(TrainerCallback):
             self.write(state, {"validation": self.evaluate()})
 
     def write(self, state, values: dict[str, Any]) -> None:
-        record = _rounded({"samples": state.global_step * self.batch, "time": round(time.time(), 1), **values})
-        with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        self.report(record)
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    if isinstance(value, float):
-        return None if math.isnan(value) else round(value, 6)
-    return value
+        self.journal.write({"samples": state.global_step * self.batch, "time": round(time.time(), 1), **values})
 
 
 def last_checkpoint(folder: Path, complete: str = COMPLETE) -> Path | None:
@@ -114,19 +83,11 @@ def last_checkpoint(folder: Path, complete: str = COMPLETE) -> Path | None:
     return max(found, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
 
 
-def hours_of(metrics: Path) -> float:
-    """Hours that the training in this file has taken, all its parts together, without validation."""
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.is_file() else []
-    rows = [row for row in rows if row.get("samples_per_s")]
+def hours_of(folder: Path) -> float:
+    """Hours that the training in this folder has taken, all its parts together, without validation."""
+    rows = [row for row in rows_of(folder) if row.get("samples_per_s")]
     seconds = sum(
         (row["samples"] - before) / row["samples_per_s"]
         for before, row in zip([0, *(row["samples"] for row in rows)], rows)
     )
     return round(seconds / 3600, 2)
-
-
-def trim(metrics: Path, samples: int) -> None:
-    """Forget what was measured after this sample: a resumed training measures it again."""
-    if metrics.is_file():
-        lines = metrics.read_text().splitlines(keepends=True)
-        metrics.write_text("".join(line for line in lines if json.loads(line)["samples"] <= samples))

@@ -26,6 +26,7 @@ from rnr.prompts import Prompt, load
 from rnr.reasoner.card import CARD
 from rnr.reasoner.probe import NAME, detach
 from rnr.reasoner.views import VIEWS
+from rnr.training.card import LICENSE, head
 
 
 def export(model, processor, folder: Path, prompt: Prompt, training: dict[str, Any] | None = None) -> Path:
@@ -60,7 +61,8 @@ def model_card(card: dict[str, Any], model) -> str:
     )
     stages = " and ".join(f"{samples:,}" for samples in training.get("mean_of", []))
     averaged = f"\nThe mean of its weights after {stages} regions." if stages else ""
-    return f"""# Reasoner weights
+    license = training.get("license", LICENSE)
+    return f"""{head(license, "transformers", "image-to-text")}# Reasoner weights
 
 Qwen3-VL (`Qwen3VLForConditionalGeneration`, unmodified) with {size:.1f} M parameters and its own byte-level tokenizer,
 trained from scratch to diagnose: {", ".join(card["kinds"])}.
@@ -70,7 +72,7 @@ and the tones of the overview.
 
 Trained by `python -m rnr.reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
 of clean photographs (folder `{training.get("photographs", "?")}`) in {training.get("hours", "?")} hours.{averaged}
-BSDS500, if that is the folder, is free for non-commercial research and education.
+Licence of the weights, which follows from those photographs: {license}.
 
 Held-out photographs, synthetic damage, late curriculum (mixtures), diagnoses written freely
 (a severity that is not said counts as 0):
@@ -105,7 +107,7 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     from safetensors.torch import load_file
     from transformers import Qwen3VLForConditionalGeneration
 
-    from rnr.reasoner.callbacks import EMA_FILE, METRICS, hours_of, last_checkpoint
+    from rnr.reasoner.callbacks import EMA_FILE, hours_of, last_checkpoint
     from rnr.reasoner.processor import load_processor
 
     checkpoint = last_checkpoint(training)
@@ -117,7 +119,7 @@ def export_checkpoint(training: Path, folder: Path) -> Path:
     model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
     model.load_state_dict(load_file(str(checkpoint / EMA_FILE)), strict=False)
     samples = int(checkpoint.name.rsplit("-", 1)[1]) * settings["batch"]
-    settings["hours"] = hours_of(training / METRICS)
+    settings["hours"] = hours_of(training)
     return finish(model, load_processor(str(checkpoint)), folder, settings, samples)
 
 
@@ -128,6 +130,7 @@ def finish(model, processor, folder: Path, settings: dict[str, Any], samples: in
     from rnr.reasoner.validate import decoded
 
     record = {"samples": samples, "seed": settings["seed"], "photographs": Path(settings["data"]).name}
+    record["license"] = settings.get("license", LICENSE)
     before = record_of(settings["init"] and Path(settings["init"]))
     record["samples_before"] = total(before)
     record["hours"] = round(before.get("hours", 0) + settings["hours"], 1)
@@ -153,6 +156,7 @@ def mean(folders: Sequence[Path], val: Path | None, folder: Path) -> Path:
     model.load_state_dict(averages, strict=False)
     told = record_of(folders[0])
     settings = {"seed": told["seed"], "data": told["photographs"], "init": None, "val": val}
+    settings["license"] = told.get("license", LICENSE)
     settings["mean_of"] = [total(record_of(each)) for each in folders]
     settings["hours"] = told.get("hours", 0)
     return finish(model, load_processor(str(folders[0])), folder, settings, total(told))

@@ -10,7 +10,6 @@ folder `adapter` holds LoRA and card; `python -m rnr.reasoner.serving MODEL --ad
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +29,14 @@ from rnr.reasoner.dataset import SETTINGS
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.train import DiagnosisTrainer
 from rnr.reasoner.views import CROPS, views_of
+from rnr.training.journal import Journal, Report
 
 LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 OURS = {"max_length": None, "remove_unused_columns": False, "report_to": "none", "disable_tqdm": True,
         "dataset_kwargs": {"skip_prepare_dataset": True}}  # fmt: skip
 
 
-def finetune(
-    model_name: str, data: Path, out: Path, recipe: dict[str, Any], resume: bool, report: Callable[[dict], None]
-) -> Path:
+def finetune(model_name: str, data: Path, out: Path, recipe: dict[str, Any], resume: bool, report: Report) -> Path:
     """Train and write OUT/adapter; returns it. `recipe` has [load], [views], [lora] and [training] (SFTConfig's names).
 
     Raises ValueError for data or a model that is not there, TypeError for a setting that nobody knows.
@@ -54,12 +52,16 @@ def finetune(
     processor = load_processor(model_name)
     trainer = DiagnosisTrainer(
         model=model, args=settings, train_dataset=rows(data, prompt, side), processing_class=processor,
-        data_collator=Collator(processor), callbacks=[Told(report, settings)],
+        data_collator=Collator(processor),
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     last = get_last_checkpoint(str(out)) if resume else None
     if resume and last is None:
         raise ValueError(f"{out}: no checkpoint here to resume from; start without --resume")
+    if trainer.is_world_process_zero():
+        batch = settings.train_batch_size * settings.gradient_accumulation_steps * settings.world_size
+        done = int(last.rsplit("-", 1)[1]) * batch if last else 0
+        trainer.add_callback(Told(Journal(out, done, report, resume), batch))
     trainer.train(resume_from_checkpoint=last)
     if trainer.is_world_process_zero():
         write_adapter(trainer, out / "adapter", prompt, side, told=has_scene_text(data))
@@ -113,12 +115,12 @@ def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int,
 
 
 class Told(TrainerCallback):
-    """Losses to `report`."""
+    """Losses to the journal."""
 
-    def __init__(self, report: Callable[[dict], None], settings: SFTConfig):
-        self.report = report
-        self.batch = settings.train_batch_size * settings.gradient_accumulation_steps * settings.world_size
+    def __init__(self, journal: Journal, batch: int):
+        self.journal, self.batch = journal, batch
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if state.is_world_process_zero and logs and "loss" in logs:
-            self.report({"samples": state.global_step * self.batch, "loss": logs["loss"]})
+        if logs and "loss" in logs:
+            row = {"samples": state.global_step * self.batch, "loss": logs["loss"], "rate": logs.get("learning_rate")}
+            self.journal.write(row)

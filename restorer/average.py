@@ -16,6 +16,7 @@ from rnr.restorer.export import export, record_of, samples_of
 from rnr.restorer.loading import load_bridge
 from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.train import validate
+from rnr.training.card import LICENSE
 
 
 def average(folders: Sequence[str | Path], out: str | Path, val: str | Path | None = None) -> Path:
@@ -56,6 +57,7 @@ def _card(folders: Sequence[str | Path], figures: Any) -> dict[str, object]:
     crops = f"{samples:,} crops in units of 64x64 after {before:,} that they have in common"
     return {
         "data": records[0].get("data", "unknown"),
+        "license": records[0].get("license", LICENSE),
         "training": f"the mean of {len(folders)} weights; {crops}; {spent} hours in all",
         "samples": samples,
         "samples_before": before,

@@ -10,48 +10,47 @@ of processes, and a resumed training goes on at its place in the stream.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from pydantic import Field
 
 from rnr.degradation.diagnosis import Diagnosis
-from rnr.degradation.files import whole
 from rnr.degradation.photographs import random_crops, read_folder, to_uint8
 from rnr.degradation.synthesize import synthesize
 from rnr.restorer.edit_flow import gaussian, latents_of, look, velocity
 from rnr.restorer.qwen_edit import LORA_FILE, QwenEditRestorer, edit_prompt
+from rnr.training import checkpoint
+from rnr.training.checkpoint import CHECKPOINT
+from rnr.training.config import Settings
+from rnr.training.journal import Journal, Report
 
 LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
-CHECKPOINT = "checkpoint.safetensors"
 
 
-@dataclass
-class Settings:
-    """Of the recipe. `batch` is for all processes together."""
+class EditRun(Settings):
+    """Of the recipe."""
 
-    steps: int = 2000
-    batch: int = 8
-    rate: float = 1e-4
-    rank: int = 16
-    size: int = 512  # px of the crops
-    seed: int = 0
-    save_every: int = 100  # steps
+    max_steps: int = Field(2000, ge=1, description="updates of the adapter")
+    batch: int = Field(8, ge=1, description="samples of an update, for all processes together")
+    rate: float = Field(1e-4, gt=0, description="learning rate, constant")
+    rank: int = Field(16, ge=1, description="of the LoRA adapter")
+    size: int = Field(512, ge=32, description="side of the crops, px")
+    seed: int = Field(0, ge=0, description="of everything that is drawn")
+    save_every: int = Field(100, ge=1, description="updates between two checkpoints")
 
 
 def train(
     restorer: QwenEditRestorer,
     images: Path,
     out: Path,
-    settings: Settings,
+    settings: EditRun,
     resume: bool,
-    report: Callable[[dict], None],
+    report: Report,
 ) -> Path:
     """Train and write the adapter; returns its folder. Raises ValueError for photographs that are not there."""
     from accelerate import Accelerator
@@ -59,12 +58,13 @@ def train(
     accelerator = Accelerator()
     photographs = list(read_folder(images).values())
     pipe, transformer = restorer.pipe, add_lora(restorer, settings)
-    trained = [p for p in transformer.parameters() if p.requires_grad]
+    trained = list(trained_of(transformer).values())
     optimizer = torch.optim.AdamW(trained, lr=settings.rate, betas=(0.9, 0.99), weight_decay=1e-4)
     out.mkdir(parents=True, exist_ok=True)
-    first = _resume(out / CHECKPOINT, transformer, optimizer) if resume else 0
+    first = checkpoint.load(out / CHECKPOINT, trained_of(transformer), optimizer)["step"] if resume else 0
+    journal = Journal(out, first * settings.batch, report, resume) if accelerator.is_main_process else None
     pipe.transformer, optimizer = accelerator.prepare(transformer, optimizer)
-    for step in range(first, settings.steps):
+    for step in range(first, settings.max_steps):
         mine = list(samples(photographs, settings, step, accelerator.process_index, accelerator.num_processes))
         for number, (clean, degraded, diagnosis) in mine:
             loss = flow_loss(restorer, clean, degraded, diagnosis, settings.seed * 1_000_003 + number)
@@ -73,15 +73,17 @@ def train(
         optimizer.step()
         optimizer.zero_grad()
         shown = float(accelerator.reduce(loss.detach(), "mean"))
-        if accelerator.is_main_process:
-            report({"samples": (step + 1) * settings.batch, "loss": shown})
+        if journal:
+            journal.write({"step": step + 1, "samples": (step + 1) * settings.batch, "loss": shown})
             if (step + 1) % settings.save_every == 0:
-                _save(out / CHECKPOINT, accelerator.unwrap_model(pipe.transformer), optimizer, step + 1)
+                layers = trained_of(accelerator.unwrap_model(pipe.transformer))
+                inner = getattr(optimizer, "optimizer", optimizer)
+                checkpoint.save(out / CHECKPOINT, layers, inner, {"step": step + 1})
     pipe.transformer = accelerator.unwrap_model(pipe.transformer)
     return write_adapter(pipe, out / "weights", settings) if accelerator.is_main_process else out / "weights"
 
 
-def add_lora(restorer: QwenEditRestorer, settings: Settings) -> torch.nn.Module:
+def add_lora(restorer: QwenEditRestorer, settings: EditRun) -> torch.nn.Module:
     """Freeze everything but a fresh adapter on the transformer's attention (float32, as optimisers need)."""
     from peft import LoraConfig
 
@@ -97,8 +99,13 @@ def add_lora(restorer: QwenEditRestorer, settings: Settings) -> torch.nn.Module:
     return pipe.transformer
 
 
+def trained_of(transformer: torch.nn.Module) -> dict[str, torch.nn.Parameter]:
+    """The parameters of the adapter, by name."""
+    return {name: p for name, p in transformer.named_parameters() if p.requires_grad}
+
+
 def samples(
-    photographs: Sequence[np.ndarray], settings: Settings, step: int, rank: int, world: int
+    photographs: Sequence[np.ndarray], settings: EditRun, step: int, rank: int, world: int
 ) -> Iterator[tuple[int, tuple[np.ndarray, np.ndarray, Diagnosis]]]:
     """This process's share of the batch of a step: (number, (clean, degraded, truth)), uint8 HWC."""
     if settings.batch % world:
@@ -124,41 +131,11 @@ def flow_loss(
     return ((guess - (noise - target)) ** 2).mean()
 
 
-def write_adapter(pipe: Any, folder: Path, settings: Settings) -> Path:
+def write_adapter(pipe: Any, folder: Path, settings: EditRun) -> Path:
     """The adapter in diffusers' format, and the recipe beside it."""
     from peft import get_peft_model_state_dict
 
     layers = get_peft_model_state_dict(pipe.transformer)
     pipe.save_lora_weights(folder, transformer_lora_layers=layers, weight_name=LORA_FILE)
-    (folder / "recipe.json").write_text(json.dumps(asdict(settings), indent=1) + "\n", encoding="utf-8")
+    (folder / "recipe.json").write_text(settings.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return folder
-
-
-def _save(path: Path, transformer: Any, optimizer: Any, step: int) -> None:
-    """Adapter and optimiser in one file, renamed when complete."""
-    tensors: dict[str, torch.Tensor] = {}
-    for name, p in transformer.named_parameters():
-        if p.requires_grad:
-            state = getattr(optimizer, "optimizer", optimizer).state.get(p, {})
-            tensors |= {f"{key}.{name}": state[key].contiguous() for key in ("exp_avg", "exp_avg_sq") if key in state}
-            tensors[f"model.{name}"] = p.detach().contiguous()
-    with whole(path) as part:
-        save_file(tensors, str(part), metadata={"step": str(step)})
-
-
-def _resume(path: Path, transformer: Any, optimizer: torch.optim.Optimizer) -> int:
-    """The number of steps done. Raises ValueError where there is no checkpoint."""
-    from safetensors import safe_open
-
-    if not path.is_file():
-        raise ValueError(f"{path}: no checkpoint here to resume from; start without --resume")
-    with safe_open(str(path), "pt") as file:
-        step = int(file.metadata()["step"])
-    tensors = load_file(str(path))
-    for name, p in transformer.named_parameters():
-        if p.requires_grad:
-            p.data.copy_(tensors[f"model.{name}"])
-            if f"exp_avg.{name}" in tensors:  # the last block's text branch leads nowhere: it has no gradient
-                moments = {key: tensors[f"{key}.{name}"].to(p.device) for key in ("exp_avg", "exp_avg_sq")}
-                optimizer.state[p] = {"step": torch.tensor(float(step)), **moments}
-    return step

@@ -12,6 +12,7 @@ from rnr.degradation.kind import PHYSICS
 from rnr.restorer.bridge import BridgeScheduler
 from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.pipeline import RestorePipeline, folder_of
+from rnr.training.card import LICENSE, head
 
 CARD = """# Built-in restorer
 
@@ -46,8 +47,8 @@ def samples_of(folder: str | Path) -> int:
 def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, object]) -> Path:
     """Replace `folder` by the weights; the old ones stay until the new ones are complete.
 
-    `card`: data, training, command: words; figures: words, or PSNR by task; samples, samples_before: crops in units
-    of 64 px, if any; hours: of the training and of those before.
+    `card`: data, license, training, command: words; figures: words, or PSNR by task; samples, samples_before: crops in
+    units of 64 px, if any; hours: of the training and of those before.
     """
     folder = Path(folder)
     part = folder.with_name(folder.name + ".part")
@@ -66,7 +67,8 @@ def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, obje
         ", ".join(f"{task} {value:.1f}" for task, value in figures.items()) if isinstance(figures, dict) else figures
     )
     words = {"parameters": parameters, "megabytes": size, "kinds": kinds, "shown": shown}
-    (part / "README.md").write_text(CARD.format(**words, **card))
+    top = head(str(card.get("license", LICENSE)), "diffusers", "image-to-image")
+    (part / "README.md").write_text(top + CARD.format(**words, **card))
     (part / RECORD).write_text(json.dumps(dict(card) | {"physics": PHYSICS}, indent=1) + "\n")
     if folder.exists():
         shutil.rmtree(folder)

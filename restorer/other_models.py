@@ -29,8 +29,10 @@ from rnr.restorer.qwen_edit import edit_prompt, enough_memory
 class DiffusersRestorer:
     """`restore` over any image-to-image pipeline. The original size comes back whatever size the pipeline gives."""
 
-    def __init__(self, pipe: Any, name: str = "untitled", steps: int = 28, call: Mapping[str, Any] | None = None):
-        self.pipe, self.name, self.steps, self.call = pipe, name, steps, dict(call or {})
+    def __init__(
+        self, pipe: Any, name: str = "untitled", num_inference_steps: int = 28, call: Mapping[str, Any] | None = None
+    ):
+        self.pipe, self.name, self.steps, self.call = pipe, name, num_inference_steps, dict(call or {})
         self.identity: dict[str, Any] = {"model": f"restorer {name}", "model_hash": "", **self.call}
         taken = set(inspect.signature(pipe.__call__).parameters)
         if missing := {"image", "prompt", *self.call} - taken:

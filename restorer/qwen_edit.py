@@ -68,8 +68,10 @@ class Trajectory:
 class QwenEditRestorer:
     """See the module. Make one with `from_pretrained`, or from an assembled `QwenImageEditPlusPipeline`."""
 
-    def __init__(self, pipe: Any, name: str = "untitled", area: int = AREA, steps: int = 40, guidance: float = 4.0):
-        self.pipe, self.area, self.steps, self.guidance = pipe, area, steps, guidance
+    def __init__(
+        self, pipe: Any, name: str = "untitled", area: int = AREA, num_inference_steps: int = 40, guidance: float = 4.0
+    ):
+        self.pipe, self.area, self.steps, self.guidance = pipe, area, num_inference_steps, guidance
         self.identity: dict[str, Any] = {"model": f"restorer {name}", "model_hash": ""}
         pipe.set_progress_bar_config(disable=True)
 

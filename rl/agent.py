@@ -35,10 +35,11 @@ from rnr.restorer import load
 from rnr.rl.config import AgentConfig
 from rnr.rl.judge import device, judge_of
 from rnr.rl.reasoning import adapter, follow, resumed, settings
-from rnr.rl.record import Log, begin
+from rnr.rl.record import Log
 from rnr.rl.rewards import SeverityReward, ask, named
 from rnr.rl.tasks import Tasks, check_truth
 from rnr.rl.trainer import Report
+from rnr.training.journal import refuse_used
 
 WELL = 0.3  # reward from which a task counts as ended well
 PROMPT = "restore"  # the tool's name is all that is asked; a byte a token in the built-in tokenizer
@@ -220,7 +221,7 @@ def run(config: AgentConfig, resume: bool = False, report: Report = lambda row: 
     learning figure before and after. A resumed run repeats the supervised steps, which end the same."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    begin(config.out, resume)
+    refuse_used(config.out, resume)
     checkpoint = resumed(config.out) if resume else None
     trainer = build(config)
     log = follow(trainer, config, checkpoint, report)
@@ -231,7 +232,8 @@ def run(config: AgentConfig, resume: bool = False, report: Report = lambda row: 
     if log:
         policy: Any = trainer.model
         policy.save_pretrained(str(config.out / "adapter"))
-        record = {"seed": config.seed, "photographs": config.images.name, "agent_steps": config.steps}
+        record = {"seed": config.seed, "photographs": config.images.name, "agent_steps": config.max_steps}
+        record["license"] = config.license
         card = read_card(folder_of(config.reasoner) or Path(config.reasoner))
         prompt = prompts.load(card.get("prompt", "diagnose_instruct"))
         export(policy.merge_and_unload(), trainer.processing_class, config.out / "weights", prompt, record)

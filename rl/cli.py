@@ -10,8 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from rnr.degradation.renamed import renamed
 from rnr.evaluation import running
-from rnr.evaluation.cli import Threads
+from rnr.evaluation.options import Threads
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.reasoner.loading import load_local
 
@@ -22,7 +23,7 @@ Images = Annotated[Path | None, typer.Option("--images", help="clean photographs
 Val = Annotated[Path | None, typer.Option("--val", help="held-out photographs, over the recipe's")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="folder for the results, over the recipe's")]
 Seed = Annotated[int | None, typer.Option("--seed", help="over the recipe's")]
-Steps = Annotated[int | None, typer.Option("--steps", min=1, help="updates, over the recipe's")]
+Steps = Annotated[int | None, typer.Option("--max-steps", min=1, help="updates, over the recipe's")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in the output folder")]
 
 
@@ -31,45 +32,45 @@ def rl() -> None:
     """Learn from predicted severity: the reasoner, the restorer, or the agent of both."""
 
 
-@app.command()
+@app.command(cls=renamed(steps="max-steps"))
 def restorer(
-    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, steps: Steps = None,
+    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
     resume: Resume = False,
 ) -> None:  # fmt: skip
     """Loop B: Flow-GRPO on the restorer; the reward is damage removed, as a frozen reasoner sees it."""
     with errors():
-        from rnr.rl.config import RestorerConfig, read
+        from rnr.rl.config import RestorerConfig
         from rnr.rl.restoring import run
 
-        settings = read(RestorerConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
+        settings = RestorerConfig.read(config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
 
 
-@app.command()
+@app.command(cls=renamed(steps="max-steps"))
 def reasoner(
-    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, steps: Steps = None,
+    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
     resume: Resume = False,
 ) -> None:  # fmt: skip
     """Loop A: GRPO on the reasoner's answers, compared with supervised training for the same time."""
     with errors():
-        from rnr.rl.config import ReasonerConfig, read
+        from rnr.rl.config import ReasonerConfig
         from rnr.rl.reasoning import run
 
-        settings = read(ReasonerConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
+        settings = ReasonerConfig.read(config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
 
 
-@app.command()
+@app.command(cls=renamed(steps="max-steps"))
 def agent(
-    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, steps: Steps = None,
+    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
     resume: Resume = False,
 ) -> None:  # fmt: skip
     """Loop C: the reasoner calls the restorer as a tool, sees the new picture, stops or goes on."""
     with errors():
         from rnr.rl.agent import run
-        from rnr.rl.config import AgentConfig, read
+        from rnr.rl.config import AgentConfig
 
-        settings = read(AgentConfig, config, images=images, val=val, out=out, seed=seed, steps=steps)
+        settings = AgentConfig.read(config, images=images, val=val, out=out, seed=seed, max_steps=max_steps)
         typer.echo(f"weights: {run(settings, resume, show)}")
 
 
@@ -105,12 +106,12 @@ def canaries(
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=renamed(steps="max-steps"))
 def hack(
     images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
     out: Annotated[Path, typer.Option("--out", "-o", help="folder for the record and the plots")],
     tasks: Annotated[int, typer.Option("--tasks", min=2, help="damaged pictures, 128 px")] = 8,
-    steps: Annotated[int, typer.Option("--steps", min=1, help="of the climb")] = 20,
+    max_steps: Annotated[int, typer.Option("--max-steps", min=1, help="of the climb")] = 20,
     rate: Annotated[float, typer.Option("--rate", help="8-bit levels a step")] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
     threads: Threads = None,
@@ -119,7 +120,7 @@ def hack(
     with errors():
         from rnr.rl.hack import run
 
-        found = run(images, out, tasks, steps, rate, seed, show)
+        found = run(images, out, tasks, max_steps, rate, seed, show)
     typer.echo(f"alarm at step {found['step']}; plot: {out / 'goodhart.png'}" if found else "no alarm", err=not found)
     if not found:
         raise typer.Exit(1)

@@ -14,7 +14,8 @@ from statistics import median, stdev
 
 from rnr.evaluation.tables import Cell, Table, mean
 from rnr.evaluation.tables import Row as Line
-from rnr.rl.record import FILE, Row, rows_of
+from rnr.rl.record import Row
+from rnr.training.journal import FILE, rows_of
 
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5% of Student's t by degrees of freedom 1-9
 NOTE = "mean over {} runs; ±: half of the 95% interval, Student's t over the runs; {} of them raised the alarm"

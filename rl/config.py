@@ -5,33 +5,35 @@ rnr rl restorer --config recipes/rl_restorer_smoke.toml --images DIR --val OTHER
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+
+from rnr.training.card import LICENSE, MEANING
+from rnr.training.config import Settings
 
 # `rewards = [...]`, or `reward = "..."` for a single one
 Rewards = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 BY_EITHER = AliasChoices("rewards", "reward")
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+RENAMED = {"steps": "max_steps", "sampling_steps": "num_inference_steps"}
 
 
-class Common(_Strict):
+class Common(Settings):
     """Settings of every loop."""
 
     images: Path = Field(description="folder of clean photographs; they are damaged as training goes")
     val: Path = Field(description="folder of other photographs, held out")
     out: Path = Field(description="folder for curves, checkpoints and weights")
     seed: int = Field(default=0, ge=0, description="of everything that is drawn")
-    steps: int = Field(default=60, ge=1, description="updates of the policy")
+    max_steps: int = Field(default=60, ge=1, description="updates of the policy")
     lr: float = Field(default=2e-4, gt=0, description="learning rate, constant")
     beta: float = Field(
         default=0.04, ge=0, description="weight of the KL to the policy that training began with; 0 = off"
     )
+    license: str = Field(default=LICENSE, description=MEANING)
     threads: int | None = Field(default=None, ge=1, description="CPU threads; None leaves it to torch")
     reasoner: str = Field(
         default="built-in", description="reasoner: the policy of loop A and C, the frozen judge of B and C"
@@ -43,6 +45,13 @@ class Common(_Strict):
         description="several rewards: added, then compared within the group; or each compared first (GDPO)",
     )
     rank: int = Field(default=8, ge=1, description="rank of the LoRA adapter")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _present(cls, given: Any) -> Any:
+        if old := [name for name in RENAMED if isinstance(given, dict) and name in given]:
+            raise ValueError(f"`{old[0]}` is called `{RENAMED[old[0]]}` now; rename it")
+        return given
 
 
 class RestorerConfig(Common):
@@ -85,7 +94,7 @@ class RestorerConfig(Common):
     size: int = Field(default=128, ge=64, multiple_of=16, description="side of the pictures, px")
     tasks: int = Field(default=64, ge=2, description="damaged pictures to train on")
     hardest: float = Field(default=1.0, gt=0, le=1, description="share of them, the worst restored, that is kept (0.3)")
-    sampling_steps: int = Field(default=2, description="steps of the sampler; one step has no policy and is refused")
+    num_inference_steps: int = Field(default=2, description="of the sampler; one step has no policy and is refused")
     window: list[int] = Field(default=[0], description="stochastic steps, never the last")
     eta: float = Field(default=0.7, gt=0, description="noise of Qwen-Image-Edit's stochastic steps")
     explore: Literal["condition", "pixels", "both"] = Field(
@@ -167,31 +176,3 @@ class AgentConfig(Common):
         default=60, ge=0, description="supervised steps on the tool's syntax before; 0 if it is known"
     )
     val_rows: int = Field(default=8, ge=1, description="held-out pictures for the learning figure")
-
-
-Config = TypeVar("Config", bound=Common)
-
-
-def read(kind: type[Config], path: str | Path, **overrides: Any) -> Config:
-    """A configuration from TOML, with these fields set over it (None leaves a field). ValueError names each mistake."""
-    try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: not TOML ({error})") from None
-    data |= {name: value for name, value in overrides.items() if value is not None}
-    try:
-        return kind.model_validate(data)
-    except ValidationError as error:
-        mistakes = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (got {e.get('input')!r})" for e in error.errors()]
-        raise ValueError(f"{path}: " + "; ".join(mistakes)) from None
-
-
-def write_effective(config: Common, folder: Path) -> None:
-    """The configuration as it took effect, with each field's meaning, as JSON beside the result."""
-    import json
-
-    fields = type(config).model_fields
-    values = config.model_dump(mode="json")
-    about = {name: {"value": value, "meaning": fields[name].description} for name, value in values.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

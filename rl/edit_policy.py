@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from rnr.restorer.edit_train import Settings, add_lora, write_adapter
+from rnr.restorer.edit_train import EditRun, add_lora, write_adapter
 from rnr.restorer.qwen_edit import QwenEditRestorer
 from rnr.rl.noise import gaussian_kl
 from rnr.rl.policy import Draw, Trajectory
@@ -26,7 +26,7 @@ class EditPolicy:
         self, restorer: QwenEditRestorer, steps: int, window: Sequence[int], eta: float, rank: int, seed: int
     ) -> None:
         self.restorer, self.steps, self.window, self.eta = restorer, steps, tuple(window), eta
-        self.settings = Settings(rank=rank, seed=seed)
+        self.settings = EditRun(rank=rank, seed=seed)
         self.module = add_lora(restorer, self.settings)
 
     def rollout(self, tasks: Sequence[Task], seeds: Sequence[int], noise: float = 1.0) -> Trajectory:

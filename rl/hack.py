@@ -23,10 +23,11 @@ from rnr.reasoner.spectrum import exact
 from rnr.reasoner.views import SIDE
 from rnr.restorer.loading import load_bridge
 from rnr.rl.judge import Judge
-from rnr.rl.record import Log, Row, assessed, begin, draw, judged, sheet, warn_text
+from rnr.rl.record import Log, Row, assessed, draw, judged, sheet, warn_text
 from rnr.rl.rewards import SeverityReward, ask
 from rnr.rl.tasks import Task, Tasks
 from rnr.rl.trainer import Report
+from rnr.training.journal import refuse_used
 
 EVERY = 5  # steps between evaluations
 
@@ -58,7 +59,7 @@ def climb(
     first alarm. ValueError for a judge of another view size than the pictures."""
     if any(picture.shape != (3, SIDE, SIDE) for picture in restored):
         raise ValueError(f"only pictures as large as a view, {SIDE} px, can be climbed")
-    begin(out, resume=False)
+    refuse_used(out, resume=False)
     out.mkdir(parents=True, exist_ok=True)
     log, pictures, first = Log(out), [picture.clamp(0, 1) for picture in restored], None
     rewards = {"severity": SeverityReward(judge, gate=False), "gated": SeverityReward(judge)}

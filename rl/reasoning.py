@@ -29,12 +29,13 @@ from rnr.reasoner.callbacks import last_checkpoint
 from rnr.reasoner.card import folder_of
 from rnr.reasoner.data import damaged_batch
 from rnr.reasoner.export import export
-from rnr.rl.config import ReasonerConfig, write_effective
+from rnr.rl.config import ReasonerConfig
 from rnr.rl.judge import device
-from rnr.rl.record import Log, Row, begin, draw
+from rnr.rl.record import Log, Row, draw
 from rnr.rl.rewards import REASONER, ask, named
-from rnr.rl.trackers import check_trackers
 from rnr.rl.trainer import Report
+from rnr.training.journal import refuse_used
+from rnr.training.trackers import check_trackers
 
 BATCH = 8  # pictures of one size are made at a time
 TARGETS = r".*language_model.*\.(q|k|v|o|gate|up|down)_proj"  # what gets a LoRA adapter
@@ -120,7 +121,7 @@ def settings(config: Any, **more: Any) -> GRPOConfig:
         output_dir=str(config.out), use_cpu=not torch.cuda.is_available(), bf16=torch.cuda.is_available(),
         gradient_checkpointing=False, per_device_train_batch_size=config.prompts * config.group,
         num_generations=config.group, max_completion_length=config.max_tokens, temperature=config.temperature,
-        learning_rate=config.lr, lr_scheduler_type="constant", beta=config.beta, max_steps=config.steps,
+        learning_rate=config.lr, lr_scheduler_type="constant", beta=config.beta, max_steps=config.max_steps,
         logging_steps=1, report_to=config.report_to or "none", seed=config.seed, remove_unused_columns=False,
         disable_tqdm=True, dataloader_num_workers=0, multi_objective_aggregation=config.aggregation, **more,
     )  # fmt: skip
@@ -170,7 +171,7 @@ def follow(trainer: GRPOTrainer, config: Any, checkpoint: Path | None, report: R
     """Begin the record, or go on with it from a checkpoint; None on all processes but one."""
     if not trainer.accelerator.is_main_process:
         return None
-    write_effective(config, config.out)
+    config.write(config.out)
     log = Log(config.out, int(checkpoint.name.rsplit("-", 1)[1]) if checkpoint else 0)
     trainer.add_callback(Record(log, report))
     return log
@@ -182,7 +183,7 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
     (`weights`; the adapter is beside it)."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    begin(config.out, resume)
+    refuse_used(config.out, resume)
     checkpoint = resumed(config.out) if resume else None
     trainer = build(config)
     if config.control and trainer.accelerator.num_processes > 1:
@@ -208,7 +209,8 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
         seconds = sum(row["seconds"] for row in steps) / len(steps) * trainer.state.global_step
         taught = Reasoner(supervised(config, seconds), before.processor, before.card, "after SFT")
         _tell(log, report, trainer.state.global_step, figures(taught, held), "supervised, same time")
-    record = {"seed": config.seed, "photographs": config.images.name, "grpo_steps": config.steps}
+    record = {"seed": config.seed, "photographs": config.images.name, "grpo_steps": config.max_steps}
+    record["license"] = config.license
     return export(model, before.processor, config.out / "weights", before.prompt, record)
 
 
@@ -220,14 +222,17 @@ def _tell(log: Log, report: Report, step: int, values: dict[str, float], who: st
 
 def supervised(config: ReasonerConfig, seconds: float):
     """The control: `rnr.reasoner.train` from the same weights for the same time; returns the averaged model."""
-    from rnr.reasoner.train import parse, trainer_of
+    from rnr.reasoner.settings import ReasonerRun
+    from rnr.reasoner.train import trainer_of
 
     out = config.out / "control"
     out.mkdir(parents=True, exist_ok=True)
     init = folder_of(config.reasoner) or config.reasoner
-    argv = ["--data", str(config.images), "-o", str(out), "--init", str(init), "--lr", str(config.control_lr)]
-    argv += ["--samples", "10000000", "--warmup", "10", "--seed", str(config.seed), "--save-seconds", "1e9"]
-    trainer, average = trainer_of(parse(argv), None, report=lambda row: None)
+    wanted = ReasonerRun(
+        data=config.images, output=out, init=Path(init), lr=config.control_lr, samples=10_000_000, warmup=10,
+        seed=config.seed, save_seconds=1e9, resume=True,
+    )  # fmt: skip
+    trainer, average = trainer_of(wanted, None, report=lambda row: None)
     trainer.add_callback(StopAfter(seconds))
     trainer.train()
     average.swap()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.degradation._lazy import LazyModule
 from rnr.evaluation.plots import canvas
 from rnr.rl.metrics import METRICS, measure
-from rnr.training.journal import rounded
+from rnr.training.journal import Journal, rows_of
 
 if TYPE_CHECKING:
     import torch
@@ -21,39 +20,16 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
-FILE = "metrics.jsonl"
 Row = dict[str, Any]
 RISE = 0.03  # of the mean reward, from which it counts as risen
 HARM = {"damage": 0.03, "psnr": -0.1}  # change of a mean, from which measured quality counts as fallen
 
 
-def begin(folder: Path, resume: bool) -> None:
-    """ValueError where a new run would overwrite the record of an earlier one."""
-    path = folder / FILE
-    if not resume and path.is_file() and path.stat().st_size:
-        raise ValueError(f"{path}: the record of an earlier run; go on with --resume, or name another folder (-o)")
-
-
-def rows_of(folder: Path) -> list[Row]:
-    """The rows of a run's record."""
-    return [json.loads(line) for line in (folder / FILE).read_text(encoding="utf-8").splitlines()]
-
-
-class Log:
-    """Rows of metrics.jsonl, one JSON object a line; those after `step` are forgotten (a resumed run repeats them)."""
+class Log(Journal):
+    """The record of a run, by the step; rows after `step` are dropped (a resumed run repeats them)."""
 
     def __init__(self, folder: Path, step: int = 0) -> None:
-        self.path = folder / FILE
-        rows = self.rows() if self.path.is_file() else []
-        kept = [row for row in rows if step and row["step"] <= step]
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept))
-
-    def write(self, row: Row) -> None:
-        with self.path.open("a") as file:
-            file.write(json.dumps(rounded(row)) + "\n")
-
-    def rows(self) -> list[Row]:
-        return rows_of(self.path.parent)
+        super().__init__(folder, step, resumed=step > 0, key="step")
 
 
 def mean(values: Sequence[float | None]) -> float | None:
@@ -144,7 +120,7 @@ CURVES = {"reward": "reward", "spread": "spread in groups", "kl": "KL to the ref
 
 def draw(folder: Path) -> None:
     """curves.png and, where quality was measured, goodhart.png from metrics.jsonl."""
-    rows = [json.loads(line) for line in (folder / FILE).read_text().splitlines()]
+    rows = rows_of(folder)
     steps = [row for row in rows if "evaluation" not in row]
     checks = [row for row in rows if "pictures" in row]
     with canvas(folder / "curves.png", len(CURVES)) as axes:

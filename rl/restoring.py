@@ -14,14 +14,14 @@ from rnr.degradation.photographs import read_folder
 from rnr.reasoner import load_local
 from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load
 from rnr.restorer.export import samples_of
-from rnr.rl.config import RestorerConfig, write_effective
+from rnr.rl.config import RestorerConfig
 from rnr.rl.edit_policy import EditPolicy
 from rnr.rl.judge import device, judge_of
 from rnr.rl.policy import BridgePolicy, DiffusionPolicy, Exploration, trainable
-from rnr.rl.record import begin
 from rnr.rl.rewards import SeverityReward, combine, named, resolve
 from rnr.rl.tasks import Task, Tasks
 from rnr.rl.trainer import DiffusionGRPOTrainer, Report
+from rnr.training.journal import refuse_used
 
 
 def build(config: RestorerConfig, report: Report = lambda row: None) -> DiffusionGRPOTrainer:
@@ -56,7 +56,7 @@ def policy_of(config: RestorerConfig) -> DiffusionPolicy:
     if isinstance(restorer, QwenEditRestorer):
         if config.train == "full" or config.weaken:
             raise ValueError(f'{config.restorer} is trained by an adapter and as it is: train = "lora", weaken = 0')
-        return EditPolicy(restorer, config.sampling_steps, config.window, config.eta, config.rank, config.seed)
+        return EditPolicy(restorer, config.num_inference_steps, config.window, config.eta, config.rank, config.seed)
     if not isinstance(restorer, RestorePipeline):
         remedy = 'name one of your own: policy = "my_module:MyPolicy"'
         raise ValueError(f"{config.restorer}: no policy is known for this kind of restorer; {remedy}")
@@ -68,15 +68,15 @@ def policy_of(config: RestorerConfig) -> DiffusionPolicy:
 def exploration_of(config: RestorerConfig) -> Exploration:
     """How the bridge draws. ValueError for a window without variance."""
     drawn = config.explore, config.condition_std, config.pixel_std, config.colour
-    return Exploration(config.sampling_steps, tuple(config.window), *drawn).check()
+    return Exploration(config.num_inference_steps, tuple(config.window), *drawn).check()
 
 
 def run(config: RestorerConfig, resume: bool = False, report: Report = lambda row: None) -> Path:
     """Train, draw, export; returns the folder of the merged weights (`weights`; the adapter is beside it)."""
-    begin(config.out, resume)
+    refuse_used(config.out, resume)
     trainer = build(config, report)
     if trainer.accelerator.is_main_process:
-        write_effective(config, config.out)
+        config.write(config.out)
     trainer.train(resume)
     if trainer.accelerator.is_main_process:
         finish(trainer)
@@ -93,6 +93,7 @@ def finish(trainer: DiffusionGRPOTrainer) -> Path:
     alarms = sum(check["alarm"] is not None for check in checks)
     card: dict[str, object] = {
         "data": f"photographs of `{Path(config.images).name}`; the licence of those photographs applies",
+        "license": config.license,
         "training": f"{trainer.step} updates of Flow-GRPO on predicted severity, from `{config.restorer}`",
         "samples_before": samples_of(config.restorer),
         "command": "rnr rl restorer --config config.toml (config.json beside these weights)",

@@ -23,7 +23,6 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from trl.trainer.utils import RepeatSampler
 
-from rnr.rl import checkpoint
 from rnr.rl.advantage import Advantages, decoupled_advantages, group_advantages
 from rnr.rl.config import RestorerConfig
 from rnr.rl.judge import Judge
@@ -32,7 +31,8 @@ from rnr.rl.policy import DiffusionPolicy, Trajectory
 from rnr.rl.record import Log, Row, assessed, draw, judged, mean, sheet, warn_text
 from rnr.rl.rewards import Reward, ask, combine
 from rnr.rl.tasks import Task, check_truth
-from rnr.rl.trackers import check_trackers
+from rnr.training import checkpoint
+from rnr.training.trackers import check_trackers
 
 Report = Callable[[Row], None]
 
@@ -59,7 +59,7 @@ class DiffusionGRPOTrainer:
         self.live = {name: p for name, p in policy.module.named_parameters() if p.requires_grad}
         self.average = checkpoint.Average(self.live, config.ema)
         self.optimizer = torch.optim.AdamW(self.live.values(), lr=config.lr, weight_decay=0.0, betas=(0.9, 0.99))
-        self.step = 0
+        self.step, self.saved = 0, self.out / checkpoint.CHECKPOINT
 
     def _check(self) -> None:
         config, processes = self.config, self.accelerator.num_processes
@@ -90,7 +90,7 @@ class DiffusionGRPOTrainer:
     def train(self, resume: bool = False) -> None:
         """To the last step, or until the alarm where the configuration says so."""
         if resume:
-            self.step = checkpoint.load(self.out, self.average, self.optimizer)["step"]
+            self.step = checkpoint.load(self.saved, self.live, self.optimizer, self.average)["step"]
         main = self.accelerator.is_main_process
         if main:
             self.out.mkdir(parents=True, exist_ok=True)
@@ -105,12 +105,12 @@ class DiffusionGRPOTrainer:
                 break
             row = self.update(batch)
             pace = (time.monotonic() - started) / (self.step - begun)
-            self._write(row | {"seconds": pace, "seconds_left": pace * (self.config.steps - self.step)})
-            last = self.step == self.config.steps
+            self._write(row | {"seconds": pace, "seconds_left": pace * (self.config.max_steps - self.step)})
+            last = self.step == self.config.max_steps
             if last or self.step % self.config.eval_every == 0:
                 stopped = self._evaluate()
             if main and (last or stopped or self.step % self.config.save_every == 0):
-                checkpoint.save(self.out, self.average, self.optimizer, {"step": self.step})
+                checkpoint.save(self.saved, self.live, self.optimizer, {"step": self.step}, self.average)
         self.accelerator.wait_for_everyone()
         if self.config.report_to:
             self.accelerator.end_training()
@@ -120,7 +120,7 @@ class DiffusionGRPOTrainer:
         config = self.config
         sampler = RepeatSampler(self.tasks, batch_size=config.prompts, mini_repeat_count=1, seed=config.seed)
         endless = itertools.chain.from_iterable(iter(sampler) for _ in itertools.count())
-        for step in range(config.steps):
+        for step in range(config.max_steps):
             batch = list(itertools.islice(endless, config.prompts))
             if step >= done:
                 yield batch
@@ -143,7 +143,7 @@ class DiffusionGRPOTrainer:
         if row["flat"] < len(everyone):
             for _ in range(config.updates):
                 row |= self._descend(groups, len(everyone))
-            self.average.update(self.step)
+            self.average.update(self.step + 1)
         self.step += 1
         return {"step": self.step} | row
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.api import Result, _models, _name
 from rnr.degradation.loading import BUILT_IN
 from rnr.images.files import MAX_MEGAPIXELS, from_any
-from rnr.work.agents import AgentRequest, Workplace, story, untouched
+from rnr.work.agents import AgentRequest, Workplace, story
 
 if TYPE_CHECKING:
     from rnr.degradation.strength import Strength
@@ -35,7 +35,7 @@ def agent(
     folder: str | Path | None = None,
     *,
     strategy: str = "auto",
-    steps: int = 6,
+    max_restorations: int = 6,
     seconds: float = 600.0,
     candidates: int = 1,
     seed: int = 0,
@@ -55,12 +55,12 @@ def agent(
     on the way has `run.status` "failed" and holds the best picture so far.
     """
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
-    request = AgentRequest(strategy, steps, seconds, candidates, seed, answer is not None, strength).check()
+    request = AgentRequest(strategy, max_restorations, seconds, candidates, seed, answer is not None, strength).check()
     with contextlib.ExitStack() as stack:
         home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         workplace = stack.enter_context(Workplace(home, request))
         run = workplace.run(models, source, Path(_name(picture)).stem, answer, on_event)
-        same = untouched(run)
+        same = run.untouched
         pixels = source.pixels_HWC3 if same else source.rounded(workplace.result(run))
         settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread}
         return AgentResult(pixels, source, workplace.records(run), same, settings, run.state.get("spent", 0.0), run)

@@ -149,7 +149,7 @@ def restore(  # type: ignore[overload-overlap]
     *,
     only: Iterable[str] = ...,
     force: bool = ...,
-    steps: int | None = ...,
+    num_inference_steps: int | None = ...,
     seed: int = ...,
     strength: Strength = ...,
     reasoner: str = ...,
@@ -164,7 +164,7 @@ def restore(
     *,
     only: Iterable[str] = ...,
     force: bool = ...,
-    steps: int | None = ...,
+    num_inference_steps: int | None = ...,
     seed: int = ...,
     strength: Strength = ...,
     reasoner: str = ...,
@@ -178,7 +178,7 @@ def restore(
     *,
     only: Iterable[str] = (),
     force: bool = False,
-    steps: int | None = None,
+    num_inference_steps: int | None = None,
     seed: int = 0,
     strength: Strength = 100.0,
     reasoner: str = BUILT_IN,
@@ -190,19 +190,21 @@ def restore(
 
     `diagnosis` (an object or a file) replaces the reasoner's own: edit it to steer. `only` limits the removal to
     these kinds. `force` removes also what the reasoner is not sure of. `strength` (0..100, or by kind): how far to
-    go; 0 gives the same pixels back. `steps`: the built-in restorer takes 1 by itself, nearest to the clean image on
-    average; more (up to 8 or so) give more texture. Same seed, same result.
+    go; 0 gives the same pixels back. `num_inference_steps` of each leg: the built-in restorer takes 1 by itself,
+    nearest to the clean image on average; more (up to 8 or so) give more texture. Same seed, same result.
     """
     if (batch := several(picture)) is not None:
         given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis] * len(batch)
         if len(given) != len(batch):
             raise SetupError(f"{len(batch)} pictures need as many diagnoses, not {len(given)}")
-        options: dict[str, Any] = {"only": only, "force": force, "steps": steps, "seed": seed, "strength": strength}
+        options: dict[str, Any] = {"only": only, "force": force, "seed": seed, "strength": strength}
+        options |= {"num_inference_steps": num_inference_steps}
         options |= {"reasoner": reasoner, "restorer": restorer, "device": device, "max_megapixels": max_megapixels}
         return [restore(one, each, **options) for one, each in zip(batch, given)]
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
-    request = Request(steps, seed, only, _diagnosis(diagnosis), _origin(diagnosis), strength, force=force).check()
+    given, origin = _diagnosis(diagnosis), _origin(diagnosis)
+    request = Request(num_inference_steps, seed, only, given, origin, strength, force=force).check()
     outcome = restore_picture(models, source, request, _name(picture))
     pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)

@@ -7,7 +7,7 @@ from rnr.degradation._lazy import lazy_names
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "rnr.training.config": ("Run",),
+        "rnr.training.config": ("Run", "Settings"),
         "rnr.training.engine": ("Engine", "Objective"),
         "rnr.training.journal": ("Journal",),
     },

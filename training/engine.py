@@ -8,26 +8,21 @@ renamed. With `minutes` a training ends in time, to be resumed.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from diffusers.training_utils import EMAModel
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from rnr.degradation.arithmetic import flushed_denormals
-from rnr.degradation.files import whole
+from rnr.training import checkpoint
+from rnr.training.checkpoint import CHECKPOINT
 from rnr.training.config import Run
+from rnr.training.curves import curves
 from rnr.training.journal import Journal, Report
 from rnr.training.precision import autocast, faster
 
-CHECKPOINT = "checkpoint.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq")
 REPORT_STEPS = 50  # updates between two rows of the journal; a choice
 
 
@@ -63,10 +58,10 @@ class Engine:
         torch.set_num_threads(run.threads)
         self.objective, self.run, self.report = objective, run, report
         self.model = objective.model.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.names = [name for name, p in self.model.named_parameters() if p.requires_grad]
-        self.weights = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.weights, lr=run.rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
-        self.ema = EMAModel(self.weights, decay=run.ema, foreach=True)
+        self.weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        shape = {"lr": run.rate, "betas": (0.9, 0.99), "weight_decay": 1e-4, "fused": True}
+        self.optimizer = torch.optim.AdamW(self.weights.values(), **shape)  # type: ignore[arg-type]
+        self.average = checkpoint.Average(self.weights, run.ema)
         self.samples = self.step = 0
         self.seconds = 0.0
         self.precision = "fp32"
@@ -86,7 +81,7 @@ class Engine:
     @flushed_denormals()
     def train(self) -> bool:
         """Train to the end or until the time is up; True at the end."""
-        journal = Journal(self.run.out, self.samples, self.report)
+        journal = Journal(self.run.out, self.samples, self.report, self.run.resume)
         self.precision = self.chosen_precision(journal)
         began, before, earlier = time.monotonic(), self.samples, self.seconds
         saved = validated = began
@@ -108,7 +103,9 @@ class Engine:
                 validated = time.monotonic()
         self.save()
         journal.write({"samples": self.samples, "validation": self.validate()})
-        return self.samples >= self.run.samples
+        if done := self.samples >= self.run.samples:
+            curves(self.run.out)
+        return done
 
     def row(self, loss: float, speed: float) -> dict[str, Any]:
         """One row of the journal."""
@@ -140,71 +137,38 @@ class Engine:
                 loss = self.objective.loss(batch, self.progress, seed + self.step)
             self.optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(self.weights, self.run.clip)
+            nn.utils.clip_grad_norm_(self.weights.values(), self.run.clip)
             for group in self.optimizer.param_groups:
                 group["lr"] = self.rate()
             self.optimizer.step()
-            self.ema.step(self.weights)
             self.step += 1
+            self.average.update(self.step)
             self.samples += count
             losses.append(float(loss.detach()))
         return losses
 
     def validate(self) -> dict[str, float]:
         """The objective's figures of the averaged weights."""
-        self.ema.store(self.weights)
-        self.ema.copy_to(self.weights)
+        self.average.swap()
         try:
             with torch.no_grad():
                 return self.objective.validate(self.model.eval())
         finally:
-            self.ema.restore(self.weights)
+            self.average.swap()
             self.model.train()
 
     def averaged(self) -> nn.Module:
         """The model with the averaged weights in place of the live ones: for export, after training."""
-        self.ema.copy_to(self.weights)
+        self.average.ema.copy_to(self.average.weights)
         return self.model.eval()
 
     def save(self) -> None:
         """Everything into one file."""
-        tensors: dict[str, torch.Tensor] = {}
-        for name, p, average in zip(self.names, self.weights, self.ema.shadow_params):
-            tensors |= {f"live.{name}": p.detach(), f"average.{name}": average}
-            tensors |= {f"{key}.{name}": self.optimizer.state[p][key] for key in MOMENTS if p in self.optimizer.state}
-        about: dict[str, Any] = {
-            "samples": self.samples,
-            "step": self.step,
-            "seconds": self.seconds,
-            "ema": self.ema.optimization_step,
-        }
+        about = {"samples": self.samples, "step": self.step, "seconds": self.seconds}
         about |= {"run": self.run.model_dump(mode="json")}
-        with whole(self.run.out / CHECKPOINT) as part:
-            contiguous = {name: t.contiguous() for name, t in tensors.items()}
-            save_file(contiguous, str(part), metadata={"about": json.dumps(about)})
+        checkpoint.save(self.run.out / CHECKPOINT, self.weights, self.optimizer, about, self.average)
 
     def load(self) -> None:
         """Back to where `save` was. ValueError where there is nothing to resume, or another model's checkpoint."""
-        path = self.run.out / CHECKPOINT
-        about, tensors = read_checkpoint(path)
-        if missing := [name for name in self.names if f"live.{name}" not in tensors]:
-            raise ValueError(f"{path}: holds no {missing[0]}; it is of another model")
+        about = checkpoint.load(self.run.out / CHECKPOINT, self.weights, self.optimizer, self.average)
         self.samples, self.step, self.seconds = about["samples"], about["step"], about["seconds"]
-        self.ema.optimization_step = about["ema"]
-        with torch.no_grad():
-            for name, p, average in zip(self.names, self.weights, self.ema.shadow_params):
-                p.copy_(tensors[f"live.{name}"])
-                average.copy_(tensors[f"average.{name}"])
-                if f"exp_avg.{name}" in tensors:
-                    # Laid out as the parameter is: the fused optimiser goes by memory, not by index.
-                    moments = {key: torch.empty_like(p).copy_(tensors[f"{key}.{name}"]) for key in MOMENTS}
-                    self.optimizer.state[p] = {"step": torch.tensor(float(self.step)), **moments}
-
-
-def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """What a checkpoint says of itself, and its tensors. ValueError where there is none."""
-    if not path.exists():
-        raise ValueError(f"{path.parent}: no {path.name} here to resume from; start without --resume")
-    with safe_open(str(path), "pt") as file:
-        about = json.loads(file.metadata()["about"])
-    return about, load_file(str(path))

@@ -20,20 +20,25 @@ class Journal:
 
     Args:
         folder: Where metrics.jsonl lies.
-        samples: Rows after so many samples are dropped: a resumed training writes them again. 0 starts anew.
+        done: Rows after so many samples (`key`) are dropped: a resumed training writes them again.
         report: Gets every row as well.
+        resumed: The training goes on; else the folder may hold no record.
+        key: What counts: `samples`, or `step`.
 
     Raises:
         ValueError: For a new training in a folder that holds the record of another.
     """
 
-    def __init__(self, folder: Path, samples: int = 0, report: Report = lambda row: None) -> None:
+    def __init__(
+        self, folder: Path, done: int = 0, report: Report = lambda row: None, resumed: bool = False,
+        key: str = "samples",
+    ) -> None:  # fmt: skip
         self.path, self.report = folder / FILE, report
-        rows = self.rows()
-        if rows and not samples:
-            raise ValueError(f"{self.path}: the record of an earlier run; go on with --resume, or name another folder")
+        refuse_used(folder, resumed)
+        kept = [row for row in self.rows() if done and row[key] <= done]
+        folder.mkdir(parents=True, exist_ok=True)
         with whole(self.path) as part:
-            part.write_text("".join(json.dumps(row) + "\n" for row in rows if row["samples"] <= samples))
+            part.write_text("".join(json.dumps(row) + "\n" for row in kept))
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one row; floats with 8 decimals, NaN as null."""
@@ -43,10 +48,21 @@ class Journal:
         self.report(line)
 
     def rows(self) -> list[Row]:
-        """All rows; [] where there is no file yet."""
-        if not self.path.is_file():
-            return []
-        return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        """All rows."""
+        return rows_of(self.path.parent)
+
+
+def rows_of(folder: Path) -> list[Row]:
+    """The rows of a training's record; [] where there is no file yet."""
+    path = folder / FILE
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def refuse_used(folder: Path, resumed: bool) -> None:
+    """ValueError where a new training would overwrite the record of an earlier one."""
+    if not resumed and rows_of(folder):
+        path = folder / FILE
+        raise ValueError(f"{path}: the record of an earlier run; go on with --resume, or name another folder (-o)")
 
 
 def rounded(value: Any) -> Any:

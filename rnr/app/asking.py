@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.text import Text
 
-from rnr.app.console import err
+from rnr.work.console import err
 
 if TYPE_CHECKING:
     from rnr.graph import Answer, Question

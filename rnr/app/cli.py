@@ -2,48 +2,43 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rnr import __version__
-from rnr.app import explain_cli
-from rnr.app.console import hush, stop, tolerant
+from rnr.app import explain_cli, serve_cli
+from rnr.app.batches import cluster_of, finish_cluster, jobs_of, models_of, request_of, run_batch, server_of
 from rnr.app.options import (
     Device,
+    InferenceSteps,
     Megapixels,
     Out,
     Overwrite,
     ReasonerName,
     RestorerName,
     Seed,
-    Steps,
     Strengths,
     Unreadable,
     WhichFrames,
 )
 from rnr.app.train_cli import data_app, train_app
+from rnr.app.view_cli import gallery, view
 from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN
+from rnr.degradation.renamed import renamed
 from rnr.evaluation.cli import app as bench_app
-from rnr.images.files import MAX_MEGAPIXELS, PictureError, SkippedFile
+from rnr.images.files import MAX_MEGAPIXELS, PictureError
 from rnr.rl.cli import app as rl_app
-from rnr.serve import commands as serve_commands
-from rnr.view.command import gallery, view
+from rnr.work.console import stop, tolerant
 
 if TYPE_CHECKING:
     from rnr.images.frames import Which
-    from rnr.work.agent_batch import AgentBatch
     from rnr.work.batch import Batch
-    from rnr.work.models import Models
     from rnr.work.outputs import Job
-    from rnr.work.request import Request
-
-    Planned = tuple[list[Job], list[PictureError]]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(train_app, name="train")
@@ -52,7 +47,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(rl_app, name="rl")
 app.command()(view)
 app.command()(gallery)
-serve_commands.register(app, bench_app)
+serve_cli.register(app, bench_app)
 explain_cli.register(app, bench_app)
 
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
@@ -81,11 +76,11 @@ def rnr(version: Annotated[bool, typer.Option("--version", callback=_version, is
     tolerant()
 
 
-@app.command()
+@app.command(cls=renamed(steps="num-inference-steps"))
 def restore(
     pictures: Pictures,
     out: Out,
-    steps: Steps = None,
+    num_inference_steps: InferenceSteps = None,
     seed: Seed = 0,
     diagnosis: Annotated[Path | None, typer.Option(help="Restore by this diagnosis, possibly edited.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
@@ -117,137 +112,35 @@ def restore(
     from rnr.degradation.strength import parsed
     from rnr.work import cluster
     from rnr.work.batch import Batch, Options
+    from rnr.work.plain_worker import PlainWorker
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
     mode = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
-        request = _request(steps, seed, only or [], diagnosis)
+        request = request_of(num_inference_steps, seed, only or [], diagnosis)
         request = replace(
             request, strength=parsed(strength or []), stamp=stamp, strip_gps=strip_gps, force=force, frames=frames
         ).check()
-        models = _models(_at(server) or reasoner, restorer, device)
+        models = models_of(server_of(server) or reasoner, restorer, device)
         if engine:
-            chosen, (pictures, tables) = _cluster(engine, workers, models), cluster.tables(pictures)
-            jobs, problems = _jobs(pictures, recursive, out, skip_unreadable)
-            _told(cluster.restore(chosen, jobs, tables, out, request, mode, max_megapixels), len(problems))
+            chosen, (pictures, tables) = cluster_of(engine, workers, models), cluster.tables(pictures)
+            jobs, problems = jobs_of(pictures, recursive, out, skip_unreadable)
+            finish_cluster(cluster.restore(chosen, jobs, tables, out, request, mode, max_megapixels), len(problems))
         else:
-            _run(pictures, recursive, out, skip_unreadable, lambda jobs: Batch(jobs, out, models, request, options))
+            worker = PlainWorker(request)
+            run_batch(pictures, recursive, out, skip_unreadable, lambda jobs: Batch(jobs, out, models, worker, options))
     except SetupError as error:
         stop(str(error))
 
 
-def _at(server: str | None) -> str | None:
-    """A server's URL."""
-    from rnr.reasoner import is_server
-
-    if server and not is_server(server):
-        stop(f"--server {server}: an address begins with http:// or https://")
-    return server
-
-
-def _models(reasoner: str, restorer: str, device: str) -> Models:
-    from rnr.work.models import Models
-
-    hush()
-    return Models(reasoner, restorer, device)
-
-
-def _request(steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
-    from rnr.work.outputs import printable
-    from rnr.work.request import Request, read_diagnosis
-
-    given = read_diagnosis(diagnosis) if diagnosis else None
-    return Request(steps, seed, tuple(only), given, printable(diagnosis.name) if diagnosis else "").check()
-
-
-def _cluster(engine: str, workers: int, models: Models) -> Any:
-    """Raises SetupError for an engine that nobody knows."""
-    if engine != "ray":
-        raise SetupError(f"--engine is ray or not given, not {engine}")
-    from rnr.work.cluster import Cluster
-
-    return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"))
-
-
-def _told(counts: dict[str, int], problems: int) -> None:
-    """The summary of a cluster's work, and the exit code."""
-    from rnr.app.console import plain_stdout
-
-    counts["failed"] += problems
-    plain_stdout(", ".join(f"{count} {name}" for name, count in counts.items() if count) or "no pictures")
-    if counts["failed"]:
-        raise typer.Exit(1)
-
-
-def _run(
-    pictures: Sequence[str],
-    recursive: bool,
-    out: Path,
-    skip_unreadable: bool,
-    make: Callable[[list[Job]], Batch | AgentBatch],
-) -> None:
-    started = time.monotonic()
-    jobs, problems = _jobs(pictures, recursive, out, skip_unreadable)
-    batch = make(jobs)
-    batch.run()
-    _finish(batch, problems, time.monotonic() - started)
-
-
-def _jobs(pictures: Sequence[str], recursive: bool, out: Path, skip_unreadable: bool) -> Planned:
-    """What there is to do, and what was asked for in vain (already reported)."""
-    from rnr.app.console import complain, remark, tell_skipped
-    from rnr.images.files import find_pictures
-    from rnr.work.naming import plan
-    from rnr.work.outputs import leave_out, prepare_folder, printable
-
-    skipped: list[Path] = []
-    found, problems = find_pictures(pictures, recursive, skipped)
-    for problem in problems:
-        complain(problem)
-    problems += tell_skipped(leave_out(skipped, pictures, out), skip_unreadable)
-    sources = leave_out(found, pictures, out)
-    prepare_folder(out, sources)
-    if len(sources) < len(found):
-        remark(f"{len(found) - len(sources)} pictures in the output folder itself are left out")
-    if found and not sources:
-        raise SetupError(f"{printable(out)}: all pictures lie in the output folder; choose another one")
-    return plan(sources, pictures, out), problems
-
-
-def _finish(batch: Batch | AgentBatch, problems: Sequence[PictureError], seconds: float) -> None:
-    """Report, summary line, exit code."""
-    from rnr.app.console import complain, out
-    from rnr.work.outputs import printable
-
-    where = ""
-    skipped = sum(isinstance(problem, SkippedFile) for problem in problems)
-    failed = batch.count("failed") + len(problems) - skipped
-    if batch.options.with_report and (batch.entries or problems):
-        try:
-            where = f" Report: {printable(batch.write_report(problems))}"
-        except PictureError as error:
-            complain(error)
-            failed += 1
-    parts = [(batch.count("restored"), "restored"), (batch.count("untouched"), "left as found")]
-    parts += [(batch.count("waiting"), "waiting for an answer (--ask)"), (failed, "failed"), (skipped, "skipped")]
-    done = ", ".join(f"{count} {words}" for count, words in parts if count) or "no pictures"
-    done += f" ({batch.skipped} of them before)" if batch.skipped else ""
-    stopped = "Interrupted: " if batch.interrupted else ""
-    out.print(f"{stopped}{done} in {seconds:.1f} s.{where}", markup=False)
-    if batch.interrupted:
-        raise typer.Exit(130)
-    if failed or skipped:
-        raise typer.Exit(1)
-
-
-@app.command()
+@app.command(cls=renamed(steps="max-restorations"))
 def agent(
     pictures: Pictures,
     out: Out,
     strategy: Annotated[str, typer.Option(help="one-pass, stepwise, or auto: one pass, then what it left.")] = "auto",
-    steps: Annotated[int, typer.Option(min=1, max=32, help="Restorations a picture at most.")] = 6,
+    max_restorations: Annotated[int, typer.Option(min=1, max=32, help="Of a picture.")] = 6,
     seconds: Annotated[float, typer.Option(help="In the models, a picture, looked at between steps.")] = 600.0,
     candidates: Annotated[int, typer.Option(min=1, max=8, help="Restorations that compete in each step.")] = 1,
     strength: Strengths = None,
@@ -272,25 +165,28 @@ def agent(
     from contextlib import ExitStack
 
     from rnr.degradation.strength import parsed
-    from rnr.work.agents import AgentRequest
-    from rnr.work.batch import Options
+    from rnr.work.agents import AgentRequest, Workplace
+    from rnr.work.batch import Batch, Options
 
     if ask and workers > 1:
         stop("--ask needs --workers 1: one picture at a time can be asked about")
     options = Options("overwrite" if overwrite else "skip", max_megapixels, not no_report, traceback)
     try:
-        request = AgentRequest(strategy, steps, seconds, candidates, seed, ask, parsed(strength or [])).check()
+        request = AgentRequest(
+            strategy, max_restorations, seconds, candidates, seed, ask, parsed(strength or [])
+        ).check()
         from rnr.app.asking import ask as answer
-        from rnr.work.agent_batch import AgentBatch, alone_in
+        from rnr.work.agent_worker import HOME, AgentWorker, alone_in
 
-        models, asked = _models(reasoner, restorer, device), answer if ask else None
+        models, asked = models_of(reasoner, restorer, device), answer if ask else None
 
-        def make(jobs: list[Job]) -> AgentBatch:
+        def make(jobs: list[Job]) -> Batch:
             held.enter_context(alone_in(out))
-            return AgentBatch(jobs, out, models, request, options, workers, asked)
+            place = held.enter_context(Workplace(out / HOME, request))
+            return Batch(jobs, out, models, AgentWorker(place, asked), options, workers)
 
         with ExitStack() as held:
-            _run(pictures, recursive, out, skip_unreadable, make)
+            run_batch(pictures, recursive, out, skip_unreadable, make)
     except SetupError as error:
         stop(str(error))
 
@@ -313,21 +209,22 @@ def diagnose(
     traceback: Traceback = False,
 ) -> None:
     """Say what happened to pictures: severity, probability, evidence and physical factors of each kind of damage."""
-    from rnr.work.diagnosing import diagnose_all, print_for_people
+    from rnr.app.tables import print_for_people
+    from rnr.work.diagnosing import diagnose_all
 
     if as_json and as_jsonl:
         stop("--json and --jsonl exclude each other")
     if not engine and (out or workers != 1):
         stop("-o and --workers go with --engine ray; without it, redirect --json or --jsonl")
     if engine:
-        name = _at(server) or reasoner
+        name = server_of(server) or reasoner
         _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, name, device, frames)
         return
     rows = diagnose_all(
         pictures,
         recursive,
         max_megapixels,
-        _models(_at(server) or reasoner, BUILT_IN, device),
+        models_of(server_of(server) or reasoner, BUILT_IN, device),
         traceback,
         as_jsonl,
         skip_unreadable,
@@ -338,7 +235,7 @@ def diagnose(
     except SetupError as error:
         stop(str(error))
     if as_json:
-        from rnr.app.console import json_stdout
+        from rnr.work.console import json_stdout
 
         json_stdout([row.as_json() for row in results], indent=1)
     elif not as_jsonl:
@@ -351,9 +248,9 @@ def _diagnose_on(
     engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
     device: str, which: Which,
 ) -> None:  # fmt: skip
-    from rnr.app.console import complain
     from rnr.images.files import find_pictures
     from rnr.work import cluster
+    from rnr.work.console import complain
 
     if out is None:
         stop("--engine ray writes shards: name a folder with -o")
@@ -362,8 +259,8 @@ def _diagnose_on(
         found, problems = find_pictures(pictures, recursive)
         for problem in problems:
             complain(problem)
-        chosen = _cluster(engine, workers, _models(name, BUILT_IN, device))
-        _told(cluster.diagnose(chosen, found, tables, out, most, which), len(problems))
+        chosen = cluster_of(engine, workers, models_of(name, BUILT_IN, device))
+        finish_cluster(cluster.diagnose(chosen, found, tables, out, most, which), len(problems))
     except SetupError as error:
         stop(str(error))
 
@@ -378,9 +275,10 @@ def degrade(
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
 ) -> None:
     """Damage a clean picture in known ways: what the models learn from. Writes NAME.png and its true diagnosis."""
-    from rnr.app.console import complain, plain_stdout
+    from rnr.degradation.files import printable
+    from rnr.work.console import complain, plain_stdout
     from rnr.work.degrading import degrade_file, parse_settings
-    from rnr.work.outputs import prepare_folder, printable
+    from rnr.work.outputs import prepare_folder
 
     try:
         requests = parse_settings(settings)
@@ -398,8 +296,8 @@ def degrade(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a Diagnosis."""
-    from rnr.app.console import json_stdout
     from rnr.degradation.diagnosis import diagnosis_schema
+    from rnr.work.console import json_stdout
 
     json_stdout(diagnosis_schema(), indent=2)
 

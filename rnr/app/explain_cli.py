@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rnr.app.console import hush, stop
-from rnr.app.options import Device, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed, Steps
-from rnr.degradation.errors import Error, SetupError
+from rnr.app.batches import models_of
+from rnr.app.options import Device, InferenceSteps, Megapixels, Out, Overwrite, ReasonerName, RestorerName, Seed
+from rnr.degradation.errors import Error
 from rnr.degradation.loading import BUILT_IN
-from rnr.evaluation import cli as bench_cli
+from rnr.degradation.renamed import renamed
+from rnr.evaluation import options as bench
 from rnr.images.files import MAX_MEGAPIXELS, PictureError
+from rnr.work.console import stop
 from rnr.work.models import Models
 
 if TYPE_CHECKING:
@@ -27,15 +29,15 @@ Photo = Annotated[Path, typer.Argument(help="A photograph.", show_default=False)
 
 
 def register(app: typer.Typer, bench: typer.Typer) -> None:
-    app.command()(explain)
-    app.command()(intervene)
+    for command in (explain, intervene):
+        app.command(cls=renamed(steps="num-inference-steps"))(command)
     app.command()(records)
     bench.command()(faithfulness)
 
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    from rnr.app.console import complain
+    from rnr.work.console import complain
 
     try:
         yield
@@ -53,7 +55,7 @@ def explain(
         list[str] | None,
         typer.Option("--set", metavar="KIND=SEVERITY", help="PHOTO is clean: damage it first, and score attribution."),
     ] = None,
-    steps: Steps = None,
+    num_inference_steps: InferenceSteps = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
@@ -66,13 +68,14 @@ def explain(
 
     OUT gets NAME.explain.html, one file that needs no network, and NAME.explain.json.
     """
-    from rnr.app.console import plain_stdout
+    from rnr.degradation.files import printable
     from rnr.explain.report import as_json
     from rnr.explain.report import explain as explained
     from rnr.images.files import read_picture
     from rnr.reasoner.views import as_uint8
     from rnr.report.plain import explanation
-    from rnr.work.outputs import prepare_folder, printable, write_text
+    from rnr.work.console import plain_stdout
+    from rnr.work.outputs import prepare_folder, write_text
 
     with _explained():
         prepare_folder(out, [photo])
@@ -81,8 +84,8 @@ def explain(
         if settings:
             pixels, known = _damaged(pixels, settings, seed)
         paths = _free(out, photo.stem, ("explain.html", "explain.json"), overwrite)
-        models = _models(reasoner, restorer, device)
-        found: Explanation = explained(models.reasoner, models.pipeline, pixels, known, steps, seed)
+        models = models_of(reasoner, restorer, device)
+        found: Explanation = explained(models.reasoner, models.pipeline, pixels, known, num_inference_steps, seed)
         page = explanation(printable(photo.name), "an explanation", found.sentence, found.sections)
         write_text(paths[0], page)
         write_text(paths[1], json.dumps(as_json(found), ensure_ascii=False, indent=1) + "\n")
@@ -116,7 +119,7 @@ def intervene(
     ] = None,
     without: Annotated[list[str] | None, typer.Option(metavar="KIND", help="As if it were absent.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="As if all others were absent.")] = None,
-    steps: Steps = None,
+    num_inference_steps: InferenceSteps = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
@@ -128,12 +131,13 @@ def intervene(
 
     OUT gets NAME.original.png, NAME.counterfactual.png, NAME.intervene.html and NAME.intervene.json.
     """
-    from rnr.app.console import out as console
-    from rnr.app.console import plain_stdout
+    from rnr.degradation.files import printable
     from rnr.explain.counterfactual import intervene as intervened
     from rnr.explain.counterfactual import intervention
     from rnr.images.files import read_picture
-    from rnr.work.outputs import prepare_folder, printable
+    from rnr.work.console import out as console
+    from rnr.work.console import plain_stdout
+    from rnr.work.outputs import prepare_folder
 
     with _explained():
         change = intervention(settings or [], evidence or [], without or [], only or [])
@@ -141,8 +145,8 @@ def intervene(
         picture = read_picture(photo, max_megapixels)
         names = ("original.png", "counterfactual.png", "intervene.html", "intervene.json")
         paths = _free(out, photo.stem, names, overwrite)
-        models = _models(reasoner, restorer, device)
-        found = intervened(models.reasoner, models.pipeline, picture.as_float(), change, steps, seed)
+        models = models_of(reasoner, restorer, device)
+        found = intervened(models.reasoner, models.pipeline, picture.as_float(), change, num_inference_steps, seed)
         _write_counterfactual(found, picture.pixels_HWC3, photo, paths, models)
     console.print(found.table(models.reasoner.kinds).rich())
     plain_stdout(f"Page: {printable(paths[2])}")
@@ -151,12 +155,12 @@ def intervene(
 def _write_counterfactual(found: Counterfactual, pixels: Any, photo: Path, paths: list[Path], models: Models) -> None:
     from PIL import Image
 
-    from rnr.degradation.files import whole
+    from rnr.degradation.files import printable, whole
     from rnr.explain.page import Section
     from rnr.reasoner.views import as_uint8
     from rnr.report.plain import explanation
     from rnr.work.models import versions
-    from rnr.work.outputs import printable, write_text
+    from rnr.work.outputs import write_text
 
     sides = (found.original, found.changed)
     for path, side in zip(paths, sides):
@@ -190,14 +194,6 @@ def _free(out: Path, stem: str, endings: tuple[str, ...], overwrite: bool) -> li
     return paths
 
 
-def _models(reasoner: str, restorer: str, device: str) -> Models:
-    hush()
-    models = Models(reasoner, restorer, device)
-    if not hasattr(models.reasoner, "lexicon"):
-        raise SetupError(f"{reasoner}: runs behind a server; this needs weights in this process (a folder, a hub name)")
-    return models
-
-
 def records(
     results: Annotated[Path, typer.Argument(help="What `rnr restore` or `rnr diagnose --jsonl` wrote.")],
     to: Annotated[str, typer.Option("--to", help="jsonl, parquet, hf (a data set with pictures), inspect (a log).")],
@@ -207,9 +203,9 @@ def records(
 ) -> None:
     """Records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures; or as a
     log that inspect_ai opens."""
-    from rnr.app.console import plain_stdout
-    from rnr.work.outputs import printable
-    from rnr.work.records import export
+    from rnr.degradation.files import printable
+    from rnr.view.records import export
+    from rnr.work.console import plain_stdout
 
     with _explained():
         path, count = export(results, to, out, images, overwrite)
@@ -217,16 +213,16 @@ def records(
 
 
 def faithfulness(
-    images: bench_cli.Images,
-    out: bench_cli.Out,
+    images: bench.Images,
+    out: bench.Out,
     tests: Annotated[str | None, typer.Option("--tests", help="comma-separated; all by default")] = None,
     cases: Annotated[int, typer.Option("--cases", min=6, help="minimal pairs of damaged crops")] = 48,
     size: Annotated[int, typer.Option("--size", min=128, help="side of the crops, px")] = 144,
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
-    limit: bench_cli.Limit = None,
-    seed: bench_cli.Seed = 0,
-    threads: bench_cli.Threads = None,
+    limit: bench.Limit = None,
+    seed: bench.Seed = 0,
+    threads: bench.Threads = None,
 ) -> None:
     """Does the chain of thought cause the numbers, do the numbers cause the pixels? Each figure has n, a bootstrap 95%
     interval and a negative control; the tests themselves are tested first, on synthetic reasoners.

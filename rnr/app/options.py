@@ -18,10 +18,14 @@ RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
-Steps = Annotated[
+InferenceSteps = Annotated[
     int | None,
     typer.Option(
-        min=1, max=100, help="Built-in: 1 is nearest to the clean image, 2-8 give more texture.", show_default="1"
+        "--num-inference-steps",
+        min=1,
+        max=100,
+        help="Built-in: 1 is nearest to the clean image, 2-8 give more texture.",
+        show_default="1",
     ),
 ]
 Unreadable = Annotated[

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from rnr.app.console import hush, plain_stdout, stop
 from rnr.degradation.errors import SetupError
+from rnr.work.console import hush, plain_stdout, stop
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models, or real ones by a recipe.")
 data_app = typer.Typer(no_args_is_help=True, help="The training set as files.")
@@ -29,6 +29,7 @@ Confusion = Annotated[
 Restored = Annotated[
     str | None, typer.Option(help="Show it restored pictures, too: by this restorer, `built-in` or a folder.")
 ]
+License = Annotated[str | None, typer.Option("--license", help="Of the weights (SPDX): what the photographs allow.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Recipe = Annotated[
     Path | None, typer.Option(help="A real model with LoRA instead of the built-in one: recipes/*.toml.")
@@ -41,42 +42,43 @@ Data = Annotated[Path | None, typer.Option(help="What `rnr data build` wrote; fo
 def train_reasoner(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
     init: Init = None, rate: Rate = None, restored: Restored = None, confusion: Confusion = None,
-    threads: Threads = None, recipe: Recipe = None, model: Model = None, data: Data = None,
+    threads: Threads = None, license: License = None, recipe: Recipe = None, model: Model = None, data: Data = None,
 ) -> None:  # fmt: skip
     """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
     own = {"--images": images, "--val": val, "--samples": samples, "--seed": seed or None, "--init": init,
-           "--rate": rate, "--restored": restored, "--confusion": confusion, "--threads": threads}  # fmt: skip
+           "--rate": rate, "--restored": restored, "--confusion": confusion, "--threads": threads,
+           "--license": license}  # fmt: skip
     if recipe or model:
         _refuse(own, "go with the built-in reasoner: a real one has its recipe and --data")
         _real("reasoner", recipe, model, data, out, resume)
     else:
         _refuse({"--data": data}, "goes with --recipe: the built-in reasoner learns from --images")
         _built_in("reasoner", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
-                  rate=rate, restored=restored, confusion=confusion, threads=threads)  # fmt: skip
+                  rate=rate, restored=restored, confusion=confusion, threads=threads, license=license)  # fmt: skip
 
 
 @train_app.command("restorer")
 def train_restorer(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
     init: Init = None, rate: Rate = None, confusion: Confusion = None, threads: Threads = None, device: Device = "auto",
-    recipe: Recipe = None, model: Model = None,
+    license: License = None, recipe: Recipe = None, model: Model = None,
 ) -> None:  # fmt: skip
     """Picture + Diagnosis -> picture: a diffusion bridge, conditioned on right, wrong and missing diagnoses."""
     own = {"--val": val, "--samples": samples, "--seed": seed or None, "--init": init, "--rate": rate,
-           "--confusion": confusion, "--threads": threads}  # fmt: skip
+           "--confusion": confusion, "--threads": threads, "--license": license}  # fmt: skip
     if recipe or model:
         _refuse(own, "go with the built-in restorer: a real one has its recipe and --images")
         _real("restorer", recipe, model, images, out, resume, device)
     else:
         _built_in("restorer", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
-                  rate=rate, confusion=confusion, threads=threads, device=device)  # fmt: skip
+                  rate=rate, confusion=confusion, threads=threads, device=device, license=license)  # fmt: skip
 
 
 @train_app.command("expert")
 def train_expert(
     kind: Annotated[str, typer.Argument(help="Kind of degradation, such as noise.")], out: Out,
     images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, rate: Rate = None, threads: Threads = None, device: Device = "auto",
+    init: Init = None, rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
     blocks: Annotated[str, typer.Option(help="Residual blocks at 1/2, 1/4, 1/8 of the resolution.")] = "1,1,1",
     residue: Annotated[str | None, typer.Option(
         help="Show what the experts of this restorer leave: `built-in` or a folder.")] = None,
@@ -92,7 +94,9 @@ def train_expert(
 
     if images is None:
         stop("name the clean photographs: --images DIR")
-    settings = training.Training(images, out, val, samples, seed, resume, init, rate, threads=threads, device=device)
+    settings = training.Training(
+        images, out, val, samples, seed, resume, init, rate, threads=threads, device=device, license=license
+    )
     _show(
         lambda: training.train_expert(kind, settings, blocks, residue, physics, overview, minutes, training.Lines()),
         out,

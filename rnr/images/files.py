@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from rnr.degradation.errors import Error
 from rnr.images import codecs
+from rnr.images.encoding import encode
 from rnr.images.metadata import Extras, exif_without_gps
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ def encoded(
     metadata = {"icc_profile": _profile_for(picture, format), "exif": picture.exif}
     kept = {key: value for key, value in metadata.items() if value}
     try:
-        return codecs.encode(samples, format, kept, picture.extras, more or {})
+        return encode(samples, format, kept, picture.extras, more or {})
     except Exception as error:  # size limits of the format, EXIF too long for it, ...
         raise PictureError(name, f"{format} cannot hold it ({error})", "name the output .png") from error
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from rnr.images import codecs
+from rnr.images.encoding import pillow_of
 from rnr.images.files import (
     MAX_MEGAPIXELS,
     Picture,
@@ -188,7 +189,7 @@ def encoded_frames(frames: Frames, name: FilePath) -> bytes:
 
 def _animation(frames: Frames, name: FilePath) -> bytes:
     format = written_format(name)
-    rest = [codecs.pillow_of(samples_for(p, p.as_float(), format, name)) for p in frames.pictures[1:]]
+    rest = [pillow_of(samples_for(p, p.as_float(), format, name)) for p in frames.pictures[1:]]
     times = [each if format == "PNG" else round(each) for each in frames.durations[frames.still :]]
     more = {"save_all": True, "append_images": rest, "duration": times}
     more |= {"default_image": True} if frames.still else {}

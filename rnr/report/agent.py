@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.kind import kinds
-from rnr.graph.store import short_hash
+from rnr.graph.store import Store, short_hash
 from rnr.images.files import Picture
 from rnr.images.previews import limit_for, previews, thumbnail
 from rnr.report.plain import Pictured, page
-from rnr.work.agents import Workplace, untouched
-from rnr.work.outputs import Job, printable
 
 if TYPE_CHECKING:
     from rnr.graph import Run
@@ -91,14 +89,14 @@ class AgentEntry(Pictured):
     plot: Plot | None = None
 
     @classmethod
-    def of(cls, job: Job, picture: Picture, workplace: Workplace, run: Run, output: str) -> AgentEntry:
-        status = run.status if run.status in ("waiting", "failed") else "untouched" if untouched(run) else "restored"
+    def of(cls, source: str, picture: Picture, store: Store, run: Run, output: str) -> AgentEntry:
+        status = run.status if run.status in ("waiting", "failed") else "untouched" if run.untouched else "restored"
         width, height = picture.size
-        entry = cls(printable(job.source), status, run=run, output=output)  # type: ignore[arg-type]
+        entry = cls(source, status, run=run, output=output)  # type: ignore[arg-type]
         entry.about = f"{width} × {height}, {picture.bit_depth}-bit {picture.format}"
-        entry.previews = previews(picture, None if untouched(run) else workplace.store.get(run.picture), limit_for(1))
-        entry.root = workplace.record(run.first) if run.first else None
-        entry.steps = [_view(step, workplace) for step in run.steps]
+        entry.previews = previews(picture, None if run.untouched else store.get(run.picture), limit_for(1))
+        entry.root = store.record(run.first) if run.first else None
+        entry.steps = [_view(step, store) for step in run.steps]
         entry.plot = _plot(run)
         return entry
 
@@ -107,7 +105,7 @@ class AgentEntry(Pictured):
         return short_hash(self.run.thread) if self.run else ""
 
     @property
-    def spent(self) -> float:
+    def seconds(self) -> float:
         return self.run.state.get("spent", 0.0) if self.run else 0.0
 
     @property
@@ -125,7 +123,7 @@ class AgentEntry(Pictured):
         return self.run.reason if self.run else self.problem
 
 
-def _view(step: Step, workplace: Workplace) -> StepView:
+def _view(step: Step, store: Store) -> StepView:
     proposal, candidates = step["proposal"], step["candidates"]
     shown = candidates[_hardest(step)] if candidates else None
     removed = " and ".join(kinds()[kind].words.title for kind in proposal["kinds"])
@@ -135,9 +133,9 @@ def _view(step: Step, workplace: Workplace) -> StepView:
         why=f"{proposal['strategy']}: {proposal['why']}",
         decision=step["decision"],
         reason=step["reason"],
-        shots=[_shot(c, workplace, number == step["chosen"]) for number, c in enumerate(candidates)],
+        shots=[_shot(c, store, number == step["chosen"]) for number, c in enumerate(candidates)],
         changes=_changes(step["start"], shown["look"]) if shown else [],
-        record=workplace.record(shown["look"]) if shown else None,
+        record=store.record(shown["look"]) if shown else None,
     )
 
 
@@ -147,11 +145,11 @@ def _hardest(step: Step) -> int:
     return reasons.index(step["reason"]) if step["chosen"] is None else step["chosen"]
 
 
-def _shot(candidate: Candidate, workplace: Workplace, chosen: bool) -> Shot:
+def _shot(candidate: Candidate, store: Store, chosen: bool) -> Shot:
     draw = candidate["draw"]
     title = f"{draw['steps']} step{'' if draw['steps'] == 1 else 's'} of the restorer"
     title += f", seed {draw['seed']}" if draw["eta"] else ""
-    image = thumbnail(workplace.store.get(candidate["picture"]), SHOT)
+    image = thumbnail(store.get(candidate["picture"]), SHOT)
     return Shot(image, title, _change_words(candidate), chosen, candidate["reason"])
 
 

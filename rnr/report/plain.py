@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +16,6 @@ from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
 from rnr.judge.reading import Reading
 from rnr.report.thoughts import SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
-from rnr.work.outputs import REPORT, Mode
 
 if TYPE_CHECKING:
     from rnr.explain.page import Section
@@ -43,6 +40,7 @@ class Pictured:
     previews: Previews | None = None
     problem: str = ""
     remedy: str = ""
+    again: bool = False  # an earlier run finished it
 
     @property
     def name(self) -> str:
@@ -92,6 +90,13 @@ class Entry(Pictured):
     @property
     def changes(self) -> list[tuple[str, Reading, Reading]]:
         return changes(self.before, self.after or self.before)
+
+    @property
+    def headline(self) -> str:
+        """haze 62 → 8, noise 40 → 3"""
+        found = [f"{title} {a.number or a.words} → {b.number or b.words}" for title, a, b in self.changes]
+        story = ", ".join(found) if self.status == "restored" else ""
+        return story or self.explanation or self.words
 
     @property
     def quality(self) -> list[tuple[str, Quality]]:
@@ -170,24 +175,6 @@ def averages(entries: Sequence[Entry]) -> list[Average]:
 def render(entries: Sequence[Entry], interrupted: bool = False) -> str:
     """The whole page. Everything that comes from file names or models is escaped by the template engine."""
     return page("report.html", entries, interrupted, averages=averages(entries))
-
-
-def report_path(out: Path, mode: Mode, entries: Sequence[Pictured]) -> Path:
-    """report.html, report-2.html, ...: one is replaced if asked for, or if these entries tell all that it tells."""
-    path, count, results = out / REPORT, 1, {entry.key for entry in entries}
-    while path.exists() and mode != "overwrite" and not (mode == "skip" and _told(path) <= results):
-        count += 1
-        path = out / f"report-{count}.html"
-    return path
-
-
-def _told(path: Path) -> set[str]:
-    """The keys of a report's results; a file that is no such report has one that nothing else has."""
-    with contextlib.suppress(OSError):
-        found = re.search(r'<meta name="results" content="([0-9a-f ]*)">', path.read_text("utf-8", "replace"))
-        if found:
-            return set(found[1].split())
-    return {"another's"}
 
 
 def page(template: str, entries: Sequence[Pictured], interrupted: bool, **values: Any) -> str:

@@ -90,7 +90,7 @@ class Deck:
         """(megapixels, bytes, name), in one of four formats."""
         import cv2
 
-        from rnr.images.codecs import encode
+        from rnr.images.encoding import encode
 
         low, high = SIZES
         megapixels = 1 / (1 / low - (number + 0.5) / PICTURES * (1 / low - 1 / high))  # quantiles of p(s) ~ 1/s^2

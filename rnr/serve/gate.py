@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.images.files import PictureError, os_problem
-from rnr.work.outputs import printable
 
 LONGEST = 4096  # characters of a path
 

@@ -154,8 +154,8 @@ def _named(rng: Generator) -> Upload:
 
 def _options(rng: Generator) -> Upload:
     wrong = [
-        {"steps": "-1"},
-        {"steps": "1e9"},
+        {"num_inference_steps": "-1"},
+        {"num_inference_steps": "1e9"},
         {"seed": "x"},
         {"only": "everything"},
         {"format": "exe"},

@@ -59,7 +59,7 @@ class Tools:
     async def restore(self, picture: str, data: str, **options: Any) -> CallToolResult:
         name, found = await self._bytes(picture, data)
         done = await self._run(lambda: Restore(name=name, thumbnail=THUMBNAIL, **options), found)
-        words = [Path(name).stem, hashlib.sha256(found).hexdigest()[:12], str(options["steps"] or "own")]
+        words = [Path(name).stem, hashlib.sha256(found).hexdigest()[:12], str(options["num_inference_steps"] or "own")]
         words += options["only"] or ["all"]
         words += [f"strength {options['strength']}"] if options["strength"] != FULL else []
         link = await self._kept(_plain("-".join(words)), done)
@@ -155,7 +155,7 @@ def server(tools: Tools) -> MCPServer:
     async def restore(
         picture: str = "",
         data: str = "",
-        steps: int | None = None,
+        num_inference_steps: int | None = None,
         only: list[str] | None = None,
         strength: float | dict[str, float] = FULL,
     ) -> CallToolResult:
@@ -163,14 +163,15 @@ def server(tools: Tools) -> MCPServer:
 
         `strength` (0..100, or by kind) is how far to go; 0 gives the same pixels back.
         """
-        return await tools.restore(picture, data, steps=steps, only=only or [], strength=strength)
+        options = {"num_inference_steps": num_inference_steps, "only": only or [], "strength": strength}
+        return await tools.restore(picture, data, **options)
 
     @mcp.tool()
     async def agent(
         picture: str = "",
         data: str = "",
         strategy: Literal["auto", "one-pass", "stepwise"] = "auto",
-        steps: int = 6,
+        max_restorations: int = 6,
         candidates: int = 1,
         strength: float | dict[str, float] = FULL,
     ) -> CallToolResult:
@@ -178,7 +179,8 @@ def server(tools: Tools) -> MCPServer:
 
         `strength` (0..100, or by kind) is how far each step goes.
         """
-        options = {"strategy": strategy, "steps": steps, "candidates": candidates, "strength": strength}
+        options = {"strategy": strategy, "max_restorations": max_restorations, "candidates": candidates}
+        options |= {"strength": strength}
         return await tools.agent(picture, data, **options)
 
     @mcp.tool()

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
+from rnr.degradation.files import printable
 from rnr.degradation.strength import Strength, parsed
 from rnr.images.files import Picture, PictureError, encoded, read_stream
 from rnr.serve.errors import ServiceError
 from rnr.serve.wire import Message
-from rnr.work.outputs import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +139,9 @@ class Restore(_Dosed):
     """Diagnose, restore, diagnose again."""
 
     action: Literal["restore"] = "restore"
-    steps: int | None = Field(default=None, ge=1, le=100, description="of the restorer; its own number by default")
+    num_inference_steps: int | None = Field(
+        default=None, ge=1, le=100, description="of each leg; the restorer's own number by default"
+    )
     seed: int = Field(default=0, ge=0, lt=2**63)
     only: list[str] = Field(default=[], max_length=32, description="remove these kinds and nothing else")
     diagnosis: dict[str, Any] | None = Field(default=None, description="restore by this Diagnosis (`rnr schema`)")
@@ -154,11 +156,12 @@ class Restore(_Dosed):
             raise ValueError("not the JSON text of a Diagnosis") from None
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.work.batch import record_of
+        from rnr.work.plain_worker import record_of
         from rnr.work.request import Request
         from rnr.work.restoring import restore_picture
 
-        request = Request(self.steps, self.seed, tuple(self.only), self._given(), "the request", self.how_far).check()
+        given, only = self._given(), tuple(self.only)
+        request = Request(self.num_inference_steps, self.seed, only, given, "the request", self.how_far).check()
         picture = shop.opened(data, self.name)
 
         def stage(words: str) -> None:
@@ -183,22 +186,24 @@ class Agent(_Dosed):
 
     action: Literal["agent"] = "agent"
     strategy: Literal["auto", "one-pass", "stepwise"] = "auto"
-    steps: int = Field(default=6, ge=1, le=32, description="restorations at most")
+    max_restorations: int = Field(default=6, ge=1, le=32, description="restorations at most")
     candidates: int = Field(default=1, ge=1, le=8, description="restorations that compete in each step")
     seed: int = Field(default=0, ge=0, lt=2**63)
     report: bool = Field(default=False, description="with the run's report, one HTML page")
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
-        from rnr.work.agents import AgentRequest, story, untouched
+        from rnr.work.agents import AgentRequest, story
 
         seconds = shop.seconds * AGENT_SHARE
-        asked = AgentRequest(self.strategy, self.steps, seconds, self.candidates, self.seed, strength=self.how_far)
+        asked = AgentRequest(
+            self.strategy, self.max_restorations, seconds, self.candidates, self.seed, strength=self.how_far
+        )
         asked.check()
         picture = shop.opened(data, self.name)
         with _workplace(shop, asked) as workplace:
             stem = PurePath(self.name).stem
             run = workplace.run(shop.models, picture, stem, on_event=lambda event: tell(dict(event)))
-            after = None if untouched(run) else workplace.result(run)
+            after = None if run.untouched else workplace.result(run)
             written = self._written(picture, after, data)
             first, best = workplace.records(run)
             head = {
@@ -223,10 +228,8 @@ class Agent(_Dosed):
 
     def _report(self, workplace: Workplace, run: Any, picture: Picture, output: str) -> bytes:
         from rnr.report.agent import AgentEntry, render
-        from rnr.work.outputs import Job
 
-        job = Job(Path(self.name), PurePath(self.name).stem)
-        return render([AgentEntry.of(job, picture, workplace, run, output)]).encode()
+        return render([AgentEntry.of(printable(self.name), picture, workplace.store, run, output)]).encode()
 
 
 class Explain(Task):

@@ -10,7 +10,8 @@
     notes.py     notes and labels of people, appended to one file beside the run
     again.py     an edited severity, restored again
     guard.py     who may ask: Host, key, headers
-    server.py    the routes        export.py  the same pages as a folder        command.py  the options
+    server.py    the routes        export.py  the same pages as a folder
+    records.py   records as jsonl, parquet, a data set, a log of inspect_ai (inspect_log.py)
 
 The browser's half is in static/: ES modules without a build step. Nothing is loaded from a network.
 """

@@ -88,7 +88,7 @@ class Runner:
     def _again(self, job: Job, identity: str, request: Request, severities: dict[str, int]) -> Again:
         assert request.diagnosis
         run, key, _ = self.library.item(identity)
-        made = short_hash(request.diagnosis.to_json(), request.steps, request.seed, self.models.names)
+        made = short_hash(request.diagnosis.to_json(), request.num_inference_steps, request.seed, self.models.names)
         record = run.source.again / f"{key}-{made}{RECORD}"
         if not record.is_file():
             self._restore(job, identity, request, record, severities)
@@ -115,7 +115,7 @@ class Runner:
             "output": target.name, "untouched": outcome.untouched, "again": about,
             "before": outcome.before.model_dump(mode="json"), "after": outcome.after.model_dump(mode="json"),
             "restoration": {**outcome.settings, "seconds": outcome.seconds},
-            "request": {"steps": request.steps, "seed": request.seed, "only": [], "diagnosis": given, **names},
+            "request": {**request.asked, "diagnosis": given, **names},
             "versions": versions(),
         }  # fmt: skip
         with record_beside(record, data):

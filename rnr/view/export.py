@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.images.files import PictureError
 from rnr.view.library import SHOWN, Library
 from rnr.view.pages import STATIC, Pages
 from rnr.view.pictures import Pictures, browser_copy
 from rnr.view.record_page import RecordPage
-from rnr.work.outputs import printable
 
 SCRIPTS = ("table", "picture", "compare")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.kind import kinds
-from rnr.work.agent_batch import HOME
+from rnr.work.agent_worker import HOME
 from rnr.work.agents import STORE
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import Any
 
 from rnr.degradation.diagnosis import reasoning_order
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.degradation.kind import kinds
 from rnr.graph.store import short_hash
 from rnr.view.facts import Facts, facts_of
@@ -21,7 +22,7 @@ from rnr.view.finder import Finder
 from rnr.view.items import AGAIN, NOTES, Item, Source, read_object
 from rnr.view.notes import Notes
 from rnr.view.sources import sources_of
-from rnr.work.outputs import RECORD, printable
+from rnr.work.outputs import RECORD
 
 SHOWN = ("before", "after")  # the pictures that the table and the comparison show
 

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from rnr.degradation.errors import SetupError
-from rnr.rl.record import FILE as METRICS
+from rnr.degradation.files import printable
+from rnr.training.journal import FILE as METRICS
 from rnr.view.items import AGAIN, NOTES, Item, Rows, Source, read_object
 from rnr.view.sheets import pictures_of
 from rnr.view.tables import READERS, holds_records, table
-from rnr.work.agent_batch import HOME
-from rnr.work.outputs import RECORD, printable
+from rnr.work.agent_worker import HOME
+from rnr.work.outputs import RECORD
 
 
 def sources_of(path: Path) -> list[Source]:
@@ -102,7 +103,7 @@ def _tasks(folder: Path) -> Rows:
 def _evaluations(folder: Path) -> dict[Any, list[dict[str, Any]]]:
     """By held-out picture; of a run that records none (the reasoner's, the agent's) by what was evaluated, and the
     training itself."""
-    from rnr.rl.record import rows_of
+    from rnr.training.journal import rows_of
 
     rows = rows_of(folder)
     tasks: dict[Any, list[dict[str, Any]]] = {}

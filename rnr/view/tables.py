@@ -10,8 +10,8 @@ from typing import Any
 
 from rnr.degradation._lazy import need
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.view.items import Item, Rows, Source, read_object
-from rnr.work.outputs import printable
 
 OBJECTS = {"record", "before", "after", "diagnosis", "truth", "scene", "findings", "beliefs", "factors", "settings"}
 

@@ -4,10 +4,10 @@ models.py       the reasoner and the restorer of a command, loaded when first us
 request.py      how a picture is to be restored; a diagnosis that somebody gives
 restoring.py    one picture: diagnose, restore, diagnose again
 diagnosing.py   records of many pictures           degrading.py  damage on purpose
-batch.py        many pictures one after the other  cluster.py    the same by Ray
-agents.py       the agent's folder and one picture through it; agent_batch.py: many
+batch.py        many pictures, here or in threads  cluster.py    the same by Ray
+plain_worker.py  what `rnr restore` does with each  agent_worker.py  what `rnr agent` does with each
+agents.py       the agent's folder and one picture through it
 naming.py       which result gets which name       outputs.py    results written whole, or not at all
-records.py      records as jsonl, parquet, a data set
 training.py     the trainings behind one line of progress
-hostile_files.py  seeded hostile files through `rnr restore`
+console.py      progress and complaints in a terminal
 """

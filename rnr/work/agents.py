@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import need
 from rnr.degradation.errors import MissingExtra, SetupError
+from rnr.degradation.files import printable
 from rnr.degradation.strength import FULL, Strength
 from rnr.work.models import Models
-from rnr.work.outputs import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,7 +37,7 @@ class AgentRequest:
     """How the agent is to work; see `graph.Context`."""
 
     strategy: str = "auto"
-    steps: int = 6
+    max_restorations: int = 6
     seconds: float = 600.0
     candidates: int = 1
     seed: int = 0
@@ -46,8 +46,9 @@ class AgentRequest:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """By which a run is known again; a strength only where one is set: it came later."""
+        """By which a run is known again, by its names in records; a strength only where one is set: it came later."""
         settings = asdict(self) | {"ask": None}
+        settings["steps"] = settings.pop("max_restorations")
         if self.strength == FULL:
             del settings["strength"]
         return settings
@@ -132,12 +133,6 @@ class Workplace:
 
         return run_of(self.agent, thread)
 
-    def record(self, look: Look) -> DiagnosisRecord:
-        from rnr.degradation.diagnosis import DiagnosisRecord
-
-        note = self.store.note(look["picture"]["sha256"], look["record"])
-        return DiagnosisRecord.model_validate(note or {"diagnosis": None, "error": "its record is gone"})
-
     def records(self, run: Run) -> tuple[DiagnosisRecord, DiagnosisRecord]:
         """Before and after."""
         from rnr.degradation.diagnosis import DiagnosisRecord
@@ -145,7 +140,7 @@ class Workplace:
         if run.first is None or run.best is None:
             nothing = DiagnosisRecord(diagnosis=None, error=run.reason)
             return nothing, nothing
-        return self.record(run.first), self.record(run.best)
+        return self.store.record(run.first), self.store.record(run.best)
 
     def result(self, run: Run) -> NDArray[np.float32]:
         """The best picture, float32 HWC3 in [0, 1]."""
@@ -159,10 +154,6 @@ class Workplace:
         full = contextlib.suppress(OSError)  # a full disk must not cost the run
         with self._lock, full, (self.folder / TRACE).open("a", encoding="utf-8") as file:
             file.write(line)
-
-
-def untouched(run: Run) -> bool:
-    return run.picture["sha256"] == run.state["picture"]["sha256"]  # type: ignore[index]
 
 
 def story(run: Run) -> list[str]:

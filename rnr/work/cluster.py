@@ -17,12 +17,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from rnr.app.console import complain_of
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.images.frames import Which
+from rnr.work.console import complain_of
 from rnr.work.models import Models
 from rnr.work.naming import plan
-from rnr.work.outputs import Job, printable, write_text
+from rnr.work.outputs import Job, write_text
 from rnr.work.request import Request
 
 CHUNK = 64  # pictures
@@ -177,6 +178,7 @@ def restore(
     `tables`: parquet files; the picture in row 12 of `data.parquet` becomes OUT/data-000012.png (its own format).
     """
     asked = {**request.asked, "origin": request.origin}
+    asked["num_inference_steps"] = asked.pop("steps")
     asked["diagnosis"] = request.diagnosis.to_json() if request.diagnosis else None
     common = {"out": str(out.absolute()), "request": asked, "mode": mode, "max_megapixels": max_megapixels}
     chunks, rows = _chunks([job.source for job in sources]), [chunk for table in tables for chunk in _row_groups(table)]
@@ -195,6 +197,7 @@ def _row_name(file: str) -> Path:
 def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:
     from rnr.degradation.diagnosis import Diagnosis
     from rnr.work.batch import Batch, Options
+    from rnr.work.plain_worker import PlainWorker
 
     asked = chunk["request"]
     given = Diagnosis.from_json(asked["diagnosis"]) if asked["diagnosis"] else None
@@ -202,7 +205,7 @@ def _restore_chunk(models: Models, chunk: dict) -> dict[str, Any]:
     options = Options(chunk["mode"], chunk["max_megapixels"], with_report=False)
     with _as_files(chunk) as files:
         jobs = [Job(Path(file), *name) for file, name in zip(files, chunk["names"], strict=True)]
-        batch = Batch(jobs, Path(chunk["out"]), models, request, options)
+        batch = Batch(jobs, Path(chunk["out"]), models, PlainWorker(request), options)
         batch.run()
     named = zip(chunk["files"], batch.entries)
     problems = [(file, f"{entry.problem}; {entry.remedy}") for file, entry in named if entry.status == "failed"]

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.images.files import Picture, PictureError, read_picture, write_picture
 from rnr.work.models import versions
-from rnr.work.outputs import Job, digest, printable, record_beside
+from rnr.work.outputs import Job, digest, record_beside
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, float]:

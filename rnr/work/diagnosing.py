@@ -11,26 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rnr.app.console import (
-    Meter,
-    complain,
-    detail_table,
-    err,
-    json_stdout,
-    out,
-    overview_table,
-    remark_frames,
-    tell_skipped,
-)
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.images.files import PictureError, SkippedFile, find_pictures
 from rnr.images.frames import Which, read_frames
+from rnr.work.console import Meter, complain, err, json_stdout, remark_frames, tell_skipped
 from rnr.work.models import Models
-from rnr.work.outputs import printable
 from rnr.work.restoring import diagnose_pixels
-
-IN_DETAIL = 3  # pictures up to which each gets a table of its own
 
 
 @dataclass(frozen=True)
@@ -143,15 +131,3 @@ def _failed(problem: PictureError) -> Row:
         complain(problem)
     record = DiagnosisRecord(diagnosis=None, error=f"{problem.problem}; {problem.remedy}")
     return Row(printable(problem.file), record)
-
-
-def print_for_people(rows: Sequence[Row]) -> None:
-    """A table in detail for each of a few pictures, one table with a row each for many."""
-    good = [(row.title, row.record) for row in rows if row.record.diagnosis]
-    if len(good) <= IN_DETAIL:
-        for name, record in good:
-            out.print(detail_table(name, record), soft_wrap=False)
-    elif good:
-        short = [Path(name).name for name, _ in good]
-        unique = len(set(short)) == len(short)
-        out.print(overview_table([(Path(n).name if unique else n, r) for n, r in good]), soft_wrap=False)

@@ -16,7 +16,8 @@ from functools import cache
 from pathlib import Path, PurePath
 from typing import Any
 
-from rnr.work.outputs import Job, digest, place_of, printable, read_record
+from rnr.degradation.files import printable
+from rnr.work.outputs import Job, digest, place_of, read_record
 
 
 def plan(sources: Sequence[Path], arguments: Iterable[str] = (), out: Path | None = None) -> list[Job]:

@@ -10,15 +10,16 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.images.files import SUFFIXES, WRITTEN, Picture, PictureError
 
 RECORD = ".diagnosis.json"
@@ -27,12 +28,6 @@ ROOM = 1 << 20  # bytes that must be free at the very least
 LONGEST = 255  # bytes of a file name, on all file systems in use
 Mode = Literal["refuse", "overwrite", "skip"]
 _ELSEWHERE = "choose another output folder, or allow --overwrite"
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """A file name as people may see it: no control characters, no bytes that are not UTF-8."""
-    text = os.fsencode(path).decode("utf-8", "replace")
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c) in ("Cc", "Cf", "Cs") else c for c in text)
 
 
 def fitted(name: str, suffix: str) -> str:
@@ -197,6 +192,24 @@ def write_text(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def report_path(out: Path, mode: Mode, results: set[str]) -> Path:
+    """report.html, report-2.html, ...: one is replaced if asked for, or if it holds none but these results (keys)."""
+    path, count = out / REPORT, 1
+    while path.exists() and mode != "overwrite" and not (mode == "skip" and _told(path) <= results):
+        count += 1
+        path = out / f"report-{count}.html"
+    return path
+
+
+def _told(path: Path) -> set[str]:
+    """The keys of a report's results; a file that is no such report has one that nothing else has."""
+    with contextlib.suppress(OSError):
+        found = re.search(r'<meta name="results" content="([0-9a-f ]*)">', path.read_text("utf-8", "replace"))
+        if found:
+            return set(found[1].split())
+    return {"another's"}
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ STEPS = range(1, 101)
 class Request:
     """How to restore. `only` limits the removal to some kinds; `diagnosis` replaces the reasoner's own."""
 
-    steps: int | None = None  # None: the restorer's own
+    num_inference_steps: int | None = None  # None: the restorer's own
     seed: int = 0
     only: tuple[str, ...] = ()
     diagnosis: Diagnosis | None = None
@@ -38,8 +38,8 @@ class Request:
         """Itself. Raises SetupError for a setting that cannot be."""
         from rnr.degradation.kind import kind_named
 
-        if self.steps is not None and self.steps not in STEPS:
-            raise SetupError(f"steps must lie in {STEPS[0]}..{STEPS[-1]}, not {self.steps}")
+        if (steps := self.num_inference_steps) is not None and steps not in STEPS:
+            raise SetupError(f"num_inference_steps must lie in {STEPS[0]}..{STEPS[-1]}, not {steps}")
         if not 0 <= self.seed < 2**63:
             raise SetupError(f"the seed must be 0 or more, not {self.seed}")
         try:
@@ -59,8 +59,8 @@ class Request:
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The settings by which a result is known again. Those that came later stand there where they are set."""
-        settings = {"steps": self.steps, "seed": self.seed, "only": list(self.only)}
+        """The settings by which a result is known again, by their names in records; those that came later where set."""
+        settings = {"steps": self.num_inference_steps, "seed": self.seed, "only": list(self.only)}
         usual = {"strength": FULL, "stamp": False, "strip_gps": False, "force": False, "frames": "all"}
         later = {name: getattr(self, name) for name in usual}
         if isinstance(self.strength, Mapping):

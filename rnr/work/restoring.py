@@ -70,10 +70,10 @@ def restore_picture(
         picture.as_float(),
         before,
         intent=request.intent,
-        num_inference_steps=request.steps,
+        num_inference_steps=request.num_inference_steps,
         seed=request.seed,
         callback_on_step_end=lambda pipe, step, time, tensors: tell(
-            _stage(tensors.get("kinds", ()), step, request.steps or models.pipeline.steps)
+            _stage(tensors.get("kinds", ()), step, request.num_inference_steps or models.pipeline.steps)
         ),
     )
     tell("diagnosing again")

@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.app.console import err
 from rnr.degradation.loading import device_named, explained, recipe_of
+from rnr.work.console import err
 from rnr.work.models import quiet
 
 Report = Callable[[dict[str, Any]], None]
@@ -33,6 +33,15 @@ class Training:
     restored: str | None = None
     threads: int | None = None
     device: str = "auto"
+    license: str | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Those of `rnr.training.Run`."""
+        given = {"samples": self.samples, "rate": self.rate, "threads": self.threads, "license": self.license}
+        given = {name: value for name, value in given.items() if value is not None}
+        return given | {
+            "out": self.out, "seed": self.seed, "resume": self.resume, "device": device_named(self.device)
+        }  # fmt: skip
 
 
 class Lines:
@@ -56,18 +65,19 @@ def _is_number(value: object) -> bool:
 
 def train_reasoner(training: Training, report: Report) -> Path:
     """Train and export; returns the weights folder. Raises SetupError for photographs or weights that are not there."""
-    argv = ["--data", str(training.images), "--output", str(training.out), "--seed", str(training.seed)]
     with explained("training"):
         quiet()
         from rnr.reasoner.card import folder_of
-        from rnr.reasoner.train import main
+        from rnr.reasoner.settings import ReasonerRun
+        from rnr.reasoner.train import train
 
-        init = training.init and (folder_of(training.init) or training.init)
-        given = {"--val": training.val, "--samples": training.samples, "--init": init, "--lr": training.rate}
-        for option, value in (given | {"--threads": training.threads}).items():
-            argv += [] if value is None else [option, str(value)]
+        given: dict[str, Any] = {"val": training.val, "samples": training.samples, "lr": training.rate}
+        given |= {"init": training.init and (folder_of(training.init) or training.init), "threads": training.threads}
+        given["license"] = training.license
+        known = {name: value for name, value in given.items() if value is not None}
+        known |= {"data": training.images, "output": training.out, "seed": training.seed, "resume": training.resume}
         damage = _restored(training.restored, training.confusion) if training.restored else None
-        return Path(main(argv + ["--resume"] * training.resume, damage, report))
+        return train(ReasonerRun(**known), damage, report)
 
 
 def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:
@@ -80,16 +90,12 @@ def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:
 
 def train_restorer(training: Training, report: Report) -> Path:
     """See `train_reasoner`."""
-    given: dict[str, Any] = {"seed": training.seed, "samples": training.samples, "threads": training.threads}
-    given["rate"] = training.rate
-    paths = {"init": training.init, "val": training.val, "confusion": training.confusion}
     with explained("training"):
         quiet()
-        from rnr.restorer.train import Settings, train
+        from rnr.restorer.train import RestorerRun, train
 
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-        device = device_named(training.device)
-        return train(training.images, training.out, settings, training.resume, device=device, report=report, **paths)
+        run = RestorerRun(**training.settings())
+        return train(training.images, run, training.init, training.val, training.confusion, report)
 
 
 def train_expert(
@@ -103,7 +109,6 @@ def train_expert(
     report: Report,
 ) -> Path:
     """The expert of one kind; returns its file. Raises SetupError for what cannot be used."""
-    given = {"samples": training.samples, "rate": training.rate, "threads": training.threads, "minutes": minutes}
     with explained("training"):
         quiet()
         from rnr.restorer import load_bridge
@@ -111,9 +116,7 @@ def train_expert(
         from rnr.restorer.loading import expert_file
         from rnr.training import Run
 
-        run = Run(out=training.out, seed=training.seed, resume=training.resume,
-                  device=device_named(training.device),
-                  **{name: value for name, value in given.items() if value is not None})  # fmt: skip
+        run = Run(**training.settings(), minutes=minutes)
         counts = tuple(int(count) for count in blocks.split(","))
         experts = load_bridge(residue).experts if residue else None
         init = expert_file(training.init, kind) if training.init else None
@@ -149,11 +152,11 @@ def finetune_restorer(
         name, options = recipe_of(str(recipe)) if recipe else ("", {})
         settings = options.pop("training", {})
         quiet()
-        from rnr.restorer.edit_train import Settings, train
+        from rnr.restorer.edit_train import EditRun, train
         from rnr.restorer.qwen_edit import QwenEditRestorer
 
         restorer = QwenEditRestorer.from_pretrained(model or name, device=device_named(device), **options)
-        return train(restorer, images, out, Settings(**settings), resume, report)
+        return train(restorer, images, out, EditRun.of(settings, f"{recipe}: training"), resume, report)
 
 
 def build_data(

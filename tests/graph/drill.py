@@ -31,7 +31,7 @@ def work(folder: Path, models: tuple) -> str:
     store = Store(folder / "store")
     pixels = np.load(folder.parent / "picture.npy")
     with open_checkpoints(folder / "threads.sqlite") as saver:
-        context = Context(*models, store=store, candidates=2, steps=3)
+        context = Context(*models, store=store, candidates=2, max_restorations=3)
         run = run_agent(build_graph(saver), context, "drill", store.put(pixels))
     assert run.status == "done", run.reason
     return json.dumps([run.picture["sha256"], [step["decision"] for step in run.steps]])

@@ -80,7 +80,7 @@ def test_studio_can_draw_its_forms() -> None:
 
     agent = build_graph()
     assert {"picture", "order"} <= set(agent.get_input_jsonschema()["properties"])
-    assert {"strategy", "steps", "store"} <= set(agent.get_context_jsonschema()["properties"])
+    assert {"strategy", "max_restorations", "store"} <= set(agent.get_context_jsonschema()["properties"])
 
 
 def test_a_reasoner_behind_a_server_is_a_judge_like_any_other(
@@ -91,7 +91,7 @@ def test_a_reasoner_behind_a_server_is_a_judge_like_any_other(
     from tests.reasoner.chat_server import running
 
     with running(str(BUILT_IN)) as (url, _):
-        there = context(reasoner=url, steps=1)
+        there = context(reasoner=url, max_restorations=1)
         run = run_agent(agent, there, "served", dark)
     assert run.status == "done" and len(run.steps) == 1
     assert there.judge_id != context().judge_id, "its diagnoses are kept apart in the store"

@@ -74,7 +74,7 @@ def test_a_bad_step_is_taken_back(agent: Any, context: Any, noisy: Any, told: An
 
 
 def test_the_budget_of_steps_counts_what_was_taken_back(agent: Any, context: Any, dark: Any, told: Any) -> None:
-    given = context(restorer=told(lambda x: 1 - x, "negative"), strategy="stepwise", steps=1)
+    given = context(restorer=told(lambda x: 1 - x, "negative"), strategy="stepwise", max_restorations=1)
     run = run_agent(agent, given, "t", dark)
     assert len(run.steps) == 1 and run.first and len(run.first["present"]) > 1
     assert run.reason == "the budget of 1 steps is used up"
@@ -267,7 +267,7 @@ def test_a_path_will_do_and_no_checkpointer_is_needed(context: Any, store: Store
     ("settings", "problem"),
     [
         ({"strategy": "magic"}, "one-pass or stepwise"),
-        ({"steps": 0}, "1..32"),
+        ({"max_restorations": 0}, "1..32"),
         ({"candidates": 9}, "1..8"),
         ({"seconds": 0}, "more than 0"),
         ({"seed": -1}, "0 or more"),

@@ -41,7 +41,7 @@ def test_an_edit_overrules_the_belief() -> None:
 
 
 def test_console_report_and_json_show_the_same_number() -> None:
-    from rnr.app.console import detail_table, overview_table
+    from rnr.app.tables import detail_table, overview_table
     from rnr.report.thoughts import thoughts
     from rnr.serve.work import summary
 

@@ -46,7 +46,7 @@ def test_the_mean_of_weights(reasoner, tmp_path) -> None:
     name, weight = next((n, p) for n, p in other.named_parameters() if n.endswith("mlp.down_proj.weight"))
     before = weight.detach().clone()
     weight.data += 0.5
-    record = {"seed": 1, "photographs": "x", "samples": 30, "samples_before": 12, "hours": 1.5}
+    record = {"license": "CC-BY-4.0", "seed": 1, "photographs": "x", "samples": 30, "samples_before": 12, "hours": 1.5}
     folders = [
         export(model, reasoner.processor, tmp_path / str(i), prompts.load("diagnose_tuned"), record)
         for i, model in enumerate((reasoner.model, other))
@@ -55,6 +55,7 @@ def test_the_mean_of_weights(reasoner, tmp_path) -> None:
     assert torch.allclose(dict(loaded.model.named_parameters())[name], before + 0.25, atol=2e-3)
     assert total(record_of(tmp_path / "mean")) == 42
     card = (tmp_path / "mean" / "README.md").read_text()
+    assert card.startswith("---\n") and "\nlicense: cc-by-4.0\n" in card
     assert "in 1.5 hours" in card and "after 42 and 42 regions" in card
 
 

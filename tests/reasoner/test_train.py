@@ -30,6 +30,7 @@ from rnr.reasoner.data import (
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.probe import NAME
 from rnr.reasoner.processor import build_processor
+from rnr.reasoner.settings import ReasonerRun
 from rnr.reasoner.tokenizer import build_tokenizer
 from rnr.reasoner.validate import agreement, f1, summary
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture, random_diagnosis
@@ -114,9 +115,9 @@ def test_the_spread_of_a_severity_by_hand(processor) -> None:
     assert second[digit[8]] == pytest.approx(1 / sum(w for n, w in weight.items() if 50 <= n < 60))
 
 
-def arguments(folder, data, *more: str) -> list[str]:
+def run_of(folder, data, *more: str) -> ReasonerRun:
     common = ["--samples", "10", "--batch", "2", "--log-every", "1", "--warmup", "2", "--save-seconds", "0"]
-    return ["--data", str(data), "-o", str(folder), *common, *more]
+    return ReasonerRun.parse(["--data", str(data), "-o", str(folder), *common, *more], output="-o")
 
 
 def test_a_broken_training_ends_like_an_unbroken_one(tmp_path) -> None:
@@ -132,13 +133,13 @@ def test_a_broken_training_ends_like_an_unbroken_one(tmp_path) -> None:
     data.mkdir()
     for i, photograph in enumerate(PHOTOGRAPHS):
         Image.fromarray(photograph).save(data / f"{i}.png")
-    whole = train.main(arguments(tmp_path / "whole", data))
+    whole = train.train(run_of(tmp_path / "whole", data))
     (tmp_path / "broken").mkdir()
-    trainer, _ = train.trainer_of(train.parse(arguments(tmp_path / "broken", data)), None)
+    trainer, _ = train.trainer_of(run_of(tmp_path / "broken", data), None)
     trainer.add_callback(Break())
     trainer.train()
     (tmp_path / "broken" / "checkpoint-9").mkdir()  # cut off while it was written: no `complete` in it
-    broken = train.main(arguments(tmp_path / "broken", data, "--resume"))
+    broken = train.train(run_of(tmp_path / "broken", data, "--resume"))
     assert (broken / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert not [name for name in load_file(str(whole / "model.safetensors")) if NAME in name], "the probe stays behind"
     records = [json.loads(line) for line in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()]
@@ -155,8 +156,8 @@ def test_weights_of_fewer_kinds_grow_when_a_training_starts_from_them(tmp_path) 
     model, older = new_model(tiny_config(words, SMALL_TEXT, SMALL_VISION), seed=1), tmp_path / "older"
     model.save_pretrained(older)
     build_processor(words).save_pretrained(older)
-    asked = arguments(tmp_path / "run", tmp_path / "photographs", "--init", str(older))
-    reasoner = Reasoner.from_pretrained(str(train.main(asked)))
+    asked = run_of(tmp_path / "run", tmp_path / "photographs", "--init", str(older))
+    reasoner = Reasoner.from_pretrained(str(train.train(asked)))
     assert reasoner.kinds == reasoning_order()
     record = reasoner.diagnose([PHOTOGRAPHS[0]])[0]
     assert record.diagnosis is not None and list(record.diagnosis.findings) == reasoning_order()
@@ -173,8 +174,8 @@ def test_the_hours_of_a_training(tmp_path) -> None:
     rows = [{"samples": 36_000, "samples_per_s": 10.0}, {"samples": 36_000, "validation": {}}]
     rows += [{"samples": 108_000, "samples_per_s": 20.0}]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    assert hours_of(tmp_path / "metrics.jsonl") == 2
-    assert hours_of(tmp_path / "none.jsonl") == 0
+    assert hours_of(tmp_path) == 2
+    assert hours_of(tmp_path / "none") == 0
 
 
 def test_the_stream_holds_undamaged_graphics_and_photographs():

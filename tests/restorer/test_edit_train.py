@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from rnr.degradation.diagnosis import Diagnosis, Finding
-from rnr.restorer.edit_train import Settings, samples, train
+from rnr.restorer.edit_train import EditRun, samples, train
 from rnr.restorer.qwen_edit import LORA_FILE, QwenEditRestorer
 from tests.restorer.tiny_qwen import tiny_pipeline
 
@@ -29,7 +29,7 @@ def images(tmp_path_factory: pytest.TempPathFactory, photographs) -> Path:
 def run(images: Path, out: Path, steps: int, resume: bool = False) -> tuple[Path, list[float]]:
     rows: list[dict] = []
     restorer = QwenEditRestorer(tiny_pipeline(), area=64 * 64)
-    folder = train(restorer, images, out, Settings(steps=steps, **SMALL), resume, rows.append)  # type: ignore[arg-type]
+    folder = train(restorer, images, out, EditRun(max_steps=steps, **SMALL), resume, rows.append)  # type: ignore[arg-type]
     return folder, [row["loss"] for row in rows]
 
 
@@ -43,7 +43,7 @@ def test_a_broken_training_ends_like_an_unbroken_one_and_its_adapter_loads(image
     tiny_pipeline().save_pretrained(tmp_path / "base")
     noisy = Diagnosis(findings={"noise": Finding(present=True, severity=40)})
     picture = np.full((64, 64, 3), 0.5, np.float32)
-    options = {"area": 64 * 64, "steps": 2}
+    options = {"area": 64 * 64, "num_inference_steps": 2}
     plain = QwenEditRestorer.from_pretrained(tmp_path / "base", **options).restore(picture, noisy)  # type: ignore[arg-type]
     tuned = QwenEditRestorer.from_pretrained(tmp_path / "base", lora=whole, **options).restore(picture, noisy)  # type: ignore[arg-type]
     assert np.abs(plain.pixels_HWC3 - tuned.pixels_HWC3).max() > 1e-4
@@ -56,7 +56,7 @@ def test_a_broken_training_ends_like_an_unbroken_one_and_its_adapter_loads(image
 
 
 def test_two_processes_see_what_one_sees(photographs) -> None:
-    settings = Settings(batch=4, size=64)
+    settings = EditRun(batch=4, size=64)
     clean = [photographs["coffee"]]
     alone = dict(samples(clean, settings, 3, 0, 1))
     shared = dict(s for rank in range(2) for s in samples(clean, settings, 3, rank, 2))

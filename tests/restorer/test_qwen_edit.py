@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def restorer(folder) -> QwenEditRestorer:
-    return load(folder, area=AREA, steps=3)  # type: ignore[return-value]
+    return load(folder, area=AREA, num_inference_steps=3)  # type: ignore[return-value]
 
 
 def test_it_is_chosen_by_what_the_folder_holds(restorer, folder) -> None:

@@ -18,7 +18,8 @@ from rnr.restorer.diagnosed import BATCH, SIZE, Diagnosed
 from rnr.restorer.export import export, samples_of
 from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.pipeline import RestorePipeline
-from rnr.restorer.train import Settings, Trainer, severity_error, train
+from rnr.restorer.train import RestorerObjective, RestorerRun, severity_error, train
+from rnr.training import Engine, checkpoint
 
 PHOTOGRAPHS = [skimage.data.astronaut(), skimage.data.coffee()]
 SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}
@@ -29,9 +30,10 @@ def layout() -> Layout:
     return RestorerNetwork(**SMALL).layout
 
 
-def small_trainer(out, samples: int = 96) -> Trainer:
+def engine_of(out, samples: int = 96, **settings) -> Engine:
     torch.manual_seed(0)
-    return Trainer(Settings(samples=samples, warm_up=32, log_loss_from=0.5), out, RestorerNetwork(**SMALL))
+    run = RestorerRun(out=out, samples=samples, warm_up=32, log_loss_from=0.5, **settings)
+    return Engine(RestorerObjective(RestorerNetwork(**SMALL), run, PHOTOGRAPHS), run)
 
 
 def test_a_fresh_network_gives_what_physics_gives():
@@ -94,52 +96,50 @@ def test_a_blind_twin_is_told_nothing(layout):
 
 def test_training_lowers_the_loss(tmp_path):
     losses: list[float] = []
-    trainer = small_trainer(tmp_path, samples=1200)
-    pairs = draw_pairs(PHOTOGRAPHS, 8, 64, 5, trainer.network.layout, Confusion())
+    engine = engine_of(tmp_path, samples=1200, one_step=1.0)
+    pairs, _ = engine.objective.batch(0.0, 5)
+    engine.objective.batch = lambda progress, seed: (pairs, 0)  # type: ignore[method-assign]
+    engine.samples = 200  # inside the schedule, past the warm-up
     for _ in range(30):
-        trainer.samples = 200  # inside the schedule, past the warm-up
-        losses.append(trainer.update(pairs, seed=1))
+        losses += engine.update()
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:2])
 
 
 def test_a_resumed_training_equals_an_unbroken_one(tmp_path):
-    unbroken = small_trainer(tmp_path / "a")
-    unbroken.run(PHOTOGRAPHS, lambda row: None)
-    broken = small_trainer(tmp_path / "b")
-    broken.settings.checkpoint_seconds = 0
+    unbroken = engine_of(tmp_path / "a")
+    unbroken.train()
+    broken = engine_of(tmp_path / "b", checkpoint_seconds=0)
     calls = 0
     update = broken.update
 
-    def dies(*arguments):
+    def dies():
         nonlocal calls
         calls += 1
         if calls == 5:
             raise KeyboardInterrupt
-        return update(*arguments)
+        return update()
 
     broken.update = dies  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
-        broken.run(PHOTOGRAPHS, lambda row: None)
-    resumed = small_trainer(tmp_path / "b")
-    resumed.resume()
+        broken.train()
+    resumed = engine_of(tmp_path / "b", resume=True)
     assert 0 < resumed.samples < unbroken.samples
-    resumed.run(PHOTOGRAPHS, lambda row: None)
-    for (name, a), (_, b) in zip(unbroken.network.named_parameters(), resumed.network.named_parameters(), strict=True):
-        assert torch.equal(a, b), name
-    assert all(torch.equal(unbroken.ema[name], resumed.ema[name]) for name in unbroken.ema)
+    resumed.train()
+    for name, a in unbroken.weights.items():
+        assert torch.equal(a, resumed.weights[name]), name
+        assert torch.equal(unbroken.average.held[name], resumed.average.held[name]), name
 
 
 def test_from_trained_weights_it_begins_with_large_crops_and_says_so(tmp_path):
     Image.fromarray(PHOTOGRAPHS[0]).save(tmp_path / "a.png")
     card = {"data": "", "training": "", "samples": 100, "samples_before": 20, "command": "", "figures": ""}
     first = export(RestorerNetwork(**SMALL), tmp_path / "first", card)
-    settings = Settings(samples=16)
-    train(tmp_path, tmp_path / "out", settings, init=first)
-    after = Trainer(settings, tmp_path / "out", RestorerNetwork(**SMALL))
-    after.resume()
-    assert (after.settings.first_crop, after.settings.log_loss_from) == (128, 0.0)
-    assert (after.samples, after.step) == (16, 1), "one batch of four crops of 128 px"
-    assert "--init" in (tmp_path / "out" / "weights" / "README.md").read_text()
+    train(tmp_path, RestorerRun(out=tmp_path / "out", samples=16, license="CC0-1.0"), init=first)
+    about, _ = checkpoint.read(tmp_path / "out" / checkpoint.CHECKPOINT)
+    assert (about["run"]["first_crop"], about["run"]["log_loss_from"]) == (128, 0.0)
+    assert (about["samples"], about["step"]) == (16, 1), "one batch of four crops of 128 px"
+    card = (tmp_path / "out" / "weights" / "README.md").read_text()
+    assert "--init" in card and card.startswith("---\n") and "\nlicense: cc0-1.0\n" in card
     assert samples_of(tmp_path / "out" / "weights") == 100 + 20 + 16
     config = (tmp_path / "out" / "weights" / "network" / "config.json").read_text()
     assert str(tmp_path) not in config, "weights say nothing of the machine they were trained on"
@@ -147,12 +147,12 @@ def test_from_trained_weights_it_begins_with_large_crops_and_says_so(tmp_path):
 
 def test_resuming_without_a_checkpoint_says_so(tmp_path):
     with pytest.raises(ValueError, match="no checkpoint"):
-        small_trainer(tmp_path).resume()
+        engine_of(tmp_path, resume=True)
 
 
 def test_a_folder_without_photographs_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no photographs"):
-        train(tmp_path, tmp_path / "out")
+        train(tmp_path, RestorerRun(out=tmp_path / "out"))
 
 
 def test_beliefs_are_drawn_from_the_measured_errors():
@@ -167,16 +167,17 @@ def test_beliefs_are_drawn_from_the_measured_errors():
 def test_real_diagnoses_take_the_place_of_drawn_beliefs(tmp_path):
     beliefs = {kind: Belief(probability=0.5, severity_if_present=40, spread=7) for kind in kinds()}
     record = DiagnosisRecord(diagnosis=Diagnosis(findings={}), beliefs=beliefs)
-    trainer = small_trainer(tmp_path)
-    trainer.diagnosed = Diagnosed([[record] * BATCH], seed=3, photographs=len(PHOTOGRAPHS), names=list(kinds()))
+    run = RestorerRun(out=tmp_path)
+    objective = RestorerObjective(RestorerNetwork(**SMALL), run, PHOTOGRAPHS)
+    objective.diagnosed = Diagnosed([[record] * BATCH], seed=3, photographs=len(PHOTOGRAPHS), names=list(kinds()))
     real = 0
     for seed in range(40):
-        pairs = trainer.pairs(PHOTOGRAPHS, BATCH, SIZE, seed)
+        pairs = objective.pairs(BATCH, SIZE, seed)
         spread = torch.stack([features[:, 3] for features in pairs.condition.findings.values()])
         real += bool(torch.allclose(spread, torch.tensor(0.07)))
         assert pairs.severity.shape == (BATCH, len(kinds()))
     assert 14 <= real <= 30, "about half of the batches"
-    small = trainer.pairs(PHOTOGRAPHS, 8, 64, 0)
+    small = objective.pairs(8, 64, 0)
     assert small.degraded.shape[-1] == 64, "other stages draw beliefs"
 
 

@@ -71,7 +71,7 @@ def judge(reasoner) -> CheapJudge:
 @pytest.fixture
 def config(folder, tmp_path) -> RestorerConfig:
     return RestorerConfig(
-        images=folder, val=folder, out=tmp_path / "run", steps=2, group=3, prompts=2, size=64, tasks=3, val_tasks=2,
+        images=folder, val=folder, out=tmp_path / "run", max_steps=2, group=3, prompts=2, size=64, tasks=3, val_tasks=2,
         told="true", rank=2, eval_every=2, save_every=1, views=1,
     )  # fmt: skip
 

@@ -64,7 +64,7 @@ def test_a_control_has_rows_of_its_own(tmp_path):
 def test_the_command_reads_what_a_real_run_left(config):
     from rnr.rl.restoring import run
 
-    run(config.model_copy(update={"steps": 1, "tasks": 2, "prompts": 1, "group": 2}))
+    run(config.model_copy(update={"max_steps": 1, "tasks": 2, "prompts": 1, "group": 2}))
     done = CliRunner().invoke(app, ["compare", str(config.out), "-o", str(config.out / "table")])
     assert done.exit_code == 0 and "mean over 1 runs" in done.output
     lines = (config.out / "table" / "compare.csv").read_text().splitlines()

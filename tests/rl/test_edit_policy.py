@@ -61,7 +61,7 @@ def dark(prompts, completions, **columns):
 
 def test_a_run_leaves_an_adapter_that_loads(weights, config, judge, tasks):
     options = {"area": AREA, "guidance": 1.0}
-    config = config.model_copy(update={"restorer": str(weights), "options": options, "steps": 1, "lr": 1e-2})
+    config = config.model_copy(update={"restorer": str(weights), "options": options, "max_steps": 1, "lr": 1e-2})
     trainer: DiffusionGRPOTrainer = build(config)
     trainer.judge, trainer.rewards = judge, {"dark": dark}
     trainer.weights = {"dark": 1.0}

@@ -15,7 +15,7 @@ import torch
 from typer.testing import CliRunner
 
 from rnr.restorer import RestorePipeline
-from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
+from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("rl_*.toml"))
@@ -25,14 +25,14 @@ RECIPES = sorted((ROOT / "recipes").glob("rl_*.toml"))
 def test_recipes_are_valid(recipe):
     kinds: dict[str, Any] = {"res": RestorerConfig, "rea": ReasonerConfig, "age": AgentConfig}
     kind = kinds[recipe.stem[3:6]]
-    assert read(kind, recipe).steps >= 1
+    assert kind.read(recipe).max_steps >= 1
 
 
 def test_two_steps_of_loop_a(folder, tmp_path):
     from rnr.rl.reasoning import build, follow
 
     config = ReasonerConfig(
-        images=folder, val=folder, out=tmp_path, steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
+        images=folder, val=folder, out=tmp_path, max_steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
         rewards=["format", "severity"], weights={"severity": 2.0},
     )  # fmt: skip
     trainer = build(config)
@@ -79,19 +79,19 @@ def test_a_resumed_loop_a_ends_as_an_unbroken_one_and_no_record_is_lost(folder, 
     from rnr.rl.reasoning import run
 
     config = ReasonerConfig(
-        images=folder, val=folder, out=tmp_path / "unbroken", steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
+        images=folder, val=folder, out=tmp_path / "unbroken", max_steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3,
         val_rows=2, save_every=1, max_tokens=96,
     )  # fmt: skip
     weights = run(config)
     assert {"adapter", "curves.png", "weights"} <= {path.name for path in config.out.iterdir()}
     with pytest.raises(ValueError, match="the record of an earlier run; go on with --resume"):
         run(config)
-    broken = config.model_copy(update={"out": tmp_path / "broken", "steps": 1})
+    broken = config.model_copy(update={"out": tmp_path / "broken", "max_steps": 1})
     with pytest.raises(ValueError, match="no checkpoint here to resume from"):
         run(broken, resume=True)
     run(broken)
     (broken.out / "checkpoint-2").mkdir()  # cut off while it was written
-    resumed = run(broken.model_copy(update={"steps": 2}), resume=True)
+    resumed = run(broken.model_copy(update={"max_steps": 2}), resume=True)
     shown = [json.loads(line) for line in (config.out / "metrics.jsonl").read_text().splitlines()]
     again = [json.loads(line) for line in (broken.out / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in shown] == [0, 1, 2, 2]
@@ -106,7 +106,7 @@ def test_the_agent_calls_its_tool_sees_the_picture_and_stops(folder, tmp_path, m
     from rnr.rl.reasoning import follow
 
     config = AgentConfig(
-        images=folder, val=folder, out=tmp_path, steps=1, group=2, prompts=1, rows=2, val_rows=2, rank=2,
+        images=folder, val=folder, out=tmp_path, max_steps=1, group=2, prompts=1, rows=2, val_rows=2, rank=2,
         sft_steps=0, max_tokens=96, stage="single",
     )  # fmt: skip
     trainer = build(config)
@@ -169,7 +169,7 @@ def test_the_command_refuses_in_one_line(folder, tmp_path, text, reason):
 def test_loop_b_ends_with_weights_that_restore(config):
     from rnr.rl.restoring import run
 
-    weights = run(config.model_copy(update={"steps": 1, "val_tasks": 2, "tasks": 2}))
+    weights = run(config.model_copy(update={"max_steps": 1, "val_tasks": 2, "tasks": 2}))
     assert "1 updates of Flow-GRPO" in (weights / "README.md").read_text()
     restored = RestorePipeline.from_pretrained(weights).restore(np.full((64, 64, 3), 0.5, np.float32), None)
     assert np.isfinite(restored.pixels_HWC3).all()
@@ -182,7 +182,7 @@ def test_loop_b_ends_with_weights_that_restore(config):
 def test_two_processes_give_the_curve_of_one(folder, tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        'steps = 2\ngroup = 2\nprompts = 2\nsize = 64\ntasks = 4\nval_tasks = 2\ntold = "true"\nviews = 1\n'
+        'max_steps = 2\ngroup = 2\nprompts = 2\nsize = 64\ntasks = 4\nval_tasks = 2\ntold = "true"\nviews = 1\n'
         "rank = 2\nthreads = 1\n"
     )
     common = ["rl", "restorer", "--config", str(recipe), "--images", str(folder), "--val", str(folder), "-o"]
@@ -209,8 +209,8 @@ def test_loop_c_tells_its_learning_figure_before_and_after(folder, tmp_path):
     from rnr.rl.compare import table
 
     config = AgentConfig(
-        images=folder, val=folder, out=tmp_path / "run", steps=1, group=2, prompts=1, rows=2, val_rows=2, max_tokens=16,
-        max_calls=1, sft_steps=0, rank=2, stage="single", threads=1,
+        images=folder, val=folder, out=tmp_path / "run", max_steps=1, group=2, prompts=1, rows=2, val_rows=2,
+        max_tokens=16, max_calls=1, sft_steps=0, rank=2, stage="single", threads=1,
     )  # fmt: skip
     run(config)
     rows: dict[Any, Any] = {row["measure"]: row for row in table([config.out]).rows}

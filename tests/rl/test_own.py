@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rnr.rl.cli import app
-from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig, read
+from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig
 from rnr.rl.judge import judge_of
 from rnr.rl.policy import BridgePolicy
 from rnr.rl.restoring import build, policy_of
@@ -50,7 +50,7 @@ def recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.syspath_prepend(str(tmp_path))
     path = tmp_path / "mine.toml"
     path.write_text(
-        f'images = "{folder}"\nval = "{folder}"\nout = "{tmp_path / "run"}"\nsteps = 1\ngroup = 2\nprompts = 1\n'
+        f'images = "{folder}"\nval = "{folder}"\nout = "{tmp_path / "run"}"\nmax_steps = 1\ngroup = 2\nprompts = 1\n'
         'size = 64\ntasks = 2\nval_tasks = 2\ntold = "true"\nviews = 1\nrank = 2\n'
         'reward = "rewards_i_wrote:Darker"\njudge = "rewards_i_wrote:Calm"\npolicy = "rewards_i_wrote:policy"\n'
     )
@@ -58,8 +58,8 @@ def recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def test_a_recipe_trains_by_them(recipe: Path) -> None:
-    config = read(RestorerConfig, recipe)
-    assert config.rewards == ["rewards_i_wrote:Darker"] == read(RestorerConfig, recipe, reward=config.rewards).rewards
+    config = RestorerConfig.read(recipe)
+    assert config.rewards == ["rewards_i_wrote:Darker"] == RestorerConfig.read(recipe, reward=config.rewards).rewards
     trainer = build(config)
     assert type(trainer.judge).__name__ == "Calm" and isinstance(trainer.policy, BridgePolicy)
     assert vars(trainer.policy)["mine"]
@@ -93,11 +93,11 @@ def test_the_canaries_watch_a_reward_of_ones_own(recipe: Path, folder: Path) -> 
 )
 def test_what_is_no_reward_is_refused_before_anything_loads(recipe: Path, name: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        build(read(RestorerConfig, recipe, reward=name, images=recipe, val=recipe))
+        build(RestorerConfig.read(recipe, reward=name, images=recipe, val=recipe))
 
 
 def test_what_is_no_judge_or_leads_to_no_policy(recipe: Path, reasoner) -> None:
     with pytest.raises(ValueError, match="rewards_i_wrote:short: not a judge.*derives from rnr.rl.judge.Judge"):
         judge_of("rewards_i_wrote:short", reasoner, 1)
     with pytest.raises(ValueError, match="has no Nothing"):
-        policy_of(read(RestorerConfig, recipe, policy="rewards_i_wrote:Nothing"))
+        policy_of(RestorerConfig.read(recipe, policy="rewards_i_wrote:Nothing"))

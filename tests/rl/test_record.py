@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from rnr.rl.config import RestorerConfig, read, write_effective
-from rnr.rl.record import Log, alarm, alarm_since, begin, warn_text
+from rnr.rl.config import RestorerConfig
+from rnr.rl.record import Log, alarm, alarm_since, warn_text
+from rnr.training.journal import refuse_used
 
 
 def check(step: int, rewards: list[float], damages: list[float], levels: list[float]) -> dict:
@@ -47,11 +48,11 @@ def test_the_alarm_also_sees_a_truth_that_rose_before_it_fell():
 
 
 def test_a_new_run_does_not_wipe_the_record_of_an_earlier_one(tmp_path):
-    begin(tmp_path, resume=False)
+    refuse_used(tmp_path, resume=False)
     Log(tmp_path).write({"step": 1})
-    begin(tmp_path, resume=True)
+    refuse_used(tmp_path, resume=True)
     with pytest.raises(ValueError, match="metrics.jsonl: the record of an earlier run; go on with --resume"):
-        begin(tmp_path, resume=False)
+        refuse_used(tmp_path, resume=False)
 
 
 def test_a_log_that_is_resumed_forgets_what_came_after(tmp_path):
@@ -60,17 +61,21 @@ def test_a_log_that_is_resumed_forgets_what_came_after(tmp_path):
         log.write({"step": step, "reward": float("nan") if step == 1 else 1 / 3})
     assert log.rows()[1]["reward"] is None
     assert [row["step"] for row in Log(tmp_path, step=2).rows()] == [0, 1, 2]
-    assert Log(tmp_path).rows() == []
+    with pytest.raises(ValueError, match="record of an earlier run"):
+        Log(tmp_path)
 
 
 def test_a_configuration_is_checked_and_written_with_its_meaning(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('images = "a"\nval = "b"\nout = "c"\ngroup = 1\nspeed = 3\n')
     with pytest.raises(ValueError, match=r"recipe.toml: group: .*greater than or equal to 2.*speed: Extra"):
-        read(RestorerConfig, path)
+        RestorerConfig.read(path)
     path.write_text('images = "a"\nval = "b"\nout = "c"\n')
-    config = read(RestorerConfig, path, steps=7, seed=None)
-    assert config.steps == 7 and config.seed == 0
-    write_effective(config, tmp_path / "run")
+    config = RestorerConfig.read(path, max_steps=7, seed=None)
+    assert config.max_steps == 7 and config.seed == 0
+    path.write_text('images = "a"\nval = "b"\nout = "c"\nsampling_steps = 4\n')
+    with pytest.raises(ValueError, match="`sampling_steps` is called `num_inference_steps` now"):
+        RestorerConfig.read(path)
+    config.write(tmp_path / "run")
     assert '"meaning": "updates of the policy"' in (tmp_path / "run" / "config.json").read_text()
     assert all(field.description for field in RestorerConfig.model_fields.values())

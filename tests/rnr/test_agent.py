@@ -23,12 +23,12 @@ from rnr.degradation.errors import SetupError
 from rnr.graph import Answer
 from rnr.images.files import Picture, read_picture, write_picture
 from rnr.report.agent import render
-from rnr.report.plain import report_path
-from rnr.work.agent_batch import AgentBatch
+from rnr.work.agent_worker import HOME, AgentWorker
 from rnr.work.agents import AgentRequest, Workplace
-from rnr.work.batch import Options
+from rnr.work.batch import Batch, Options
 from rnr.work.models import Models
 from rnr.work.naming import plan
+from rnr.work.outputs import report_path
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -44,20 +44,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory, crop: np.ndarray) -> Path:
     return inside
 
 
-def batch(folder: Path, out: Path, models: Models, workers: int = 1, answer: Any = None, **request: Any) -> AgentBatch:
+def batch(folder: Path, out: Path, models: Models, workers: int = 1, answer: Any = None, **request: Any) -> Batch:
     out.mkdir(exist_ok=True)
     asked = AgentRequest(strategy="one-pass", ask=answer is not None, **request)
-    made = AgentBatch(plan(sorted(folder.iterdir())), out, models, asked, Options("skip"), workers, answer)
-    made.run()
+    with Workplace(out / HOME, asked) as place:
+        worker = AgentWorker(place, answer)
+        made = Batch(plan(sorted(folder.iterdir())), out, models, worker, Options("skip"), workers)
+        made.run()
     return made
 
 
 @pytest.fixture(scope="module")
-def done(folder: Path, models: Models) -> AgentBatch:
+def done(folder: Path, models: Models) -> Batch:
     return batch(folder, folder.parent / "out", models, candidates=2)
 
 
-def test_a_broken_picture_is_reported_and_the_others_are_done(done: AgentBatch) -> None:
+def test_a_broken_picture_is_reported_and_the_others_are_done(done: Batch) -> None:
     assert [entry.name for entry in done.entries] == ["broken.png", "deep.png", "see-through.png"]
     assert [entry.status == "failed" for entry in done.entries] == [True, False, False]
     assert "not a picture" in done.entries[0].problem
@@ -68,7 +70,7 @@ def test_a_broken_picture_is_reported_and_the_others_are_done(done: AgentBatch) 
     assert Diagnosis.from_json(json.dumps(data)).findings  # `rnr restore --diagnosis` takes it
 
 
-def test_the_trace_holds_models_prompts_seeds_and_times(done: AgentBatch) -> None:
+def test_the_trace_holds_models_prompts_seeds_and_times(done: Batch) -> None:
     lines = [json.loads(line) for line in (done.out / "agent/trace.jsonl").read_text().splitlines()]
     looks = [line for line in lines if line["event"] == "diagnosed"]
     steps = [line for line in lines if line["event"] == "restoring"]
@@ -77,7 +79,7 @@ def test_the_trace_holds_models_prompts_seeds_and_times(done: AgentBatch) -> Non
     assert len({line["thread"] for line in lines}) == 2
 
 
-def test_called_again_nothing_is_done_again(done: AgentBatch, folder: Path, models: Models) -> None:
+def test_called_again_nothing_is_done_again(done: Batch, folder: Path, models: Models) -> None:
     before = (done.out / "agent/trace.jsonl").read_text()
     again = batch(folder, done.out, models, candidates=2)
     assert again.skipped == 2 and (done.out / "agent/trace.jsonl").read_text() == before
@@ -85,7 +87,7 @@ def test_called_again_nothing_is_done_again(done: AgentBatch, folder: Path, mode
     assert all("with other settings" in entry.problem for entry in other.entries[1:])
 
 
-def test_workers_come_to_the_same(done: AgentBatch, folder: Path, models: Models, tmp_path: Path) -> None:
+def test_workers_come_to_the_same(done: Batch, folder: Path, models: Models, tmp_path: Path) -> None:
     import torch
 
     threads = torch.get_num_threads()
@@ -95,7 +97,7 @@ def test_workers_come_to_the_same(done: AgentBatch, folder: Path, models: Models
     assert results[0] == results[1]
 
 
-def test_the_report_stands_alone_and_tells_each_step(done: AgentBatch) -> None:
+def test_the_report_stands_alone_and_tells_each_step(done: Batch) -> None:
     page = done.write_report().read_text()
     assert not re.search(r"(src|href)=\"(?!data:|#)", page) and "http" not in page.replace("http-equiv", "")
     assert page.count("<svg") == sum(bool(entry.steps) for entry in done.entries)
@@ -104,9 +106,9 @@ def test_the_report_stands_alone_and_tells_each_step(done: AgentBatch) -> None:
         assert entry.run and all(step.reason in page for step in entry.steps) and entry.run.thread in page
 
 
-def test_a_report_takes_no_other_runs_place(done: AgentBatch, tmp_path: Path) -> None:
+def test_a_report_takes_no_other_runs_place(done: Batch, tmp_path: Path) -> None:
     def path(mode: Any, entries: Any) -> str:
-        return report_path(tmp_path, mode, entries).name
+        return report_path(tmp_path, mode, {entry.key for entry in entries}).name
 
     report = tmp_path / "report.html"
     report.write_text(render(done.entries))
@@ -134,13 +136,11 @@ def test_one_process_at_a_time_in_a_folder_and_a_killed_one_is_gone(folder: Path
     assert len((tmp_path / "agent/trace.jsonl").read_text().splitlines()) == 4  # diagnosed, planned; answered, finished
 
 
-def test_a_thread_of_another_release_fails_alone(
-    done: AgentBatch, folder: Path, models: Models, tmp_path: Path
-) -> None:
+def test_a_thread_of_another_release_fails_alone(done: Batch, folder: Path, models: Models, tmp_path: Path) -> None:
     shutil.copytree(done.out / "agent", tmp_path / "agent")
     entry = done.entries[1]
     assert entry.run
-    with Workplace(tmp_path / "agent", done.request) as workplace:
+    with Workplace(tmp_path / "agent", done.worker.workplace.request) as workplace:
         config = {"configurable": {"thread_id": entry.run.thread}}
         workplace.agent.update_state(config, {"schema_version": 9}, as_node="finish")
     again = batch(folder, tmp_path, models, candidates=2)
@@ -148,7 +148,7 @@ def test_a_thread_of_another_release_fails_alone(
     assert again.entries[2].status == done.entries[2].status
 
 
-def test_names_cannot_break_the_report(done: AgentBatch) -> None:
+def test_names_cannot_break_the_report(done: Batch) -> None:
     entry = done.entries[0]
     entry.source, kept = "<script>x</script>.png", entry.source
     try:
@@ -157,7 +157,7 @@ def test_names_cannot_break_the_report(done: AgentBatch) -> None:
         entry.source = kept
 
 
-def test_waiting_and_answering(done: AgentBatch, folder: Path, models: Models, tmp_path: Path) -> None:
+def test_waiting_and_answering(done: Batch, folder: Path, models: Models, tmp_path: Path) -> None:
     waits = batch(folder, tmp_path / "out", models, answer=lambda question: None, candidates=2)
     assert waits.count("waiting") + waits.count("untouched") == 2
     page = waits.write_report().read_text()
@@ -168,7 +168,7 @@ def test_waiting_and_answering(done: AgentBatch, folder: Path, models: Models, t
         assert (done.out / entry.output).read_bytes() == (tmp_path / "out" / entry.output).read_bytes()
 
 
-def test_from_python(done: AgentBatch, folder: Path, tmp_path: Path) -> None:
+def test_from_python(done: Batch, folder: Path, tmp_path: Path) -> None:
     heard: list[Any] = []
     settings: Any = {"strategy": "one-pass", "candidates": 2, "device": "cpu", "on_event": heard.append}
     result = rnr.agent(folder / "deep.png", tmp_path, **settings)
@@ -191,7 +191,7 @@ def test_wrong_usage(cli: Any, folder: Path, tmp_path: Path) -> None:
     for arguments, problem in (
         (["--strategy", "magic"], "one-pass or stepwise"),
         (["--ask", "--workers", "2"], "--ask needs --workers 1"),
-        (["--steps", "0"], "--steps"),
+        (["--max-restorations", "0"], "--max-restorations"),
         (["--seconds", "0"], "more than 0"),
     ):
         code, _, error = cli("agent", folder, "-o", tmp_path / "out", *arguments)
@@ -227,7 +227,7 @@ def test_asking_in_the_terminal(typed: str, answer: Any, tmp_path: Path, monkeyp
 def test_a_question_has_the_terminal_for_itself(monkeypatch: Any) -> None:
     from rich.console import Console
 
-    from rnr.app import console
+    from rnr.work import console
 
     monkeypatch.setattr(console, "err", Console(file=io.StringIO(), force_terminal=True))
     with console.Meter(2, "looking") as meter:

@@ -80,7 +80,7 @@ def test_only_what_is_asked_for(crop: np.ndarray, diagnosed: rnr.Diagnosed):
 
 
 def test_same_seed_same_result(crop: np.ndarray):
-    first, second = (rnr.restore(crop, steps=2, seed=3, device="cpu").pixels_HWC3 for _ in range(2))
+    first, second = (rnr.restore(crop, num_inference_steps=2, seed=3, device="cpu").pixels_HWC3 for _ in range(2))
     assert np.array_equal(first, second)
 
 
@@ -94,8 +94,8 @@ def test_pictures_of_any_size(crop: np.ndarray, size: tuple[int, int], diagnosed
 @pytest.mark.parametrize(
     ("arguments", "error", "problem"),
     [
-        ({"steps": 0}, ValueError, "steps must lie in 1..100"),
-        ({"steps": 101}, ValueError, "steps must lie in 1..100"),
+        ({"num_inference_steps": 0}, ValueError, "num_inference_steps must lie in 1..100"),
+        ({"num_inference_steps": 101}, ValueError, "num_inference_steps must lie in 1..100"),
         ({"seed": -1}, ValueError, "seed"),
         ({"only": "fog"}, ValueError, "unknown kind of degradation 'fog'"),
         ({"diagnosis": "nowhere.json"}, rnr.SetupError, "nowhere.json: cannot be read"),

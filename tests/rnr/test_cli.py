@@ -43,8 +43,9 @@ def test_import_rnr_loads_no_torch():
     [
         (["restore"], "pictures"),
         (["restore", "a.png"], "--out"),
-        (["restore", "a.png", "-o", "OUT", "--steps", "101"], "--steps"),
-        (["restore", "a.png", "-o", "OUT", "--steps", "0"], "--steps"),
+        (["restore", "a.png", "-o", "OUT", "--num-inference-steps", "101"], "--num-inference-steps"),
+        (["restore", "a.png", "-o", "OUT", "--num-inference-steps", "0"], "--num-inference-steps"),
+        (["restore", "a.png", "-o", "OUT", "--steps", "101"], "--steps is called --num-inference-steps now"),
         (["restore", "a.png", "-o", "OUT", "--seed", "-1"], "--seed"),
         (["restore", "a.png", "-o", "OUT", "--only", "fog"], "unknown kind of degradation 'fog'; known: "),
         (["restore", "a.png", "-o", "OUT", "--overwrite", "--resume"], "exclude each other"),

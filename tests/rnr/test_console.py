@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from rnr.app.console import Terminal, json_stdout, tolerant
+from rnr.work.console import Terminal, json_stdout, tolerant
 from rnr.work.diagnosing import fixed
 
 from .conftest import CHECKOUT

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rnr.work.hostile_files import _CHILD, write_files
+from rnr.app.hostile_files import _CHILD, write_files
 
 
 def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
 from rnr.images.files import Picture, PictureError
 from rnr.work.naming import plan
-from rnr.work.outputs import Job, Shelf, digest, leave_out, prepare_folder, printable, record_beside
+from rnr.work.outputs import Job, Shelf, digest, leave_out, prepare_folder, record_beside
 
 
 @pytest.mark.parametrize(

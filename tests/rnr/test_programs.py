@@ -85,7 +85,7 @@ def one_thread() -> Iterator[None]:
 
 def restored(pictures: list[np.ndarray], job: tuple[int, int, int]) -> np.ndarray:
     number, steps, seed = job
-    return rnr.restore(pictures[number], GIVEN, steps=steps, seed=seed, device="cpu").pixels_HWC3
+    return rnr.restore(pictures[number], GIVEN, num_inference_steps=steps, seed=seed, device="cpu").pixels_HWC3
 
 
 def agree(pictures: list[np.ndarray], jobs: Jobs) -> None:
@@ -200,7 +200,7 @@ def test_the_hosts_default_type_and_seeds_stay_as_they_are(pictures: list[np.nda
     try:
         found = rnr.restore(pictures[0], seed=1, device="cpu")
         every = Diagnosis(findings={k: Finding(present=True, severity=30) for k in ("noise", "haze", "blur", "rain")})
-        assert rnr.restore(pictures[0], every, steps=2, device="cpu").pixels_HWC3.dtype == np.uint8
+        assert rnr.restore(pictures[0], every, num_inference_steps=2, device="cpu").pixels_HWC3.dtype == np.uint8
     finally:
         torch.set_default_dtype(torch.float32)
     assert found.records[0].text == expected.records[0].text and found.records[0].error is None

@@ -9,8 +9,8 @@ import pytest
 
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.errors import SetupError
+from rnr.view.records import columns, export
 from rnr.view.sources import sources_of
-from rnr.work.records import columns, export
 from tests.rnr.conftest import Run
 
 

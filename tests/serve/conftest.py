@@ -53,7 +53,7 @@ def photo(noisy: np.ndarray) -> Upload:
 @pytest.fixture(scope="session")
 def large(noisy: np.ndarray) -> Upload:
     """1 MP: 20 steps take many seconds."""
-    return Upload("large", as_png(np.tile(noisy, (7, 5, 1))), "large.png", {"steps": "20"})
+    return Upload("large", as_png(np.tile(noisy, (7, 5, 1))), "large.png", {"num_inference_steps": "20"})
 
 
 def as_png(pixels_HWC: np.ndarray) -> bytes:

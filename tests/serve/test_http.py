@@ -47,8 +47,8 @@ def test_restore_gives_the_librarys_picture_with_its_record(
     service: Local, models: Models, noisy: np.ndarray, photo: Upload
 ) -> None:
     assert models.device == "cpu"  # one thread
-    result = rnr.restore(noisy, steps=2, device="cpu")
-    answer = service.post("/restore", form(photo, steps="2"))
+    result = rnr.restore(noisy, num_inference_steps=2, device="cpu")
+    answer = service.post("/restore", form(photo, num_inference_steps="2"))
     said = answer.json
     assert np.array_equal(pixels(base64.b64decode(said["picture"]["data"])), result.pixels_HWC3)
     assert said["picture"]["media_type"] == "image/png" and said["record"]["output"] == "photo.png"
@@ -202,7 +202,7 @@ def hang_up(service: Local, upload: Upload, seconds: float) -> None:
 
 def test_a_full_service_refuses_at_once_and_serves_whom_it_has_taken(service: Local, photo: Upload) -> None:
     answers: list[Answer] = []
-    slow = form(photo, steps="6")
+    slow = form(photo, num_inference_steps="6")
     threads = [threading.Thread(target=lambda: answers.append(service.post("/restore", slow))) for _ in range(9)]
     for thread in threads:
         thread.start()
@@ -299,7 +299,7 @@ def test_the_documentation_needs_no_network(service: Local) -> None:
     assert {"/diagnose", "/restore", "/agent", "/health", "/ready", "/metrics"} <= document["paths"].keys()
     content = document["paths"]["/restore"]["post"]["requestBody"]["content"]
     assert content["multipart/form-data"]["schema"]["properties"]["picture"]["format"] == "binary"
-    assert {"picture", "steps", "only", "diagnosis", "format"} <= content["application/json"]["schema"][
+    assert {"picture", "num_inference_steps", "only", "diagnosis", "format"} <= content["application/json"]["schema"][
         "properties"
     ].keys()
     assert {"429", "413", "503", "504"} <= document["paths"]["/restore"]["post"]["responses"].keys()

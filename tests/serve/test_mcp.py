@@ -130,7 +130,7 @@ def test_over_stdio(folder: Path) -> None:
         assert content.mime_type == "image/png"
         written = Path(done.structured_content["picture"]).read_bytes()
         assert base64.b64decode(content.blob) == written
-        assert (await client.call_tool("restore", {"picture": "photo.png", "steps": 999})).is_error
+        assert (await client.call_tool("restore", {"picture": "photo.png", "num_inference_steps": 999})).is_error
         same = await client.call_tool("restore", {"picture": "photo.png", "strength": {"noise": 0}, "only": ["noise"]})
         path = Path(same.structured_content["picture"])
         assert "strength" in path.name and path.read_bytes() == (folder / "photo.png").read_bytes()
@@ -166,7 +166,7 @@ def test_over_stdio(folder: Path) -> None:
             ended.append(tool)
 
         async with anyio.create_task_group() as group:
-            group.start_soon(call, "restore", {"picture": "photo.png", "steps": 12})
+            group.start_soon(call, "restore", {"picture": "photo.png", "num_inference_steps": 12})
             await anyio.sleep(0.2)
             group.start_soon(call, "diagnose", {"picture": "photo.png"})
         assert ended == ["diagnose", "restore"]
@@ -175,7 +175,7 @@ def test_over_stdio(folder: Path) -> None:
         """Both workers are given minutes of work, which is called off: the next call is served at once."""
         async with cut_off(2.0), anyio.create_task_group() as group:
             for _ in range(2):
-                group.start_soon(client.call_tool, "restore", {"picture": "large.png", "steps": 100})
+                group.start_soon(client.call_tool, "restore", {"picture": "large.png", "num_inference_steps": 100})
         started = time.monotonic()
         assert not (await client.call_tool("diagnose", {"picture": "photo.png"})).is_error
         assert time.monotonic() - started < 15  # without it: many minutes
@@ -191,7 +191,7 @@ def test_the_server_ends_with_its_client_in_the_middle_of_a_call(folder: Path) -
     )
     assert process.stdin and process.stdout and process.stderr
     hello = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "a test", "version": "1"}}
-    call = {"name": "restore", "arguments": {"picture": "large.png", "steps": 100}}
+    call = {"name": "restore", "arguments": {"picture": "large.png", "num_inference_steps": 100}}
     for message in (
         {"id": 1, "method": "initialize", "params": hello},
         {"method": "notifications/initialized"},

@@ -82,7 +82,7 @@ def test_a_cancelled_restoration_of_20_steps_frees_its_worker_within_a_second(dr
     driver.run(Diagnose(), large.data)
     before, worker = driver.pool.tally.cancelled, driver.worker
     for seconds in (0.2, 1.0, 4.0):  # reading, diagnosing, in the middle of a step
-        driver.cancelled(Restore(steps=20), large.data, seconds)
+        driver.cancelled(Restore(num_inference_steps=20), large.data, seconds)
         assert driver.free() < FREE
     assert driver.pool.tally.cancelled == before + 3 and driver.worker is worker
 
@@ -94,14 +94,14 @@ def test_a_cancelled_agent_frees_its_worker(driver: Driver, photo: Upload) -> No
 
 def test_a_request_whose_time_is_up_frees_its_worker(driver: Driver, large: Upload) -> None:
     with pytest.raises(ServiceError) as late:
-        driver.run(Restore(steps=20), large.data, seconds=1.5)
+        driver.run(Restore(num_inference_steps=20), large.data, seconds=1.5)
     assert (late.value.status, late.value.code) == (504, "timed_out") and driver.free() < FREE
 
 
 def test_what_was_cancelled_changes_nothing_of_the_next_answer(driver: Driver, photo: Upload, large: Upload) -> None:
-    before = driver.run(Restore(steps=2), photo.data)
-    driver.cancelled(Restore(steps=20), large.data, 1.0)
-    after = driver.run(Restore(steps=2), photo.data)
+    before = driver.run(Restore(num_inference_steps=2), photo.data)
+    driver.cancelled(Restore(num_inference_steps=20), large.data, 1.0)
+    after = driver.run(Restore(num_inference_steps=2), photo.data)
     assert before.blobs == after.blobs and before.head["summary"] == after.head["summary"]
 
 
@@ -129,7 +129,7 @@ def test_a_killed_worker_is_replaced_and_only_its_own_request_hears_of_it(
     known, worker, restarts = driver.run(Diagnose(), photo.data), driver.worker, driver.pool.tally.restarts
 
     async def main() -> tuple[Any, Message]:
-        work = asyncio.create_task(driver.pool.run(Restore(steps=20), large.data))
+        work = asyncio.create_task(driver.pool.run(Restore(num_inference_steps=20), large.data))
         waiting = asyncio.create_task(driver.pool.run(Diagnose(), photo.data))
         await asyncio.sleep(1)
         os.kill(worker.process.pid, signal.SIGKILL)
@@ -149,7 +149,7 @@ def test_a_worker_that_does_not_answer_is_killed(
     worker = driver.worker
 
     async def main() -> None:
-        work = asyncio.create_task(driver.pool.run(Restore(steps=20), large.data))
+        work = asyncio.create_task(driver.pool.run(Restore(num_inference_steps=20), large.data))
         await asyncio.sleep(0.5)
         os.kill(worker.process.pid, signal.SIGSTOP)  # hangs, as in a call that does not come back
         work.cancel()

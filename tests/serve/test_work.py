@@ -62,7 +62,7 @@ def test_errors_say_what_the_client_can_do(shop: Shop) -> None:
     cases = [
         large.value,
         broken.value,
-        ValueError("steps"),
+        ValueError("num_inference_steps"),
         MemoryError(),
         RuntimeError("CUDA out of memory"),
         KeyError("x"),

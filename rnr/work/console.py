@@ -8,18 +8,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 from rich.console import Console
 from rich.text import Text
 
+from rnr.degradation.files import printable
 from rnr.images.files import PictureError, SkippedFile
-from rnr.work.outputs import printable
-
-if TYPE_CHECKING:
-    from rich.table import Table
-
-    from rnr.degradation.diagnosis import DiagnosisRecord
 
 
 class Terminal(Console):
@@ -140,69 +135,6 @@ def json_stdout(data: Any, indent: int | None = None) -> None:
     except UnicodeEncodeError:
         text = json.dumps(data, indent=indent)
     plain_stdout(text)
-
-
-def detail_table(name: str, record: DiagnosisRecord) -> Table:
-    """One picture: a row per kind, in the order of the reasoning."""
-    from rich import box
-    from rich.table import Table
-
-    from rnr.report.thoughts import thoughts
-
-    title, caption = Text(name, "bold"), _caption(record)
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
-    for column, side in (("Kind", "left"), ("State", "left"), ("Probability", "right"), ("Severity", "right")):
-        table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    table.add_column("Evidence and factors", overflow="fold")
-    for thought in thoughts(record):
-        factors = "\n".join(f"{f.name} {f.value} {f.unit}".rstrip() for f in thought.factors)
-        severity = f"{thought.severity} ({thought.interval})" if thought.interval else thought.severity or "–"
-        because = "\n".join(part for part in (thought.evidence, factors) if part)
-        style = "bold" if thought.state == "present" else "dim"
-        cells = (thought.title, thought.words, thought.probability or "–", severity)
-        table.add_row(*(Text(cell, style) for cell in cells), Text(because, "" if style == "bold" else "dim"))
-    return table
-
-
-def _caption(record: DiagnosisRecord) -> Text:
-    from rnr.report.thoughts import scene_words
-
-    diagnosis = record.diagnosis
-    if diagnosis is None:
-        return Text("")
-    quality = diagnosis.quality
-    scene = ", ".join(f"{label} {words}".strip() for label, words in scene_words(diagnosis.scene))
-    lines = [f"scene: {scene}" if scene else ""]
-    if quality.technical is not None:
-        lines.append(f"quality: {quality.technical} of 100, {quality.words or ''}".rstrip(", "))
-    lines += [f"plan: {' → '.join(diagnosis.plan) or 'nothing to undo'}"]
-    lines += [f"model: {record.model} {record.model_hash}, {record.seconds:.2f} s"]
-    return Text("\n".join(line for line in lines if line), "dim")
-
-
-def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
-    """Several pictures: one row each, expected severity per kind; found kinds stand out."""
-    from rich import box
-    from rich.table import Table
-
-    from rnr.degradation.kind import kinds
-    from rnr.judge.reading import severity
-
-    caption = "expected severity 0-100; bold: present; a single picture is listed in detail"
-    table = Table(caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("Picture", overflow="fold", min_width=12)
-    table.add_column("Quality", justify="right")
-    for kind in kinds().values():
-        table.add_column(kind.words.title.capitalize(), justify="right", no_wrap=True)
-    for name, record in rows:
-        quality = record.diagnosis.quality.technical if record.diagnosis else None
-        cells = [Text(name), Text("–" if quality is None else str(quality))]
-        for kind_name in kinds():
-            seen = severity(record, kind_name)
-            text = seen.words if seen.severity is None else seen.number
-            cells.append(Text(text, "bold" if seen.state == "present" else "dim"))
-        table.add_row(*cells)
-    return table
 
 
 def hush() -> None:

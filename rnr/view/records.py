@@ -21,11 +21,11 @@ from typing import Any
 from rnr.degradation._lazy import need
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.errors import SetupError
-from rnr.degradation.files import whole
+from rnr.degradation.files import printable, whole
 from rnr.degradation.kind import kinds
 from rnr.view.items import Item
 from rnr.view.sources import sources_of
-from rnr.work.outputs import printable, write_text
+from rnr.work.outputs import write_text
 
 FORMATS = {"jsonl": ".jsonl", "parquet": ".parquet", "hf": "", "inspect": ".json"}
 TEXT = ("file", "picture_sha256", "model", "model_hash", "prompt", "prompt_version", "error", "text")
@@ -155,7 +155,7 @@ def _hf(found: list[tuple[Item, Row]], path: Path, images: Path | None) -> None:
 
 
 def _inspect(found: list[tuple[Item, Row]], path: Path, images: Path | None) -> None:
-    from rnr.work.inspect_log import log_of
+    from rnr.view.inspect_log import log_of
 
     held = [(row, _picture(row, images or item.folder)) for item, row in found]
     log = log_of([(row, picture["bytes"] if picture else None) for row, picture in held], path.stem)

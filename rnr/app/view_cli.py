@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rnr.app.console import Meter, plain_stdout, remark, stop
 from rnr.degradation.errors import Error, SetupError
 from rnr.degradation.loading import BUILT_IN
+from rnr.work.console import Meter, plain_stdout, remark, stop
 from rnr.work.models import Models
 
 EVERY = 500  # records between two words on progress

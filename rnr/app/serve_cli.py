@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rnr.app.console import hush, stop
 from rnr.app.options import Device, Megapixels, Out, ReasonerName, RestorerName
 from rnr.degradation.errors import MissingExtra, SetupError
 from rnr.degradation.loading import BUILT_IN
+from rnr.work.console import hush, stop
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,7 @@ def hostile(
 
     Exit code 1 if there was any of these.
     """
-    from rnr.work.hostile_files import run
+    from rnr.app.hostile_files import run
 
     if out.exists():
         stop(f"{out}: is there already; name a new folder")

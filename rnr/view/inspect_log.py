@@ -24,7 +24,7 @@ def log_of(rows: Sequence[tuple[Row, bytes | None]], name: str) -> dict[str, Any
     """The log of a run.
 
     Args:
-        rows: Of `rnr.work.records.row_of`, each with its picture as PNG, None where it is gone.
+        rows: Of `rnr.view.records.row_of`, each with its picture as PNG, None where it is gone.
         name: Of the run.
     """
     model = next((f"rnr/{row['model']}" for row, _ in rows if row["model"]), "rnr/unknown")
