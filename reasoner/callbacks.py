@@ -52,7 +52,9 @@ class SaveByClock(TrainerCallback):
 class Metrics(TrainerCallback):
     """metrics.jsonl: loss, learning rate, samples a second, time left; `evaluate` every so many samples."""
 
-    def __init__(self, journal: Journal, batch: int, evaluate: Callable[[], dict[str, Any]] | None, every: int):
+    def __init__(
+        self, journal: Journal, batch: int, evaluate: Callable[[], dict[str, Any]] | None = None, every: int = 1
+    ):
         self.journal, self.batch, self.evaluate, self.every = journal, batch, evaluate, every
         self.started: tuple[float, int] | None = None
 

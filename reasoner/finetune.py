@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import PrinterCallback, TrainerCallback, set_seed
+from transformers import PrinterCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig
 
 from rnr import prompts
 from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from rnr.degradation.kind import PHYSICS
+from rnr.reasoner.callbacks import Metrics
 from rnr.reasoner.card import CARD
 from rnr.reasoner.checkpoint import load_model
 from rnr.reasoner.collate import Collator
@@ -61,7 +62,7 @@ def finetune(model_name: str, data: Path, out: Path, recipe: dict[str, Any], res
     if trainer.is_world_process_zero():
         batch = settings.train_batch_size * settings.gradient_accumulation_steps * settings.world_size
         done = int(last.rsplit("-", 1)[1]) * batch if last else 0
-        trainer.add_callback(Told(Journal(out, done, report, resume), batch))
+        trainer.add_callback(Metrics(Journal(out, done, report, resume), batch))
     trainer.train(resume_from_checkpoint=last)
     if trainer.is_world_process_zero():
         write_adapter(trainer, out / "adapter", prompt, side, told=has_scene_text(data))
@@ -112,15 +113,3 @@ def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int,
     card |= {"prompt": prompt.name, "prompt_version": prompt.version}
     card |= {"views": {"side": side, "crops": CROPS}, "scene_text": told}
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
-
-
-class Told(TrainerCallback):
-    """Losses to the journal."""
-
-    def __init__(self, journal: Journal, batch: int):
-        self.journal, self.batch = journal, batch
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if logs and "loss" in logs:
-            row = {"samples": state.global_step * self.batch, "loss": logs["loss"], "rate": logs.get("learning_rate")}
-            self.journal.write(row)

@@ -59,7 +59,7 @@ def climb(
     first alarm. ValueError for a judge of another view size than the pictures."""
     if any(picture.shape != (3, SIDE, SIDE) for picture in restored):
         raise ValueError(f"only pictures as large as a view, {SIDE} px, can be climbed")
-    refuse_used(out, resume=False)
+    refuse_used(out, resumed=False)
     out.mkdir(parents=True, exist_ok=True)
     log, pictures, first = Log(out), [picture.clamp(0, 1) for picture in restored], None
     rewards = {"severity": SeverityReward(judge, gate=False), "gated": SeverityReward(judge)}

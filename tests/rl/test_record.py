@@ -48,11 +48,11 @@ def test_the_alarm_also_sees_a_truth_that_rose_before_it_fell():
 
 
 def test_a_new_run_does_not_wipe_the_record_of_an_earlier_one(tmp_path):
-    refuse_used(tmp_path, resume=False)
+    refuse_used(tmp_path, resumed=False)
     Log(tmp_path).write({"step": 1})
-    refuse_used(tmp_path, resume=True)
+    refuse_used(tmp_path, resumed=True)
     with pytest.raises(ValueError, match="metrics.jsonl: the record of an earlier run; go on with --resume"):
-        refuse_used(tmp_path, resume=False)
+        refuse_used(tmp_path, resumed=False)
 
 
 def test_a_log_that_is_resumed_forgets_what_came_after(tmp_path):

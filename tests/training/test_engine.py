@@ -63,7 +63,7 @@ def test_rows_after_the_checkpoint_are_dropped(tmp_path):
     journal = Journal(tmp_path)
     for samples in (10, 20, 30):
         journal.write({"samples": samples, "loss": float("nan")})
-    assert [row["samples"] for row in Journal(tmp_path, samples=20).rows()] == [10, 20]
+    assert [row["samples"] for row in Journal(tmp_path, 20, resumed=True).rows()] == [10, 20]
     assert journal.rows()[0]["loss"] is None
 
 
