@@ -35,7 +35,7 @@ WAYS = ("restore", "one-pass", "auto", "stepwise", "stepwise, random order", "st
 KEY = ("picture",)
 COLUMNS = (
     "picture", "kinds", "way", "input", "psnr", "squared", "structural", "severity_before", "severity", "steps",
-    "taken_back", "seconds", "reason",
+    "calls", "taken_back", "seconds", "reason",
 )  # fmt: skip
 SEVERITY = (15, 60)
 SAME = 0.05  # dB: less is no difference
@@ -127,6 +127,8 @@ def _told(state: dict[str, Any], look: Any) -> Row:
 
     back = sum(step["chosen"] is None for step in state["steps"])
     row: Row = {"severity_before": total(state["first"]), "severity": total(look), "steps": len(state["steps"])}
+    made = sum(len(step["candidates"]) for step in state["steps"])
+    row["calls"] = 1 + 2 * made  # of models: the first look; a restoration and a look for each candidate
     return row | {"taken_back": back, "seconds": float(state["spent"]), "reason": state["reason"]}
 
 
@@ -143,7 +145,8 @@ def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
             "wins": percent([gain > SAME for gain in gains]),
             "losses": percent([gain < -SAME for gain in gains]),
         }
-        line |= {name: mean(row[name] for row in mine) for name in ("squared", "structural", "severity", "steps")}
+        averaged = ("squared", "structural", "severity", "steps", "calls")
+        line |= {name: mean(row[name] for row in mine) for name in averaged}
         line |= {"rolled back": mean(row["taken_back"] for row in mine), "worse than input": percent(worse)}
         spent = [_number(row, "seconds") / _number(base[str(row["picture"])], "seconds") for row in mine if base]
         lines.append(line | {"time": mean(spent), "n": len(mine)})

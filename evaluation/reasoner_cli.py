@@ -140,6 +140,28 @@ def unfamiliar(
         running.publish(tables, out, settings | {"mixtures": mixtures}, started)
 
 
+def objects(
+    images: Images,
+    labels: Annotated[Path, typer.Option("--objects", help="CSV of what they show: recipes/objects.csv")],
+    out: Out,
+    reasoner: ReasonerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Words of what photographs show: F1 per word, undamaged and under damage of severity 50."""
+    from rnr.degradation.photographs import read_objects
+    from rnr.evaluation import objects as module
+
+    started = time.monotonic()
+    with running.errors():
+        photographs, model = running.photographs(images, limit), load_reasoner(reasoner)
+        with running.progress("photographs", len(photographs)) as report:
+            tables = {"objects": module.table(model, photographs, read_objects(labels), seed, report)}
+        settings = running.identity(model) | {"images": images.name, "limit": limit, "seed": seed}
+        running.publish(tables, out, settings, started)
+
+
 def decoding(
     images: Images,
     out: Out,
@@ -171,4 +193,4 @@ def decoding(
         running.publish(tables, out, settings, started, silent=["decoding_pictures"])
 
 
-COMMANDS = (confusion, diagnosis, robustness, unfamiliar, decoding)
+COMMANDS = (confusion, diagnosis, robustness, unfamiliar, objects, decoding)

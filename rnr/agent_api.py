@@ -40,6 +40,7 @@ def agent(
     candidates: int = 1,
     seed: int = 0,
     strength: Strength = 100.0,
+    memory: bool = False,
     answer: Callable[[Question], Answer | None] | None = None,
     on_event: Callable[[Any], None] = lambda event: None,
     reasoner: str = BUILT_IN,
@@ -51,11 +52,13 @@ def agent(
 
     `folder` keeps pictures, threads and trace: called again with the same picture and settings, a run that was cut off
     goes on. Without it nothing is kept. `strength` as in `restore`: each step goes so far, and a kind that was not to
-    go all the way is treated once. `answer` is asked before each step. Errors as in `restore`; a run that failed
-    on the way has `run.status` "failed" and holds the best picture so far.
+    go all the way is treated once. `memory`: begin with doses that were kept on earlier pictures of the folder.
+    `answer` is asked before each step. Errors as in `restore`; a run that failed on the way has `run.status` "failed"
+    and holds the best picture so far.
     """
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
-    request = AgentRequest(strategy, max_restorations, seconds, candidates, seed, answer is not None, strength).check()
+    asks = answer is not None
+    request = AgentRequest(strategy, max_restorations, seconds, candidates, seed, asks, strength, memory).check()
     with contextlib.ExitStack() as stack:
         home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         workplace = stack.enter_context(Workplace(home, request))

@@ -43,18 +43,20 @@ def train_reasoner(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
     init: Init = None, rate: Rate = None, restored: Restored = None, confusion: Confusion = None,
     threads: Threads = None, license: License = None, recipe: Recipe = None, model: Model = None, data: Data = None,
+    objects: Annotated[Path | None, typer.Option(help="CSV of what the photographs show: recipes/objects.csv.")] = None,
 ) -> None:  # fmt: skip
     """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
     own = {"--images": images, "--val": val, "--samples": samples, "--seed": seed or None, "--init": init,
            "--rate": rate, "--restored": restored, "--confusion": confusion, "--threads": threads,
-           "--license": license}  # fmt: skip
+           "--license": license, "--objects": objects}  # fmt: skip
     if recipe or model:
         _refuse(own, "go with the built-in reasoner: a real one has its recipe and --data")
         _real("reasoner", recipe, model, data, out, resume)
     else:
         _refuse({"--data": data}, "goes with --recipe: the built-in reasoner learns from --images")
         _built_in("reasoner", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
-                  rate=rate, restored=restored, confusion=confusion, threads=threads, license=license)  # fmt: skip
+                  rate=rate, restored=restored, confusion=confusion, threads=threads, license=license,
+                  objects=objects)  # fmt: skip
 
 
 @train_app.command("restorer")

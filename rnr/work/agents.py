@@ -43,14 +43,16 @@ class AgentRequest:
     seed: int = 0
     ask: bool = False
     strength: Strength = 100.0
+    memory: bool = False
 
     @property
     def asked(self) -> dict[str, Any]:
-        """By which a run is known again, by its names in records; a strength only where one is set: it came later."""
+        """By which a run is known again, by its names in records; what came later only where it is set."""
         settings = asdict(self) | {"ask": None}
         settings["steps"] = settings.pop("max_restorations")
-        if self.strength == FULL:
-            del settings["strength"]
+        for name, usual in (("strength", FULL), ("memory", False)):
+            if settings[name] == usual:
+                del settings[name]
         return settings
 
     def check(self) -> AgentRequest:

@@ -34,6 +34,7 @@ class Training:
     threads: int | None = None
     device: str = "auto"
     license: str | None = None
+    objects: Path | None = None
 
     def settings(self) -> dict[str, Any]:
         """Those of `rnr.training.Run`."""
@@ -73,7 +74,7 @@ def train_reasoner(training: Training, report: Report) -> Path:
 
         given: dict[str, Any] = {"val": training.val, "samples": training.samples, "lr": training.rate}
         given |= {"init": training.init and (folder_of(training.init) or training.init), "threads": training.threads}
-        given["license"] = training.license
+        given |= {"license": training.license, "objects": training.objects}
         known = {name: value for name, value in given.items() if value is not None}
         known |= {"data": training.images, "output": training.out, "seed": training.seed, "resume": training.resume}
         damage = _restored(training.restored, training.confusion) if training.restored else None

@@ -9,6 +9,7 @@ import torch
 from rnr.degradation.diagnosis import Diagnosis, Finding
 from rnr.degradation.photographs import to_uint8
 from rnr.degradation.synthesize import degrade, prescribe
+from rnr.restorer import load
 from rnr.restorer.expert import ExpertNetwork, load_expert, save_expert
 from rnr.restorer.reading import fit
 from tests.reasoner.conftest import picture
@@ -40,7 +41,8 @@ def test_an_expert_without_a_reading_is_loaded_as_before(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["noise", "compression", "blur"])
-def test_the_built_in_experts_answer_a_dose_in_steps(pipe, kind: str) -> None:
+def test_the_built_in_experts_answer_a_dose_in_steps(kind: str) -> None:
+    pipe = load()
     clean = torch.from_numpy(picture(192, 192, seed=5)).permute(2, 0, 1)[None].float() / 255
     mixture = prescribe({kind: 45.0}, seed=4)
     pixels = np.float32(to_uint8(degrade(clean, mixture))) / 255
@@ -49,7 +51,7 @@ def test_the_built_in_experts_answer_a_dose_in_steps(pipe, kind: str) -> None:
     def leg(severity: int):
         from rnr.degradation.kind import kind_named
 
-        written = {f.name: f.written(torch.tensor(factors[f.name])) for f in kind_named(kind).factors}
+        written = {f.name: f.written(factors[f.name]) for f in kind_named(kind).factors}
         finding = Finding(present=True, severity=severity, factors=written)
         return pipe.restore(pixels, Diagnosis(findings={kind: finding}, plan=[kind])).legs[0]
 
