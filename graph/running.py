@@ -51,7 +51,7 @@ class Run:
     @property
     def untouched(self) -> bool:
         """Whether the result is the picture as it came."""
-        return self.picture["sha256"] == self.state["picture"]["sha256"]  # type: ignore[typeddict-item]
+        return self.picture["sha256"] == self.state["picture"]["sha256"]  # type: ignore[index]
 
     @property
     def steps(self) -> list[Step]:
@@ -88,7 +88,7 @@ def _run(
         raise ThreadError(f"thread {thread!r} belongs to another picture; use another thread id")
     begin = AgentInput(picture=picture, order=list(order))
     if held is None or held.status == "failed" or not _whole(held, context):
-        known: AgentState = held.state if held else {**begin}  # type: ignore[typeddict-item]
+        known: AgentState = held.state if held else {**begin}  # type: ignore[index]
         return _drive(agent, context, Run(thread, known), begin, answer, on_event)
     if held.status in ("done", "stopped"):
         return held

@@ -35,13 +35,13 @@ LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v
 class EditRun(Settings):
     """Of the recipe."""
 
-    max_steps: int = Field(2000, ge=1, description="updates of the adapter")
-    batch: int = Field(8, ge=1, description="samples of an update, for all processes together")
-    rate: float = Field(1e-4, gt=0, description="learning rate, constant")
-    rank: int = Field(16, ge=1, description="of the LoRA adapter")
-    size: int = Field(512, ge=32, description="side of the crops, px")
-    seed: int = Field(0, ge=0, description="of everything that is drawn")
-    save_every: int = Field(100, ge=1, description="updates between two checkpoints")
+    max_steps: int = Field(default=2000, ge=1, description="updates of the adapter")
+    batch: int = Field(default=8, ge=1, description="samples of an update, for all processes together")
+    rate: float = Field(default=1e-4, gt=0, description="learning rate, constant")
+    rank: int = Field(default=16, ge=1, description="of the LoRA adapter")
+    size: int = Field(default=512, ge=32, description="side of the crops, px")
+    seed: int = Field(default=0, ge=0, description="of everything that is drawn")
+    save_every: int = Field(default=100, ge=1, description="updates between two checkpoints")
 
 
 def train(

@@ -38,15 +38,15 @@ LATER = {"first_crop": 128, "log_loss_from": 0.0}  # settings of a training that
 class RestorerRun(Run):
     """Settings of the network without experts."""
 
-    samples: int = Field(300_000, ge=1, description="length of the schedule, in crops of 64 px")
-    rate: float = Field(8e-4, gt=0, description="learning rate at its highest")
-    precision: Precision = Field("fp32", description="of the losses")
-    sigma: float = Field(0.1, ge=0, description="largest noise of the bridge in training")
-    one_step: float = Field(0.6, ge=0, le=1, description="share of pictures trained at t = 1")
-    log_loss_from: float = Field(0.66, ge=0, description="share of the samples")
-    first_crop: int = Field(64, description="px: stages with smaller crops are skipped")
-    batch_factor: int = Field(1, ge=1, description="multiplies the batch (for a GPU)")
-    blind: bool = Field(False, description="a twin without a diagnosis")
+    samples: int = Field(default=300_000, ge=1, description="length of the schedule, in crops of 64 px")
+    rate: float = Field(default=8e-4, gt=0, description="learning rate at its highest")
+    precision: Precision = Field(default="fp32", description="of the losses")
+    sigma: float = Field(default=0.1, ge=0, description="largest noise of the bridge in training")
+    one_step: float = Field(default=0.6, ge=0, le=1, description="share of pictures trained at t = 1")
+    log_loss_from: float = Field(default=0.66, ge=0, description="share of the samples")
+    first_crop: int = Field(default=64, description="px: stages with smaller crops are skipped")
+    batch_factor: int = Field(default=1, ge=1, description="multiplies the batch (for a GPU)")
+    blind: bool = Field(default=False, description="a twin without a diagnosis")
 
 
 class RestorerObjective:

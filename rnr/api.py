@@ -203,8 +203,8 @@ def restore(
         return [restore(one, each, **options) for one, each in zip(batch, given)]
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
-    given, origin = _diagnosis(diagnosis), _origin(diagnosis)
-    request = Request(num_inference_steps, seed, only, given, origin, strength, force=force).check()
+    held, origin = _diagnosis(diagnosis), _origin(diagnosis)
+    request = Request(num_inference_steps, seed, only, held, origin, strength, force=force).check()
     outcome = restore_picture(models, source, request, _name(picture))
     pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)

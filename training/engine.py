@@ -164,7 +164,7 @@ class Engine:
 
     def save(self) -> None:
         """Everything into one file."""
-        about = {"samples": self.samples, "step": self.step, "seconds": self.seconds}
+        about: dict[str, Any] = {"samples": self.samples, "step": self.step, "seconds": self.seconds}
         about |= {"run": self.run.model_dump(mode="json")}
         checkpoint.save(self.run.out / CHECKPOINT, self.weights, self.optimizer, about, self.average)
 

@@ -179,7 +179,7 @@ def server(tools: Tools) -> MCPServer:
 
         `strength` (0..100, or by kind) is how far each step goes.
         """
-        options = {"strategy": strategy, "max_restorations": max_restorations, "candidates": candidates}
+        options: dict[str, Any] = {"strategy": strategy, "max_restorations": max_restorations, "candidates": candidates}
         options |= {"strength": strength}
         return await tools.agent(picture, data, **options)
 

@@ -147,16 +147,15 @@ class Batch:
             self._own.models = models
         return self._own.models
 
-    def uninterrupted(self) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def uninterrupted(self) -> Iterator[None]:
         """Ctrl-C and a kill wait until the block is through; then the batch ends."""
 
         def wait(number: int, frame: object) -> None:
             self.interrupted = True
 
-        stack = contextlib.ExitStack()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            stack.enter_context(_handler(each, wait))
-        return stack
+        with _handler(signal.SIGINT, wait), _handler(signal.SIGTERM, wait):
+            yield
 
     def write_report(self, problems: Sequence[PictureError] = ()) -> Path:
         """One page for all pictures, those that could not even be found last. Raises PictureError."""

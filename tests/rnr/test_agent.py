@@ -139,7 +139,7 @@ def test_one_process_at_a_time_in_a_folder_and_a_killed_one_is_gone(folder: Path
 def test_a_thread_of_another_release_fails_alone(done: Batch, folder: Path, models: Models, tmp_path: Path) -> None:
     shutil.copytree(done.out / "agent", tmp_path / "agent")
     entry = done.entries[1]
-    assert entry.run
+    assert entry.run and isinstance(done.worker, AgentWorker)
     with Workplace(tmp_path / "agent", done.worker.workplace.request) as workplace:
         config = {"configurable": {"thread_id": entry.run.thread}}
         workplace.agent.update_state(config, {"schema_version": 9}, as_node="finish")
