@@ -241,10 +241,10 @@ def problem_of(source: Path, error: Exception, with_traceback: bool = False) -> 
 
 
 def _line(name: str, entry: Entry, how_long: str) -> Text:
-    """photo.jpg  haze 62 → 8, noise 40 → 3  2.1 s"""
+    """photo.jpg  haze 62 → 8; the reasoner is not sure: noise (probability 0.70) left alone; ...  2.1 s"""
     changes = [f"{title} {a.number or a.words} → {b.number or b.words}" for title, a, b in entry.changes]
-    story = ", ".join(changes) if entry.status == "restored" else ""
-    story = story or entry.explanation or entry.words
+    parts = [", ".join(changes), entry.explanation] if entry.status == "restored" else [entry.explanation]
+    story = "; ".join(filter(None, parts)) or entry.words
     return Text.assemble((name, "bold"), f"  {story}  ", (how_long, "dim"))
 
 
