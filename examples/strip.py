@@ -2,9 +2,9 @@
 
     python examples/strip.py -o docs/images/before-after.jpg
 
-Each photograph of `examples/photographs` is damaged by the kind that it is named after (as by `rnr degrade --set KIND=45`),
-then diagnosed and restored by the models that are named. A kind that the reasoner does not know is left out. What comes out is
-shown, good or not: nothing is chosen afterwards.
+Each photograph of `examples/photographs` is damaged by the kind that it is named after, as by `rnr degrade --set
+KIND=45`, then diagnosed and restored. A kind that the reasoner does not know is left out. What comes out is shown, good
+or not: nothing is chosen afterwards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The documentation site is built strictly, its links and anchors lead somewhere, and it loads nothing from elsewhere."""
+"""The documentation site is built strictly, its links lead somewhere, and it loads nothing from elsewhere."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def intervene(
     restorer: RestorerName = BUILT_IN,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """The counterfactual beside the original: restore by the picture's own diagnosis, and by a changed one.
+    """Show the counterfactual beside the original: restore by the picture's own diagnosis, and by a changed one.
 
     OUT gets NAME.original.png, NAME.counterfactual.png, NAME.intervene.html and NAME.intervene.json.
     """
@@ -205,8 +205,8 @@ def records(
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for hf and inspect.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures; or as a
-    log that inspect_ai opens."""
+    """Write records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures;
+    or as a log that inspect_ai opens."""
     from rnr.app.console import plain_stdout
     from rnr.work.outputs import printable
     from rnr.work.records import export
@@ -219,9 +219,9 @@ def records(
 def faithfulness(
     images: bench_cli.Images,
     out: bench_cli.Out,
-    tests: Annotated[str | None, typer.Option("--tests", help="comma-separated; all by default")] = None,
-    cases: Annotated[int, typer.Option("--cases", min=6, help="minimal pairs of damaged crops")] = 48,
-    size: Annotated[int, typer.Option("--size", min=128, help="side of the crops, px")] = 144,
+    tests: Annotated[str | None, typer.Option("--tests", help="Comma-separated; all by default.")] = None,
+    cases: Annotated[int, typer.Option("--cases", min=6, help="Minimal pairs of damaged crops.")] = 48,
+    size: Annotated[int, typer.Option("--size", min=128, help="Side of the crops, px.")] = 144,
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
     limit: bench_cli.Limit = None,
