@@ -1,6 +1,7 @@
 # make demo    set up .venv, damage a photograph, restore it, say where the report is
 # make test    style, types and tests
 # make test-browser  the pages of rnr view, rnr serve and of the documentation in chromium (Debian's: apt-get install chromium)
+# make test-site     the documentation alone: built strictly, its links followed, looked at in chromium
 # make test-wheel    the wheel in a bare environment, beside files that are called as our rooms; a minute
 # make format  lay out the code as `make test` wants it
 # make test-deploy  the commands of the Dockerfile in a fresh environment; minutes, several GB
@@ -13,7 +14,7 @@ JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-browser test-wheel test-deploy test-vllm format docs
+.PHONY: demo test test-browser test-site test-wheel test-deploy test-vllm format docs
 
 demo: .venv/.demo
 	$(BIN)/python examples/photograph.py demo/photograph.png --name chelsea
@@ -29,6 +30,9 @@ test: .venv/.dev
 
 test-browser: .venv/.dev
 	$(BIN)/pytest -m browser tests/view tests/serve tests/test_site.py
+
+test-site: .venv/.dev
+	$(BIN)/pytest -m browser tests/test_site.py
 
 test-vllm: .venv/.dev .venv-vllm/.done
 	RNR_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest -m vllm tests/vllm
