@@ -1,18 +1,20 @@
 # make demo    set up .venv, damage a photograph, restore it, say where the report is
 # make test    style, types and tests
-# make test-browser  the pages of rnr view and rnr serve in chromium (Debian's: apt-get install chromium)
+# make test-browser  the pages of rnr view, rnr serve and of the documentation in chromium (Debian's: apt-get install chromium)
+# make test-site     the documentation alone: built strictly, its links followed, looked at in chromium
 # make test-wheel    the wheel in a bare environment, beside files that are called as our rooms; a minute
 # make format  lay out the code as `make test` wants it
 # make test-deploy  the commands of the Dockerfile in a fresh environment; minutes, several GB
 # make test-vllm  a real vLLM (CPU build, 3.5 GB in .venv-vllm) serves the built-in reasoner to the client; minutes
-# make docs    rewrite what is made from the code and the weights: docs/degradations.md, the README's picture
+# make docs    rewrite what is made from the code and the weights (docs/degradations.md, the README's picture), and build
+#              the documentation site into site/, strictly
 PYTHON ?= python3
 # Processes of the tests: each loads the built-in models for itself, 2 GB.
 JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-browser test-wheel test-deploy test-vllm format docs
+.PHONY: demo test test-browser test-site test-wheel test-deploy test-vllm format docs
 
 demo: .venv/.demo
 	$(BIN)/python examples/photograph.py demo/photograph.png --name chelsea
@@ -27,7 +29,10 @@ test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 test-browser: .venv/.dev
-	$(BIN)/pytest -m browser tests/view tests/serve
+	$(BIN)/pytest -m browser tests/view tests/serve tests/test_site.py
+
+test-site: .venv/.dev
+	$(BIN)/pytest -m browser tests/test_site.py
 
 test-vllm: .venv/.dev .venv-vllm/.done
 	RNR_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/pytest -m vllm tests/vllm
@@ -42,10 +47,10 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: demo
+docs: .venv/.docs
 	$(BIN)/python -m rnr.degradation.describe --out docs/degradations.md
-	$(BIN)/python examples/strip.py demo/degraded/photograph.png demo/restored/photograph.png demo/photograph.png \
-		-o docs/images/before-after.jpg
+	$(BIN)/python examples/strip.py -o docs/images/before-after.jpg
+	$(BIN)/mkdocs build --strict
 
 # Stamps: a second call installs nothing while pyproject.toml and constraints.txt stay as they are.
 .venv/.demo: pyproject.toml constraints.txt | $(BIN)/python
@@ -55,6 +60,10 @@ docs: demo
 .venv/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[dev]"
 	touch $@ .venv/.demo
+
+.venv/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) -e ".[docs]"
+	touch $@
 
 # torchaudio and torchcodec do not import beside this torch; torchvision does with tests/vllm/shim on the path.
 .venv-vllm/.done:

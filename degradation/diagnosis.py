@@ -56,7 +56,14 @@ class Scene(_Strict):
 
 
 class Finding(_Strict):
-    """One kind: evidence first, then whether, how much, and by which physical factors."""
+    """One kind: evidence first, then whether, how much, and by which physical factors.
+
+    Attributes:
+        evidence: A measurement of the image in words, such as "fine residual 12-17 levels".
+        present: None where it could not be said.
+        severity: 0-100; 0 for absent, None where it could not be said.
+        factors: By name, in the units of the kind, such as {"sigma": 13} in 8-bit levels.
+    """
 
     evidence: str | None = None
     present: bool | None
@@ -86,7 +93,23 @@ class Quality(_Strict):
 
 
 class Diagnosis(Displayed, _Strict):
-    """See the module. `findings` are in the order of reasoning, `plan` in the order of restoration."""
+    """What happened to an image: label, output, condition, reward and report.
+
+    A kind that `findings` lacks was not asked. An instance is checked when it is made: unknown kinds, factors beyond
+    their range and a plan that names what is not present raise ValueError.
+
+    Attributes:
+        schema_version: Of the format.
+        scene: What the image shows.
+        findings: By kind, in the order of reasoning.
+        quality: Technical and aesthetic quality, 0-100.
+        plan: Kinds in the order in which they are removed.
+
+    Example:
+        >>> noisy = Diagnosis(findings={"noise": Finding(present=True, severity=25)}, plan=["noise"])
+        >>> noisy.present, noisy.state("haze")
+        (['noise'], 'not_asked')
+    """
 
     schema_version: Literal["1"] = SCHEMA_VERSION
     scene: Scene = Scene()
@@ -113,6 +136,7 @@ class Diagnosis(Displayed, _Strict):
         return self
 
     def state(self, kind: str) -> State:
+        """ "present", "absent", "unknown" (it could not be said) or "not_asked"."""
         if kind not in self.findings:
             return "not_asked"
         present = self.findings[kind].present
@@ -146,7 +170,12 @@ class Diagnosis(Displayed, _Strict):
         return edited(self, {kind: severity})
 
     def without(self, *names: str) -> Diagnosis:
-        """A copy in which these kinds are absent. Raises DiagnosisError for an unknown one."""
+        """A copy in which these kinds are absent. Raises DiagnosisError for an unknown one.
+
+        Example:
+            >>> Diagnosis(findings={"rain": Finding(present=True, severity=9)}, plan=["rain"]).without("rain").plan
+            []
+        """
         from rnr.degradation.editing import edited
 
         return edited(self, dict.fromkeys(names, 0))
@@ -158,6 +187,7 @@ class Diagnosis(Displayed, _Strict):
         return edited(self, others(self, names))
 
     def to_json(self) -> str:
+        """Compact JSON, which `from_json` reads."""
         return json.dumps(self.model_dump(), separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -237,7 +267,17 @@ class TokenTrace(_Strict):
 
 
 class DiagnosisRecord(Displayed, _Strict):
-    """Everything about one diagnosis. `diagnosis` is None and `error` says why where none could be made."""
+    """Everything about one diagnosis: what was said, how surely, by which model, from which text.
+
+    `diagnosis` is None and `error` says why where none could be made.
+
+    Example:
+        >>> found = Diagnosis(findings={"haze": Finding(present=True, severity=40)})
+        >>> record = DiagnosisRecord(diagnosis=found, beliefs={
+        ...     "haze": Belief(probability=0.5, severity_if_present=60, spread=5, interval=(50, 70))})
+        >>> record.expected_severity("haze"), record.expected_severity("rain")
+        (30.0, None)
+    """
 
     diagnosis: Diagnosis | None
     beliefs: dict[str, Belief] = {}
@@ -259,7 +299,7 @@ class DiagnosisRecord(Displayed, _Strict):
     error: str | None = None
 
     def expected_severity(self, kind: str) -> float | None:
-        """None where the kind was not asked or could not be scored: never 0 for that."""
+        """P(present) x E[severity | present], 0-100; None where it was not asked or not scored, never 0 for that."""
         belief = self.belief(kind)
         return belief.expected_severity if belief else None
 

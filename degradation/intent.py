@@ -9,11 +9,18 @@ from rnr.degradation.strength import FULL, Strength, strength_of
 
 @dataclass
 class Intent:
-    """What is wanted, as the Diagnosis is what is there. `kinds` limits the removal; None = all that was found.
+    """What is wanted, as the Diagnosis is what is there.
 
-    Where `kinds` is None, a model's finding that it is not sure of is left alone (`left_alone`); `force` removes it all
-    the same. `strength` (0..100) is how far each leg goes: 0 gives the same picture back, 100 goes to its end; a
-    mapping gives it by kind. `instruction` is for restorers that read text; the built-in one ignores it and says so.
+    Attributes:
+        kinds: Limits the removal; None: all that was found, but for findings that the model is not sure of.
+        task: Name of a task, for restorers that have several.
+        instruction: For restorers that read text; the built-in one ignores it and says so.
+        strength: How far each leg goes, 0-100, or by kind: 0 gives the same picture back, 100 goes to its end.
+        force: Remove also findings that the model is not sure of.
+
+    Example:
+        >>> Intent(kinds=["noise"], strength={"noise": 60}).strength_of("noise")
+        60.0
     """
 
     kinds: list[str] | None = None

@@ -287,7 +287,12 @@ def fft_filter(image_BCHW: torch.Tensor, kernel_BKK: torch.Tensor) -> torch.Tens
 
 
 def kinds() -> dict[str, Kind]:
-    """All kinds of this package by name, in formation order: every module here that defines `KIND`."""
+    """All kinds of this package by name, in formation order: every module here that defines `KIND`.
+
+    Example:
+        >>> list(kinds())[:3]
+        ['blur', 'rain', 'snow']
+    """
     package = importlib.import_module("rnr.degradation")
     names = [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
     modules = [importlib.import_module(f"rnr.degradation.{name}") for name in names]
@@ -296,7 +301,12 @@ def kinds() -> dict[str, Kind]:
 
 
 def kind_named(name: str) -> Kind:
-    """Raises ValueError that lists the known kinds."""
+    """A kind by its name. Raises ValueError that lists the known kinds.
+
+    Example:
+        >>> kind_named("noise").main
+        'sigma'
+    """
     known = kinds()
     if name not in known:
         raise ValueError(f"unknown kind of degradation {name!r}; known: {', '.join(known)}")

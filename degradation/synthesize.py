@@ -115,7 +115,23 @@ def draw_seed(generator: torch.Generator) -> int:
 
 
 def degrade(clean_BCHW: torch.Tensor, mixture: Mixture, keep: dict[str, torch.Tensor] | None = None) -> torch.Tensor:
-    """Apply the recipe and round to 8 bits, as a file would. `keep[kind]` (B,) leaves the kind out where False."""
+    """Apply the recipe and round to 8 bits, as a file would.
+
+    Args:
+        clean_BCHW: RGB, float in [0, 1].
+        mixture: Of `prescribe` or `draw_mixture`, for as many images.
+        keep: By kind, (B,): False leaves the kind out of that image.
+
+    Returns:
+        float in [0, 1], of the same shape.
+
+    Example:
+        >>> import torch
+        >>> clean = torch.full((1, 3, 32, 32), 0.5)
+        >>> damaged = degrade(clean, prescribe({"noise": 40}, seed=0))
+        >>> damaged.shape, bool((damaged != clean).any())
+        (torch.Size([1, 3, 32, 32]), True)
+    """
     image = clean_BCHW
     for step in mixture.steps:
         rows = step.mask_B.nonzero()[:, 0]

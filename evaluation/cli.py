@@ -30,10 +30,10 @@ def bench() -> None:
 def training(
     images: Images,
     restorer: RestorerName = "built-in",
-    seconds: Annotated[float, typer.Option("--seconds", min=1, help="time for each network")] = 20,
+    seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time for each network.")] = 20,
     threads: Threads = 1,
 ) -> None:
-    """Crops of 64 px a second: an expert's training in fp32 and bf16, and the network without experts."""
+    """Time training in crops of 64 px a second: an expert in fp32 and bf16, and the network without experts."""
     from rnr.evaluation.training_speed import table
 
     with running.errors():
@@ -44,23 +44,23 @@ def training(
 @app.command(cls=renamed(steps="num-inference-steps"))
 def quality(
     out: Out,
-    images: Annotated[Path | None, typer.Option("--images", help="folder of clean photographs")] = None,
-    clean: Annotated[Path | None, typer.Option("--clean", help="pairs: folder of clean pictures")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder of clean photographs.")] = None,
+    clean: Annotated[Path | None, typer.Option("--clean", help="Pairs: folder of clean pictures.")] = None,
     degraded: Annotated[
-        Path | None, typer.Option("--degraded", help="pairs: folder of damaged ones, same names")
+        Path | None, typer.Option("--degraded", help="Pairs: folder of damaged ones, same names.")
     ] = None,
-    tasks: Annotated[str | None, typer.Option("--tasks", help="comma-separated; all by default")] = None,
-    steps: Annotated[str, typer.Option("--num-inference-steps", help="numbers of steps to compare")] = "1,4",
-    sweep: Annotated[int, typer.Option("--sweep", min=0, help="pictures for the plots by severity and by steps")] = 4,
+    tasks: Annotated[str | None, typer.Option("--tasks", help="Comma-separated; all by default.")] = None,
+    steps: Annotated[str, typer.Option("--num-inference-steps", help="Numbers of steps to compare.")] = "1,4",
+    sweep: Annotated[int, typer.Option("--sweep", min=0, help="Pictures for the plots by severity and by steps.")] = 4,
     size: Size = 256,
     reasoner: ReasonerName = "built-in",
     restorer: RestorerName = "built-in",
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="keep the rows that are already in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that are already in --out.")] = False,
 ) -> None:
-    """Restoration: PSNR, SSIM and damage left, against the input and classical baselines of the same run."""
+    """Measure restoration: PSNR, SSIM, damage left, against the input and classical baselines of the same run."""
     from rnr.evaluation.quality_run import QualityRun
 
     started = time.monotonic()
@@ -82,14 +82,14 @@ def quality(
 def steering(
     images: Images,
     out: Out,
-    steps: Annotated[int, typer.Option("--num-inference-steps", min=1, help="of each leg")] = 1,
+    steps: Annotated[int, typer.Option("--num-inference-steps", min=1, help="Of each leg.")] = 1,
     size: Size = 192,
     restorer: RestorerName = "built-in",
     limit: Limit = 6,
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """For each pair of kinds, name only one: how much of it goes, how much of the other stays."""
+    """Name only one of each pair of kinds: how much of it goes, how much of the other stays."""
     from rnr.evaluation import steering as module
 
     started = time.monotonic()
@@ -112,18 +112,18 @@ def steering(
 def agent(
     images: Images,
     out: Out,
-    ways: Annotated[str | None, typer.Option("--ways", help="comma-separated; all by default")] = None,
-    steps: Annotated[int, typer.Option("--max-restorations", min=1, max=32, help="budget of the agent")] = 6,
-    candidates: Annotated[int, typer.Option("--candidates", min=1, max=8, help="that compete in each step")] = 1,
+    ways: Annotated[str | None, typer.Option("--ways", help="Comma-separated; all by default.")] = None,
+    steps: Annotated[int, typer.Option("--max-restorations", min=1, max=32, help="Budget of the agent.")] = 6,
+    candidates: Annotated[int, typer.Option("--candidates", min=1, max=8, help="That compete in each step.")] = 1,
     size: Size = 256,
     reasoner: ReasonerName = "built-in",
     restorer: RestorerName = "built-in",
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="keep the rows that are already in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that are already in --out.")] = False,
 ) -> None:
-    """The agent against one plain pass, and planned order against others, on mixtures of 2-3 kinds."""
+    """Compare the agent with one plain pass, and planned order against others, on mixtures of 2-3 kinds."""
     from rnr.evaluation import agent as module
 
     started = time.monotonic()
@@ -143,16 +143,16 @@ def agent(
 
 @app.command()
 def judge(
-    images: Annotated[list[Path], typer.Option("--images", help="folder of clean photographs; may be repeated")],
+    images: Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")],
     out: Out,
-    mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="for the content test; 0: none")] = 500,
-    sweeps: Annotated[int | None, typer.Option("--sweeps", min=0, help="photographs to sweep; all by default")] = None,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="For the content test; 0: none.")] = 500,
+    sweeps: Annotated[int | None, typer.Option("--sweeps", min=0, help="Photographs to sweep; all by default.")] = None,
     reasoner: ReasonerName = "built-in",
     seed: Seed = 0,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="keep the sweeps that are already in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the sweeps that are already in --out.")] = False,
 ) -> None:
-    """The judge: what passes as the same content, and whether its best dose of haze and low light is PSNR's."""
+    """Measure the judge: what passes as the same content, and whether its best dose of haze and low light is PSNR's."""
     from rnr.evaluation import judging
 
     started = time.monotonic()
@@ -176,21 +176,21 @@ def judge(
 @app.command()
 def twin(
     images: Images,
-    val: Annotated[Path, typer.Option("--val", help="folder of other photographs, to compare on")],
+    val: Annotated[Path, typer.Option("--val", help="Folder of other photographs, to compare on.")],
     out: Out,
     samples: Annotated[
-        int, typer.Option("--samples", min=16, help="training samples of each twin, in 64 px crops")
+        int, typer.Option("--samples", min=16, help="Training samples of each twin, in 64 px crops.")
     ] = 100_000,
-    twins: Annotated[str | None, typer.Option("--twins", help="of: told (by the diagnosis), no scene, blind")] = None,
+    twins: Annotated[str | None, typer.Option("--twins", help="Of: told (by the diagnosis), no scene, blind.")] = None,
     reasoner: Annotated[
-        str | None, typer.Option("--reasoner", help="also conditioned on the predictions of this reasoner")
+        str | None, typer.Option("--reasoner", help="Also conditioned on the predictions of this reasoner.")
     ] = None,
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="go on from the checkpoints in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in --out.")] = False,
 ) -> None:
-    """The diagnosis matters: small restorers trained alike, with and without it, with and without scene labels."""
+    """Train small restorers alike, with and without it, with and without scene labels."""
     from rnr.evaluation import plots
     from rnr.evaluation import twin as module
 
@@ -228,14 +228,14 @@ def twin(
 def speed(
     images: Images,
     out: Out,
-    megapixels: Annotated[str, typer.Option("--megapixels", help="sizes, comma-separated")] = "1,10",
-    large: Annotated[bool, typer.Option("--large", help="100 megapixels, too")] = False,
-    steps: Annotated[str, typer.Option("--num-inference-steps", help="numbers of steps")] = "1,4",
+    megapixels: Annotated[str, typer.Option("--megapixels", help="Sizes, comma-separated.")] = "1,10",
+    large: Annotated[bool, typer.Option("--large", help="100 megapixels, too.")] = False,
+    steps: Annotated[str, typer.Option("--num-inference-steps", help="Numbers of steps.")] = "1,4",
     reasoner: ReasonerName = "built-in",
     restorer: RestorerName = "built-in",
     threads: Threads = None,
 ) -> None:
-    """Seconds per megapixel for diagnosis and restoration; peak memory by size, each in a fresh process."""
+    """Measure seconds per megapixel of diagnosis and restoration, and peak memory by size, each in a fresh process."""
     from rnr.evaluation.speed import measure, table
 
     started = time.monotonic()

@@ -11,14 +11,14 @@ from rnr.evaluation import running
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.restorer.loading import NAMES as RESTORERS
 
-Images = Annotated[Path, typer.Option("--images", help="folder of clean photographs")]
-Out = Annotated[Path, typer.Option("--out", "-o", help="folder for tables and plots")]
-Limit = Annotated[int | None, typer.Option("--limit", min=1, help="use only the first N photographs")]
-Seed = Annotated[int, typer.Option("--seed", help="of everything that is drawn")]
+Images = Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and plots.")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use only the first N photographs.")]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
 ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
 RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
 Threads = Annotated[  # takes effect where it is read
     int | None,
-    typer.Option("--threads", min=1, help="CPU threads (all by default)", callback=running.use_threads),
+    typer.Option("--threads", min=1, help="CPU threads (all by default).", callback=running.use_threads),
 ]
-Size = Annotated[int, typer.Option("--size", min=0, help="side of the centre that is used, px; 0 = whole photographs")]
+Size = Annotated[int, typer.Option("--size", min=0, help="Side of the centre that is used, px; 0 = whole photographs.")]

@@ -16,8 +16,8 @@ from rnr.restorer.loading import load as load_restorer
 
 def confusion(
     images: Images,
-    out: Annotated[Path, typer.Option("--out", "-o", help="the JSON file to write")],
-    regions: Annotated[int, typer.Option("--regions", min=1, help="damaged crops of 128 px to diagnose")] = 5000,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The JSON file to write.")],
+    regions: Annotated[int, typer.Option("--regions", min=1, help="Damaged crops of 128 px to diagnose.")] = 5000,
     reasoner: ReasonerName = "built-in",
     limit: Limit = None,
     seed: Seed = 0,
@@ -38,10 +38,10 @@ def confusion(
 def diagnosis(
     images: Images,
     out: Out,
-    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="damaged regions per photograph")] = 8,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="Damaged regions per photograph.")] = 8,
     random_weights: Annotated[
         int,
-        typer.Option("--random-weights", min=0, help="instead: how many of N outputs of untrained weights are valid"),
+        typer.Option("--random-weights", min=0, help="Instead: how many of N outputs of untrained weights are valid."),
     ] = 0,
     reasoner: ReasonerName = "built-in",
     limit: Limit = None,
@@ -68,7 +68,7 @@ def diagnosis(
 def robustness(
     images: Images,
     out: Out,
-    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="damaged regions per photograph")] = 2,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="Damaged regions per photograph.")] = 2,
     reasoner: ReasonerName = "built-in",
     limit: Limit = None,
     seed: Seed = 0,
@@ -101,19 +101,19 @@ def robustness(
 
 
 def unfamiliar(
-    images: Annotated[list[Path], typer.Option("--images", help="folder of undamaged photographs; may be repeated")],
+    images: Annotated[list[Path], typer.Option("--images", help="Folder of undamaged photographs; may be repeated.")],
     out: Out,
     pictures: Annotated[
-        list[Path] | None, typer.Option("--pictures", help="folder of other undamaged images; may be repeated")
+        list[Path] | None, typer.Option("--pictures", help="Folder of other undamaged images; may be repeated.")
     ] = None,
-    drawings: Annotated[int, typer.Option("--drawings", min=0, help="undamaged graphics to draw from --seed")] = 500,
-    mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="damaged regions per photograph, for recall")] = 2,
+    drawings: Annotated[int, typer.Option("--drawings", min=0, help="Undamaged graphics to draw from --seed.")] = 500,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="Damaged regions per photograph, for recall.")] = 2,
     reasoner: ReasonerName = "built-in",
     restorer: RestorerName = "built-in",
     limit: Limit = None,
     seed: Seed = 1000,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="keep the images that are already in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the images that are already in --out.")] = False,
 ) -> None:
     """First do no harm: undamaged photographs and graphics come back as they were, and damage is found all the same."""
     from rnr.evaluation import unfamiliar as module
@@ -142,7 +142,7 @@ def unfamiliar(
 
 def objects(
     images: Images,
-    labels: Annotated[Path, typer.Option("--objects", help="CSV of what they show: recipes/objects.csv")],
+    labels: Annotated[Path, typer.Option("--objects", help="CSV of what they show: recipes/objects.csv.")],
     out: Out,
     reasoner: ReasonerName = "built-in",
     limit: Limit = None,
@@ -165,7 +165,7 @@ def objects(
 def decoding(
     images: Images,
     out: Out,
-    pictures: Annotated[int, typer.Option("--pictures", min=1, help="damaged regions to diagnose both ways")] = 24,
+    pictures: Annotated[int, typer.Option("--pictures", min=1, help="Damaged regions to diagnose both ways.")] = 24,
     reasoner: ReasonerName = "built-in",
     limit: Limit = None,
     seed: Seed = 0,

@@ -62,7 +62,7 @@ def publish(
     for name, table in tables.items():
         table.save(out, name)
         if name not in silent:
-            console.print(table.rich())
+            console.print(table.rich(console.width))
     import torch
 
     machine = {"machine": platform.machine(), "python": platform.python_version(), "threads": torch.get_num_threads()}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table as RichTable
 
 Cell = str | int | float | bool | None
@@ -62,16 +63,45 @@ class Table:
         lines += [_bar(self.text(row, column) for column in self.columns) for row in self.rows]
         return "\n".join([*lines, "", *([self.note, ""] if self.note else [])])
 
-    def rich(self) -> RichTable:
+    def rich(self, width: int | None = None) -> RichTable | Group:
+        """For the terminal. Where it is wider than `width` characters, in several parts beneath each other, each
+        beginning with the first column."""
+        from rich.console import Group
+
+        parts = self._parts(width) if width else [self.columns]
+        ends = (self.title, self.note)
+        if len(parts) == 1:
+            return self._rich(parts[0], *ends)
+        inner = [self._rich(part, "", "") for part in parts[1:-1]]
+        return Group(self._rich(parts[0], ends[0], ""), *inner, self._rich(parts[-1], "", ends[1]))
+
+    def _parts(self, width: int) -> list[list[str]]:
+        """The columns, so many together as fit."""
+        parts, room = [self.columns[:1]], 0
+        for column in self.columns:
+            needed = max(self._least(column), len(column)) + 3  # with its border and padding
+            if column != self.columns[0] and room + needed >= width:
+                parts.append(self.columns[:1])
+                room = max(self._least(self.columns[0]), len(self.columns[0])) + 3
+            if column not in parts[-1]:
+                parts[-1].append(column)
+            room += needed
+        return parts
+
+    def _least(self, column: str) -> int:
+        return max((len(self.text(row, column)) for row in self.rows), default=1)
+
+    def _rich(self, columns: Sequence[str], title: str, note: str) -> RichTable:
         from rich.table import Table as RichTable
 
-        table = RichTable(title=self.title, caption=self.note or None, title_justify="left", caption_justify="left")
-        for column in self.columns:
+        table = RichTable(title=title or None, caption=note or None, title_justify="left", caption_justify="left")
+        for column in columns:
             numeric = any(isinstance(cell, (int, float)) for cell in self.column(column))
-            # Where the terminal is narrow words fold and numbers stay whole.
-            table.add_column(column, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+            # Where the terminal is narrow words and heads fold, and numbers stay whole.
+            least = self._least(column) if numeric else None
+            table.add_column(column, justify="right" if numeric else "left", min_width=least, overflow="fold")
         for row in self.rows:
-            table.add_row(*(self.text(row, column) for column in self.columns))
+            table.add_row(*(self.text(row, column) for column in columns))
         return table
 
     def write_csv(self, path: Path) -> None:

@@ -18,13 +18,13 @@ from rnr.reasoner.loading import load_local
 
 app = typer.Typer(no_args_is_help=True)
 
-Recipe = Annotated[Path, typer.Option("--config", help="a recipe, such as recipes/rl_restorer.toml")]
-Images = Annotated[Path | None, typer.Option("--images", help="clean photographs, over the recipe's")]
-Val = Annotated[Path | None, typer.Option("--val", help="held-out photographs, over the recipe's")]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="folder for the results, over the recipe's")]
-Seed = Annotated[int | None, typer.Option("--seed", help="over the recipe's")]
-Steps = Annotated[int | None, typer.Option("--max-steps", min=1, help="updates, over the recipe's")]
-Resume = Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in the output folder")]
+Recipe = Annotated[Path, typer.Option("--config", help="A recipe, such as recipes/rl_restorer.toml.")]
+Images = Annotated[Path | None, typer.Option("--images", help="Clean photographs, over the recipe's.")]
+Val = Annotated[Path | None, typer.Option("--val", help="Held-out photographs, over the recipe's.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results, over the recipe's.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Over the recipe's.")]
+Steps = Annotated[int | None, typer.Option("--max-steps", min=1, help="Updates, over the recipe's.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the output folder.")]
 
 
 @app.callback()
@@ -37,7 +37,7 @@ def restorer(
     config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
     resume: Resume = False,
 ) -> None:  # fmt: skip
-    """Loop B: Flow-GRPO on the restorer; the reward is damage removed, as a frozen reasoner sees it."""
+    """Train the restorer (loop B, Flow-GRPO); the reward is damage removed, as a frozen reasoner sees it."""
     with errors():
         from rnr.rl.config import RestorerConfig
         from rnr.rl.restoring import run
@@ -51,7 +51,7 @@ def reasoner(
     config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
     resume: Resume = False,
 ) -> None:  # fmt: skip
-    """Loop A: GRPO on the reasoner's answers, compared with supervised training for the same time."""
+    """Train the reasoner (loop A, GRPO on its answers), compared with supervised training for the same time."""
     with errors():
         from rnr.rl.config import ReasonerConfig
         from rnr.rl.reasoning import run
@@ -65,7 +65,7 @@ def agent(
     config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
     resume: Resume = False,
 ) -> None:  # fmt: skip
-    """Loop C: the reasoner calls the restorer as a tool, sees the new picture, stops or goes on."""
+    """Train the agent (loop C): the reasoner calls the restorer as a tool, sees the new picture, stops or goes on."""
     with errors():
         from rnr.rl.agent import run
         from rnr.rl.config import AgentConfig
@@ -76,14 +76,14 @@ def agent(
 
 @app.command()
 def canaries(
-    images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
-    tasks: Annotated[int, typer.Option("--tasks", min=2, help="damaged pictures")] = 6,
-    size: Annotated[int, typer.Option("--size", min=64, help="their side, px")] = 192,
-    views: Annotated[int, typer.Option("--views", min=1, max=3, help="of the judge")] = 2,
-    reward: Annotated[str, typer.Option("--reward", help="severity, or my_module:my_reward")] = "severity",
-    judge: Annotated[str, typer.Option("--judge", help="its class, my_module:MyJudge")] = "rnr.rl.judge:Judge",
-    reasoner: Annotated[str, typer.Option("--reasoner", help=f"the judge: {REASONERS}")] = "built-in",
-    seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
+    images: Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")],
+    tasks: Annotated[int, typer.Option("--tasks", min=2, help="Damaged pictures.")] = 6,
+    size: Annotated[int, typer.Option("--size", min=64, help="Their side, px.")] = 192,
+    views: Annotated[int, typer.Option("--views", min=1, max=3, help="Of the judge.")] = 2,
+    reward: Annotated[str, typer.Option("--reward", help="Severity, or my_module:my_reward.")] = "severity",
+    judge: Annotated[str, typer.Option("--judge", help="Its class, my_module:MyJudge.")] = "rnr.rl.judge:Judge",
+    reasoner: Annotated[str, typer.Option("--reasoner", help=f"The judge: {REASONERS}")] = "built-in",
+    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     threads: Threads = None,
 ) -> None:
     """Score pictures that no sound reward pays for; exit code 1 if it pays for what is worse than the input."""
@@ -108,12 +108,12 @@ def canaries(
 
 @app.command(cls=renamed(steps="max-steps"))
 def hack(
-    images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for the record and the plots")],
-    tasks: Annotated[int, typer.Option("--tasks", min=2, help="damaged pictures, 128 px")] = 8,
-    max_steps: Annotated[int, typer.Option("--max-steps", min=1, help="of the climb")] = 20,
-    rate: Annotated[float, typer.Option("--rate", help="8-bit levels a step")] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="of everything that is drawn")] = 0,
+    images: Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the record and the plots.")],
+    tasks: Annotated[int, typer.Option("--tasks", min=2, help="Damaged pictures, 128 px.")] = 8,
+    max_steps: Annotated[int, typer.Option("--max-steps", min=1, help="Of the climb.")] = 20,
+    rate: Annotated[float, typer.Option("--rate", help="8-bit levels a step.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     threads: Threads = None,
 ) -> None:
     """Climb the judge's gradient from restored pictures; exit code 1 if the alarm stays silent."""
@@ -128,10 +128,10 @@ def hack(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="output folders of finished runs of one loop, one per seed")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="folder for the table as CSV and markdown")] = None,
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of finished runs of one loop, one per seed.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the table as CSV and markdown.")] = None,
 ) -> None:
-    """Measures before and after, and the change with its interval over the runs."""
+    """Compare runs: measures before and after, and the change with its interval over the runs."""
     with errors():
         from rich.console import Console
 

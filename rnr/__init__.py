@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import lazy_names
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from rnr.agent_api import AgentResult, agent

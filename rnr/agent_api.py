@@ -50,11 +50,33 @@ def agent(
 ) -> AgentResult:
     """Diagnose, plan, restore, check and roll back, until nothing is left or a budget is used up.
 
-    `folder` keeps pictures, threads and trace: called again with the same picture and settings, a run that was cut off
-    goes on. Without it nothing is kept. `strength` as in `restore`: each step goes so far, and a kind that was not to
-    go all the way is treated once. `memory`: begin with doses that were kept on earlier pictures of the folder.
-    `answer` is asked before each step. Errors as in `restore`; a run that failed on the way has `run.status` "failed"
-    and holds the best picture so far.
+    Args:
+        picture: As in `diagnose`, one.
+        folder: Keeps pictures, threads and trace: called again with the same picture and settings, a run that was cut
+            off goes on. Without it nothing is kept.
+        strategy: one-pass, stepwise, or auto (one pass, then what it left).
+        max_restorations: Restorations at most.
+        seconds: In the models, looked at between steps.
+        candidates: Restorations that compete in each step.
+        seed: Same seed, same result.
+        strength: As in `restore`: each step goes so far, and a kind that was not to go all the way is treated once.
+        memory: Begin with doses that were kept on earlier pictures of the folder.
+        answer: Is asked before each step (a `rnr.graph.Question`) and gives a `rnr.graph.Answer`; None stops there.
+        on_event: Is given each event of the run, as they come.
+        reasoner: As in `restore`.
+        restorer: As in `restore`.
+        device: auto, cpu, cuda, ...
+        max_megapixels: Refuse larger pictures.
+
+    Returns:
+        A result with its run. One that failed on the way has `run.status` "failed" and holds the best picture so far.
+
+    Raises:
+        PictureError, SetupError, TypeError: As in `restore`.
+
+    Example:
+        result = rnr.agent("photo.jpg", strategy="stepwise")
+        print(*result.story, sep="\n")
     """
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     asks = answer is not None

@@ -35,7 +35,10 @@ def _models(reasoner: str, restorer: str, device: str) -> Models:
 
 
 class Diagnosed(DiagnosisRecord):
-    """The record of a diagnosis (beliefs, text, trace, model, timing) that can also be read as the Diagnosis itself."""
+    """The record of a diagnosis (beliefs, text, trace, model, timing) that can also be read as the Diagnosis itself.
+
+    `.present`, `.findings`, `.scene`, `.quality` and `.plan` are those of `.diagnosis`.
+    """
 
     diagnosis: Diagnosis
 
@@ -65,14 +68,23 @@ class Diagnosed(DiagnosisRecord):
 
 @dataclass(repr=False)
 class Result:
-    """A restored picture and how it came about."""
+    """A restored picture and how it came about.
 
-    pixels_HWC3: NDArray[Any]  # uint8 or uint16, as deep as the picture that came in
-    picture: Picture  # what came in: alpha, colour profile, EXIF, notes
-    records: tuple[DiagnosisRecord, DiagnosisRecord]  # before and after
-    untouched: bool  # nothing was found: the same pixels
-    settings: dict[str, Any]  # of the restorer
-    seconds: float  # of the restoration alone
+    Attributes:
+        pixels_HWC3: RGB, uint8 or uint16, as deep as the picture that came in.
+        picture: What came in: alpha, colour profile, EXIF, notes.
+        records: The diagnoses before and after.
+        untouched: Nothing was found or asked for: the same pixels.
+        settings: Of the restorer, with what each leg did (`legs`) and what was left alone (`left_alone`).
+        seconds: Of the restoration alone.
+    """
+
+    pixels_HWC3: NDArray[Any]
+    picture: Picture
+    records: tuple[DiagnosisRecord, DiagnosisRecord]
+    untouched: bool
+    settings: dict[str, Any]
+    seconds: float
 
     def __repr__(self) -> str:
         width, height = self.picture.size
@@ -186,12 +198,33 @@ def restore(
     device: str = "auto",
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> Result | list[Result]:
-    """Diagnose a picture, or each of a list (see `diagnose`), restore it, diagnose it again. Threads may share it.
+    """Diagnose a picture, or each of a list, restore it, diagnose it again; safe to call from several threads.
 
-    `diagnosis` (an object or a file) replaces the reasoner's own: edit it to steer. `only` limits the removal to
-    these kinds. `force` removes also what the reasoner is not sure of. `strength` (0..100, or by kind): how far to
-    go; 0 gives the same pixels back. `num_inference_steps` of each leg: the built-in restorer takes 1 by itself,
-    nearest to the clean image on average; more (up to 8 or so) give more texture. Same seed, same result.
+    Args:
+        picture: As in `diagnose`.
+        diagnosis: An object or a file that replaces the reasoner's own: edit it to steer. A list for a list.
+        only: Limits the removal to these kinds.
+        force: Remove also what the reasoner is not sure of (probability below 0.8).
+        num_inference_steps: Of the bridge, for each leg. The built-in restorer takes 1 by itself, nearest to the clean
+            image on average; more (up to 8 or so) give more texture.
+        seed: Same seed, same result.
+        strength: How far to go, 0-100, or by kind, {"haze": 20}; 0 gives the same pixels back.
+        reasoner: built-in, a weights folder, a hub name, a server's URL, a recipe.
+        restorer: built-in, a weights folder, a hub name, a recipe.
+        device: auto, cpu, cuda, ...
+        max_megapixels: Refuse larger pictures.
+
+    Returns:
+        The result; for a list or a batch a list of what single calls give.
+
+    Raises:
+        PictureError: For a picture that cannot be used.
+        SetupError: For weights, a device or a diagnosis that cannot be used.
+        TypeError: For what is no picture or no diagnosis.
+
+    Example:
+        result = rnr.restore("photo.jpg", rnr.diagnose("photo.jpg").edit("noise", severity=20))
+        result.save("restored.jpg")
     """
     if (batch := several(picture)) is not None:
         given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis] * len(batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,14 +24,16 @@ def test_the_photograph_is_that_of_scikit_image(tmp_path: Path, photographs: dic
     assert np.array_equal(np.asarray(Image.open(out)), photographs["chelsea"])
 
 
-def test_a_strip_holds_the_pictures_side_by_side(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{shade}.png" for shade in (0, 100, 200)]
-    for path in paths:
-        Image.new("RGB", (30, 20), (int(path.stem),) * 3).save(path)
-    assert run("strip.py", *paths, "-o", tmp_path / "strip.png").returncode == 0
-    strip = np.asarray(Image.open(tmp_path / "strip.png"))
-    assert strip.shape == (20, 106, 3)
-    assert [int(strip[10, column, 0]) for column in (15, 34, 53, 91)] == [0, 255, 100, 200]
-    Image.new("RGB", (31, 20)).save(paths[1])
-    refused = run("strip.py", *paths, "-o", tmp_path / "other.png")
-    assert refused.returncode == 2 and "differ in size" in refused.stderr
+def test_the_strip_shows_what_the_models_do(tmp_path: Path) -> None:
+    (tmp_path / "photographs").mkdir()
+    shutil.copy(EXAMPLES / "photographs" / "noise.jpg", tmp_path / "photographs")
+    done = run("strip.py", "--photographs", tmp_path / "photographs", "-o", tmp_path / "strip.jpg")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("noise of severity 45; written: ") and "PSNR" in done.stdout
+    assert Image.open(tmp_path / "strip.jpg").size == (360, 2 * 270 + 62)
+
+
+def test_the_strip_of_the_readme_is_small_and_its_photographs_have_licences() -> None:
+    assert (EXAMPLES.parent / "docs/images/before-after.jpg").stat().st_size <= 300_000
+    listed = (EXAMPLES / "photographs" / "README.md").read_text(encoding="utf-8")
+    assert all(path.name in listed for path in (EXAMPLES / "photographs").glob("*.jpg"))

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import rnr
+
 pytestmark = pytest.mark.deploy
 ROOT = Path(__file__).parents[1]
 THEIRS = ("prompts", "graph", "rl", "evaluation", "degradation", "judge", "reasoner", "restorer", "training")
@@ -92,6 +94,16 @@ def test_the_wheel_holds_rnr_alone_with_all_that_it_needs(wheel: Path) -> None:
     split = [name.partition("/") for name in ours if "/" in name and name not in inside.values()]
     wanted = {f"{inside.get(top, top)}/{rest}" for top, _, rest in split if top in {"rnr", *inside}}
     assert len(wanted) > 200 and wanted <= set(names)
+
+
+def test_the_metadata_are_good_and_name_both_licences(wheel: Path) -> None:
+    run(sys.executable, "-m", "twine", "check", "--strict", wheel, cwd=wheel.parent)
+    archive = zipfile.ZipFile(wheel)
+    info = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = archive.read(info).decode()
+    assert f"Version: {rnr.__version__}\n" in metadata and "License-File: WEIGHTS-NOTICE.md\n" in metadata
+    assert "License-Expression: Apache-2.0 AND LicenseRef-Weights\n" in metadata
+    assert any(name.endswith("licenses/WEIGHTS-NOTICE.md") for name in archive.namelist())
 
 
 def test_diagnose_restore_and_agent_beside_a_users_own_modules(python: Path, folder: Path) -> None:

@@ -127,7 +127,7 @@ def intervene(
     restorer: RestorerName = BUILT_IN,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """The counterfactual beside the original: restore by the picture's own diagnosis, and by a changed one.
+    """Show the counterfactual beside the original: restore by the picture's own diagnosis, and by a changed one.
 
     OUT gets NAME.original.png, NAME.counterfactual.png, NAME.intervene.html and NAME.intervene.json.
     """
@@ -196,13 +196,13 @@ def _free(out: Path, stem: str, endings: tuple[str, ...], overwrite: bool) -> li
 
 def records(
     results: Annotated[Path, typer.Argument(help="What `rnr restore` or `rnr diagnose --jsonl` wrote.")],
-    to: Annotated[str, typer.Option("--to", help="jsonl, parquet, hf (a data set with pictures), inspect (a log).")],
+    to: Annotated[str, typer.Option("--to", help="Jsonl, parquet, hf (a data set with pictures), inspect (a log).")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File or folder to write.")] = None,
     images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for hf and inspect.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures; or as a
-    log that inspect_ai opens."""
+    """Write records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures; or
+    as a log that inspect_ai opens."""
     from rnr.degradation.files import printable
     from rnr.view.records import export
     from rnr.work.console import plain_stdout
@@ -215,9 +215,9 @@ def records(
 def faithfulness(
     images: bench.Images,
     out: bench.Out,
-    tests: Annotated[str | None, typer.Option("--tests", help="comma-separated; all by default")] = None,
-    cases: Annotated[int, typer.Option("--cases", min=6, help="minimal pairs of damaged crops")] = 48,
-    size: Annotated[int, typer.Option("--size", min=128, help="side of the crops, px")] = 144,
+    tests: Annotated[str | None, typer.Option("--tests", help="Comma-separated; all by default.")] = None,
+    cases: Annotated[int, typer.Option("--cases", min=6, help="Minimal pairs of damaged crops.")] = 48,
+    size: Annotated[int, typer.Option("--size", min=128, help="Side of the crops, px.")] = 144,
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
     limit: bench.Limit = None,

@@ -120,13 +120,13 @@ def mcp(
 
 
 def drill(
-    images: Annotated[Path, typer.Option("--images", help="folder of clean photographs")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="folder for tables")],
-    seconds: Annotated[float, typer.Option(min=10, help="of load; then half as long against one worker")] = 600.0,
-    clients: Annotated[int, typer.Option(min=1, max=256, help="that ask at the same time")] = 16,
+    images: Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables.")],
+    seconds: Annotated[float, typer.Option(min=10, help="Of load; then half as long against one worker.")] = 600.0,
+    clients: Annotated[int, typer.Option(min=1, max=256, help="That ask at the same time.")] = 16,
     workers: Workers = 2,
-    kill: Annotated[bool, typer.Option("--kill/--no-kill", help="kill -9 one worker in the middle")] = True,
-    seed: Annotated[int, typer.Option(help="of everything that is drawn")] = 0,
+    kill: Annotated[bool, typer.Option("--kill/--no-kill", help="kill -9 one worker in the middle.")] = True,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
     """The service under load: latency, throughput against one worker, memory; hostile uploads, one worker killed.
 
@@ -147,9 +147,9 @@ def drill(
 
 
 def hostile(
-    out: Annotated[Path, typer.Option("--out", "-o", help="new folder for the files and hostile.json")],
-    count: Annotated[int, typer.Option(min=1, help="files")] = 5000,
-    seed: Annotated[int, typer.Option(min=0, help="of everything that is drawn")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the files and hostile.json.")],
+    count: Annotated[int, typer.Option(min=1, help="Files.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
 ) -> None:
     """Damaged, lying and exploding files through `rnr restore`: no crash, no traceback, nothing opened outside.
 

@@ -12,7 +12,7 @@ from rnr.degradation.errors import SetupError
 from rnr.work.console import hush, plain_stdout, stop
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models, or real ones by a recipe.")
-data_app = typer.Typer(no_args_is_help=True, help="The training set as files.")
+data_app = typer.Typer(no_args_is_help=True, help="Write the training set as files.")
 
 Images = Annotated[Path | None, typer.Option("--images", help="Folder of clean photographs.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for checkpoints, curves and weights.")]
@@ -45,7 +45,7 @@ def train_reasoner(
     threads: Threads = None, license: License = None, recipe: Recipe = None, model: Model = None, data: Data = None,
     objects: Annotated[Path | None, typer.Option(help="CSV of what the photographs show: recipes/objects.csv.")] = None,
 ) -> None:  # fmt: skip
-    """Picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
+    """Train picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
     own = {"--images": images, "--val": val, "--samples": samples, "--seed": seed or None, "--init": init,
            "--rate": rate, "--restored": restored, "--confusion": confusion, "--threads": threads,
            "--license": license, "--objects": objects}  # fmt: skip
@@ -65,7 +65,7 @@ def train_restorer(
     init: Init = None, rate: Rate = None, confusion: Confusion = None, threads: Threads = None, device: Device = "auto",
     license: License = None, recipe: Recipe = None, model: Model = None,
 ) -> None:  # fmt: skip
-    """Picture + Diagnosis -> picture: a diffusion bridge, conditioned on right, wrong and missing diagnoses."""
+    """Train picture + Diagnosis -> picture: a diffusion bridge, conditioned on right, wrong and missing diagnoses."""
     own = {"--val": val, "--samples": samples, "--seed": seed or None, "--init": init, "--rate": rate,
            "--confusion": confusion, "--threads": threads, "--license": license}  # fmt: skip
     if recipe or model:
@@ -91,7 +91,7 @@ def train_expert(
     )] = False,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
 ) -> None:  # fmt: skip
-    """The network of one leg: removes one kind of degradation and leaves the others."""
+    """Train the network of one leg: it removes one kind of degradation and leaves the others."""
     from rnr.work import training
 
     if images is None:
@@ -111,7 +111,7 @@ def average(
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the weights.")],
     val: Val = None,
 ) -> None:
-    """Restorers -> one: the mean of their weights, often better than any of them."""
+    """Make one restorer of several: the mean of their weights, often better than any of them."""
     from rnr.work import training
 
     _show(lambda: training.average_restorers(weights, out, val), out)
@@ -170,7 +170,7 @@ def build_data(
     teacher: Annotated[str | None, typer.Option(help="URL of a server whose model describes the scenes.")] = None,
     teacher_model: Annotated[str | None, typer.Option(help="Its name there; the first one by default.")] = None,
 ) -> None:
-    """Damaged pictures with their true diagnoses, as parquet shards that `datasets` reads, and a card."""
+    """Write damaged pictures with their true diagnoses, as parquet shards that `datasets` reads, and a card."""
     from rnr.work import training
 
     if not teacher:

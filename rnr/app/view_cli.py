@@ -59,7 +59,7 @@ def gallery(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to make, with index.html.", show_default=False)],
     title: Annotated[str, typer.Option(help="Heading of the page.")] = "Before and after",
 ) -> None:  # fmt: skip
-    """A page of restored photographs, before and after, to share: small copies without metadata."""
+    """Make a page of restored photographs, before and after, to share: small copies without metadata."""
     try:
         from rnr.view.gallery import gallery as written
         from rnr.view.library import Library

@@ -93,10 +93,10 @@ class Entry(Pictured):
 
     @property
     def headline(self) -> str:
-        """haze 62 → 8, noise 40 → 3"""
+        """haze 62 → 8, noise 40 → 3; the reasoner is not sure: rain (probability 0.70) left alone; ..."""
         found = [f"{title} {a.number or a.words} → {b.number or b.words}" for title, a, b in self.changes]
-        story = ", ".join(found) if self.status == "restored" else ""
-        return story or self.explanation or self.words
+        parts = [", ".join(found), self.explanation] if self.status == "restored" else [self.explanation]
+        return "; ".join(filter(None, parts)) or self.words
 
     @property
     def quality(self) -> list[tuple[str, Quality]]:

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.tables import Row, Table, group_mean, mean, read_csv
@@ -69,3 +70,12 @@ def test_a_journal_goes_on_and_refuses_other_settings(tmp_path: Path):
     with pytest.raises(ValueError, match="another seed"):
         journal(resume=True, seed=1)
     assert journal(resume=False).rows == []
+
+
+def test_a_table_that_is_too_wide_comes_in_parts_with_its_first_column(capsys: pytest.CaptureFixture[str]):
+    rows: list[Row] = [{"task": "haze+noise"} | {f"column number {i}": i + 0.5 for i in range(9)}]
+    Console(width=80).print(Table.of("Wide", rows, "the note").rich(80))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80 and sum("haze+noise" in line for line in lines) == 3
+    assert all(any(f" {i}.50 " in line for line in lines) for i in range(9))
+    assert lines[0].strip() == "Wide" and lines[-1].strip() == "the note"

@@ -85,3 +85,19 @@ def test_a_failed_row_has_the_types_of_the_others(tmp_path: Path) -> None:
     import pandas
 
     assert len(pandas.read_json(path, lines=True)) == 2001
+
+
+def test_every_command_and_option_is_described_in_sentences() -> None:
+    import typer
+
+    from rnr.app.cli import app
+
+    wrong: list[str] = []
+    waiting = [("rnr", typer.main.get_command(app))]
+    while waiting:
+        name, command = waiting.pop()
+        waiting += [(f"{name} {key}", each) for key, each in getattr(command, "commands", {}).items()]
+        said = [command.help, *(getattr(parameter, "help", None) for parameter in command.params)]
+        first = [text.strip().partition("\n\n")[0] for text in said if text and " completion " not in text]
+        wrong += [f"{name}: {text}" for text in first if not text.endswith((".", "?", "..."))]
+    assert wrong == []
