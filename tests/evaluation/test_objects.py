@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -15,10 +18,12 @@ class Knowing:
 
     def __init__(self, reasoner: Reasoner, known: dict[bytes, list[str]]) -> None:
         self.reasoner, self.kinds, self.known = reasoner, reasoner.kinds, known
+        self.physics, self.identity = reasoner.physics, reasoner.identity
 
-    def diagnose(self, images: list[np.ndarray]) -> list[DiagnosisRecord]:
-        records = self.reasoner.diagnose(images, Settings(beliefs=False))
-        for image, record in zip(images, records):
+    def diagnose(self, images: Iterable[Any], /) -> list[DiagnosisRecord]:
+        pictures = list(images)
+        records = self.reasoner.diagnose(pictures, Settings(beliefs=False))
+        for image, record in zip(pictures, records):
             assert record.diagnosis is not None
             record.diagnosis.scene.objects = self.known.get(image.tobytes())
         return records

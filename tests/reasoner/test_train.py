@@ -210,6 +210,7 @@ def test_the_text_of_a_counterfactual_is_that_of_other_severities_and_fits_the_p
     compared = 0
     for number in range(4):
         pictures, diagnoses, own, _ = counterfactual_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
+        assert own is not None
         again, truths, *_ = damaged_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
         assert torch.equal(pictures, again), "the pixels are those of the stream"
         for other, truth, row in zip(diagnoses, truths, own.tolist()):
