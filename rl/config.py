@@ -142,6 +142,9 @@ class ReasonerConfig(Common):
     clip: float = Field(default=0.2, gt=0, description="clip of the ratio, per token")
     save_every: int = Field(default=50, ge=1, description="steps between checkpoints")
     val_rows: int = Field(default=16, ge=1, description="held-out damaged pictures, diagnosed before and after")
+    faithfulness: int = Field(
+        default=0, ge=0, description="minimal pairs of the test of intervention at each checkpoint; 0 leaves it out"
+    )
     control: bool = Field(default=False, description="also train supervised for the same seconds from the same weights")
     control_lr: float = Field(default=5e-5, gt=0, description="learning rate of that training")
     use_vllm: bool = Field(default=False, description="generate by vLLM, in its own environment")

@@ -30,6 +30,7 @@ from rnr.reasoner.card import folder_of
 from rnr.reasoner.data import damaged_batch
 from rnr.reasoner.export import export
 from rnr.rl.config import ReasonerConfig
+from rnr.rl.faithful import Faithful
 from rnr.rl.judge import device
 from rnr.rl.record import Log, Row, draw
 from rnr.rl.rewards import REASONER, ask, named
@@ -195,6 +196,13 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
         held = pictures(config.val, config.val_rows, config.seed + 1, before.kinds)
         if not checkpoint:
             _tell(log, report, 0, figures(before, held))
+        if config.faithfulness:
+            measure = Faithful(
+                config, lambda: policy_of(trainer, before), lambda step, found: _tell(log, report, step, found)
+            )
+            trainer.add_callback(measure)
+            if not checkpoint:
+                measure(0)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if log is None or before is None:
         return config.out / "weights"
@@ -212,6 +220,13 @@ def run(config: ReasonerConfig, resume: bool = False, report: Report = lambda ro
     record = {"seed": config.seed, "photographs": config.images.name, "grpo_steps": config.max_steps}
     record["license"] = config.license
     return export(model, before.processor, config.out / "weights", before.prompt, record)
+
+
+def policy_of(trainer: GRPOTrainer, start: Reasoner) -> Reasoner:
+    """The policy as it is, as a reasoner with the card and processor of the one it began with."""
+    now = Reasoner(start.model, start.processor, start.card, "policy")
+    now.model = trainer.accelerator.unwrap_model(trainer.model)
+    return now
 
 
 def _tell(log: Log, report: Report, step: int, values: dict[str, float], who: str = "policy") -> None:

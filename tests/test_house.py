@@ -31,7 +31,7 @@ BELOW = {
     "graph": {"degradation", "prompts", "reasoner", "restorer", "judge"},
     "evaluation": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "graph"},
     "explain": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "evaluation"},
-    "rl": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "evaluation"},
+    "rl": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "evaluation", "explain"},
     "rnr": {
         *("degradation", "prompts", "training", "reasoner", "restorer", "judge", "graph", "explain", "evaluation", "rl")
     },

@@ -48,6 +48,22 @@ def test_two_steps_of_loop_a(folder, tmp_path):
     assert any(not torch.equal(before[n], p) for n, p in model.named_parameters() if n in before)
 
 
+def test_each_checkpoint_of_loop_a_is_tested_for_faithfulness(folder, tmp_path):
+    from rnr.rl.reasoning import run
+
+    config = ReasonerConfig(
+        images=folder, val=folder, out=tmp_path, max_steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3, save_every=1,
+        rewards=["format"], val_rows=2, faithfulness=2, max_tokens=16,
+    )  # fmt: skip
+    told: list[Any] = []
+    run(config, report=told.append)
+    found = [(row["step"], row["evaluation"]["metrics"]) for row in told if "evaluation" in row]
+    tested = {step: metrics for step, metrics in found if "f_strong" in metrics}
+    assert list(tested) == [0, 1, 2]
+    assert all(set(each) == {"f_id", "f_ood", "f_strong", "moves"} for each in tested.values())
+    assert all(0 <= each[name] <= 1 for each in tested.values() for name in ("f_id", "f_ood", "f_strong"))
+
+
 @pytest.mark.parametrize(
     "change, reason",
     [
