@@ -1,21 +1,17 @@
-"""Requests to an OpenAI-compatible server: retried with backoff, errors that say what to do; standard library only."""
+"""Requests to an OpenAI-compatible server by OpenAI's own client (extra `server`), with errors that say what to do."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
-import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+from rnr.degradation._lazy import need
 from rnr.degradation.errors import Error
 
 KEY = "RNR_SERVER_KEY"  # environment variable: sent as a bearer token where it is set
-BUSY = (408, 425, 429, 500, 502, 503, 504)
-GONE = (OSError, http.client.HTTPException, TimeoutError)  # URLError is an OSError
+BUSY = (408, 409, 429)  # and 500 and above: the client has tried again
 
 
 class ServerError(Error, ValueError):
@@ -24,62 +20,69 @@ class ServerError(Error, ValueError):
 
 @dataclass
 class Client:
-    """JSON over HTTP. `url` is the server's address, with or without /v1."""
+    """Models and chat completions of a server.
+
+    Attributes:
+        url: The server's address, with or without /v1.
+        retries: Of a request that finds nobody, or a server that is busy; the pauses grow from 0.5 to 8 s.
+        timeout: Seconds for one answer.
+        down: The last request failed for good: the next ones are tried once.
+    """
 
     url: str
     retries: int = 5
-    pause: float = 0.5  # seconds before the first retry; doubles, at most 8
-    timeout: float = 300.0  # seconds for one answer
-    down: bool = False  # the last request failed for good: the next ones are tried once
+    timeout: float = 300.0
+    down: bool = False
+    _openai: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/").removesuffix("/v1")
+        key = os.environ.get(KEY) or "none"  # the client sends one in any case
+        self._openai = need("openai", "server").OpenAI(
+            base_url=f"{self.url}/v1", api_key=key, timeout=self.timeout, max_retries=self.retries
+        )
 
     def models(self) -> list[dict[str, Any]]:
         """What is served. Raises ServerError."""
-        served = self._call("/v1/models", None).get("data")
+        served = self._asked(lambda client: client.models.list()).get("data")
         if not served:
             raise ServerError(f"{self.url}: serves no model")
         return served
 
     def chat(self, body: dict[str, Any]) -> dict[str, Any]:
         """The first choice of a chat completion. Raises ServerError."""
-        answer = self._call("/v1/chat/completions", body)
-        try:
-            return answer["choices"][0]
-        except (KeyError, IndexError, TypeError):
-            raise ServerError(f"{self.url}: the answer holds no choices; is it an OpenAI-compatible server?") from None
+        messages, model = body["messages"], body["model"]
+        rest = {name: value for name, value in body.items() if name not in ("messages", "model")}
+        answer = self._asked(
+            lambda client: client.chat.completions.create(messages=messages, model=model, extra_body=rest)
+        )
+        if not answer.get("choices"):
+            raise ServerError(f"{self.url}: the answer holds no choices; is it an OpenAI-compatible server?")
+        return answer["choices"][0]
 
-    def _call(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        problem = ""
-        for attempt in range(1 if self.down else self.retries + 1):
-            if attempt:
-                time.sleep(min(8.0, self.pause * 2 ** (attempt - 1)))
-            try:
-                answer = self._once(path, body)
-                self.down = False
-                return answer
-            except urllib.error.HTTPError as error:
-                problem = f"HTTP {error.code}: {_message(error)}"
-                if error.code not in BUSY:
-                    raise ServerError(f"{self.url}{path}: refused ({problem})") from None
-            except GONE as error:
-                problem = str(getattr(error, "reason", error)) or type(error).__name__
+    def _asked(self, call: Callable[[Any], Any]) -> dict[str, Any]:
+        """What a call of the client gives, as plain data."""
+        import openai
+
+        try:
+            answer = call(self._openai.with_options(max_retries=0) if self.down else self._openai)
+        except openai.APIStatusError as error:
+            problem = f"HTTP {error.status_code}: {_message(error)}"
+            if error.status_code not in BUSY and error.status_code < 500:
+                raise ServerError(f"{error.request.url}: refused ({problem})") from None
+            raise self._gone(problem) from None
+        except openai.APIConnectionError as error:  # a timeout is one
+            raise self._gone(str(error.__cause__ or error)) from None
+        except ValueError:  # no JSON
+            answer = None
+        self.down = False
+        if not hasattr(answer, "to_dict"):
+            raise ServerError(f"{self.url}: the answer is not JSON; is it an OpenAI-compatible server?")
+        return answer.to_dict()
+
+    def _gone(self, problem: str) -> ServerError:
         self.down = True
-        raise ServerError(f"{self.url}: no answer ({problem}); is the server running, and at this address?")
-
-    def _once(self, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {key}"
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, headers)
-        with urllib.request.urlopen(request, timeout=self.timeout) as reply:
-            text = reply.read()
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise ServerError(f"{self.url}{path}: the answer is not JSON; is it an OpenAI-compatible server?") from None
+        return ServerError(f"{self.url}: no answer ({problem}); is the server running, and at this address?")
 
 
 def served_by(client: Any, name: str | None) -> dict[str, Any]:
@@ -90,12 +93,7 @@ def served_by(client: Any, name: str | None) -> dict[str, Any]:
     return found[name or next(iter(found))]
 
 
-def _message(error: urllib.error.HTTPError) -> str:
+def _message(error: Any) -> str:
     """What the server says, in one line."""
-    text = error.read().decode("utf-8", "replace")
-    try:
-        data = json.loads(text)
-        text = str(data.get("message") or data["error"]["message"])
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    return " ".join(text.split())[:300]
+    body = error.body if isinstance(error.body, dict) else {}
+    return " ".join(str(body.get("message") or error.response.text).split())[:300]

@@ -101,11 +101,11 @@ def test_a_teacher_describes_the_clean_scenes_and_a_cut_build_goes_on(
     wanted = Build(str(images), samples=6, size=128, shard=2)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     with running(str(served)) as (url, _), pytest.raises(ServerError, match="is the server running"):
-        build(wanted, cut, 1, teacher=Teacher(f"{url}/mortal", retries=1, pause=0.01))
+        build(wanted, cut, 1, teacher=Teacher(f"{url}/mortal", retries=1))
     assert len(shards(cut)) == 1, "what was done stays, nothing is half written"
     (whole / "data").mkdir(parents=True)
     with running(str(served)) as (url, _):
-        teachers = [Teacher(f"{url}/{mood}", pause=0.01) for mood in ("flaky", "moody")]
+        teachers = [Teacher(f"{url}/{mood}") for mood in ("flaky", "moody")]
         same = replace(wanted, teacher=teachers[0].identity)
         for number in range(3):
             write_shard(same, whole, number, teachers[0])

@@ -100,13 +100,13 @@ def test_what_goes_wrong_under_the_schema_is_named(untuned) -> None:
 
 
 def test_a_busy_server_is_asked_again(url) -> None:
-    record = ServerReasoner(f"{url}/flaky", pause=0.01).diagnose([picture()], PLAIN)[0]
+    record = ServerReasoner(f"{url}/flaky").diagnose([picture()], PLAIN)[0]
     assert record.error is None and record.diagnosis is not None
 
 
 def test_no_server(url) -> None:
     with pytest.raises(ServerError, match="is the server running"):
-        ServerReasoner("http://127.0.0.1:9", retries=1, pause=0.01)
+        ServerReasoner("http://127.0.0.1:9", retries=1)
     with pytest.raises(ServerError, match="serves no 'other'; it serves tiny"):
         ServerReasoner(url, served="other")
 
@@ -127,7 +127,7 @@ def test_an_answer_that_was_cut_off_is_named(url) -> None:
 
 def test_a_server_killed_within_a_batch_costs_the_rest_only(folder) -> None:
     with running(str(folder)) as (address, process):
-        reasoner = ServerReasoner(f"{address}/mortal", retries=1, pause=0.01, workers=2)
+        reasoner = ServerReasoner(f"{address}/mortal", retries=1, workers=2)
         records = reasoner.diagnose([picture(seed=seed) for seed in range(5)], PLAIN)
         process.join(10)
     good, lost = [r for r in records if r.error is None], [r.error for r in records if r.error]

@@ -128,7 +128,7 @@ def test_answers_kept_to_the_grammar_against_free_ones(server, pictures) -> None
 def test_killed_within_a_batch(server, pictures) -> None:
     """The last test: it takes the server with it."""
     url, kill = server
-    reasoner = ServerReasoner(url, retries=1, pause=0.1, workers=2)
+    reasoner = ServerReasoner(url, retries=1, workers=2)
     before = counters(url)["requests"]
     with ThreadPoolExecutor(1) as pool:
         batch = pool.submit(reasoner.diagnose, pictures * 4, Settings(beliefs=False))
