@@ -23,7 +23,7 @@ def holds_together(run: Run, context: Context) -> None:
     assert run.best["picture"] == kept[-1]["picture"]
     sums = [total(look) for look in kept]
     assert sums == sorted(sums, reverse=True), "an accepted step raised the damage"
-    assert len(run.steps) <= context.steps
+    assert len(run.steps) <= context.max_restorations
     for step in run.steps:
         assert step["decision"] == ("rolled back" if step["chosen"] is None else "accepted")
         assert len(step["candidates"]) == context.candidates and step["reason"]
@@ -77,7 +77,7 @@ def test_the_budget_of_steps_counts_what_was_taken_back(agent: Any, context: Any
     given = context(restorer=told(lambda x: 1 - x, "negative"), strategy="stepwise", max_restorations=1)
     run = run_agent(agent, given, "t", dark)
     assert len(run.steps) == 1 and run.first and len(run.first["present"]) > 1
-    assert run.reason == "the budget of 1 steps is used up"
+    assert run.reason == "the budget of 1 restorations is used up"
 
 
 def test_the_budget_of_seconds_ends_it_before_the_next_step(agent: Any, context: Any, dark: Any) -> None:
