@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,3 +102,23 @@ def test_every_command_and_option_is_described_in_sentences() -> None:
         first = [text.strip().partition("\n\n")[0] for text in said if text and " completion " not in text]
         wrong += [f"{name}: {text}" for text in first if not text.endswith((".", "?", "..."))]
     assert wrong == []
+
+
+def test_the_line_of_a_picture_names_what_was_left_alone() -> None:
+    from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
+    from rnr.report.plain import Entry
+    from rnr.work.batch import _line
+
+    sides = {"before": 40, "after": 4}
+    data: dict[str, Any] = {
+        side: DiagnosisRecord(
+            diagnosis=Diagnosis(findings={"haze": Finding(present=True, severity=severity)}, plan=["haze"])
+        ).model_dump(mode="json")
+        for side, severity in sides.items()
+    }
+    doubt = "the reasoner is not sure: blur (probability 0.71) left alone; --force restores it"
+    line = _line("photo.jpg", Entry("photo.jpg", "restored", data=data | {"explanation": doubt}), "2.1 s").plain
+    assert line == f"photo.jpg  haze 40 → 4; {doubt}  2.1 s"
+    assert (
+        _line("photo.jpg", Entry("photo.jpg", "restored", data=data), "2.1 s").plain == "photo.jpg  haze 40 → 4  2.1 s"
+    )
