@@ -107,7 +107,6 @@ def test_every_command_and_option_is_described_in_sentences() -> None:
 def test_the_line_of_a_picture_names_what_was_left_alone() -> None:
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
     from rnr.report.plain import Entry
-    from rnr.work.batch import _line
 
     sides = {"before": 40, "after": 4}
     data: dict[str, Any] = {
@@ -117,8 +116,5 @@ def test_the_line_of_a_picture_names_what_was_left_alone() -> None:
         for side, severity in sides.items()
     }
     doubt = "the reasoner is not sure: blur (probability 0.71) left alone; --force restores it"
-    line = _line("photo.jpg", Entry("photo.jpg", "restored", data=data | {"explanation": doubt}), "2.1 s").plain
-    assert line == f"photo.jpg  haze 40 → 4; {doubt}  2.1 s"
-    assert (
-        _line("photo.jpg", Entry("photo.jpg", "restored", data=data), "2.1 s").plain == "photo.jpg  haze 40 → 4  2.1 s"
-    )
+    assert Entry("photo.jpg", "restored", data=data | {"explanation": doubt}).headline == f"haze 40 → 4; {doubt}"
+    assert Entry("photo.jpg", "restored", data=data).headline == "haze 40 → 4"
