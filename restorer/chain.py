@@ -23,7 +23,8 @@ from rnr.restorer.condition import diagnosis_of, wanted
 Undo = Callable[[torch.Tensor], torch.Tensor]  # pictures as physics would undo a kind
 Estimate = Callable[[torch.Tensor, torch.Tensor, float], torch.Tensor]  # of x_t, x_1 and t, whole pictures
 LOOK = 512  # px; severities are measured on the picture's middle of this size: a choice, it bounds the time
-TOLERANCE = 0.25  # share of a severity by which two photographs with the same damage may differ; a choice
+TOLERANCE = 1 / 3  # share of a severity by which it may be read too high: nine in ten readings of noise, blur and
+# compression are at most 1.5 times the true one (docs/lab-log.md, 2026-11-29)
 
 
 @dataclass(frozen=True)
