@@ -23,7 +23,7 @@ def confusion(
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """What the reasoner says of known damage: the file that `rnr train restorer --confusion` trains with."""
+    """Write what the reasoner says of known damage: the file that `rnr train restorer --confusion` trains with."""
     from rnr.evaluation.confusion import diagnosed, write_confusion
 
     with running.errors():
@@ -48,7 +48,7 @@ def diagnosis(
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """The reasoner on synthetic mixtures of 0-3 kinds: presence, severity, factors, words, calibration, validity."""
+    """Measure the reasoner on mixtures of 0-3 kinds: presence, severity, factors, words, calibration, validity."""
     from rnr.evaluation import diagnosis_run
 
     started = time.monotonic()
@@ -74,7 +74,7 @@ def robustness(
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """The reasoner on changes that mean nothing, on degradation types outside its training, and on forced evidence."""
+    """Measure the reasoner on changes that mean nothing, on types outside its training, and on forced evidence."""
     from rnr.evaluation import robustness
     from rnr.evaluation.samples import batches
     from rnr.reasoner import Reasoner
@@ -115,7 +115,7 @@ def unfamiliar(
     threads: Threads = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the images that are already in --out.")] = False,
 ) -> None:
-    """First do no harm: undamaged photographs and graphics come back as they were, and damage is found all the same."""
+    """Count undamaged photographs and graphics that come back as they were, and the damage that is found."""
     from rnr.evaluation import unfamiliar as module
     from rnr.evaluation.samples import batches
 
@@ -149,7 +149,7 @@ def objects(
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """Words of what photographs show: F1 per word, undamaged and under damage of severity 50."""
+    """Measure the words of what photographs show: F1 per word, undamaged and under damage of severity 50."""
     from rnr.degradation.photographs import read_objects
     from rnr.evaluation import objects as module
 
@@ -171,7 +171,7 @@ def decoding(
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """Skeleton decoding against grammar-constrained greedy generate: the same tokens, fewer passes, less time.
+    """Compare skeleton decoding with grammar-constrained greedy generate: the same tokens, fewer passes, less time.
 
     With a server's URL as --reasoner: answers kept to the schema against free ones there.
     """
