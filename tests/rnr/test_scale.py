@@ -45,7 +45,7 @@ def test_a_recipe_restores_with_qwen_image_edit(cli, tmp_path: Path, crop: np.nd
     tiny_pipeline().save_pretrained(tmp_path / "qwen")
     Image.fromarray(crop[:64, :96]).save(tmp_path / "a.png")
     recipe = tmp_path / "edit.toml"
-    recipe.write_text(f'model = "{tmp_path / "qwen"}"\narea = 4096\nsteps = 2\nguidance = 1.0\n')
+    recipe.write_text(f'model = "{tmp_path / "qwen"}"\narea = 4096\nnum_inference_steps = 2\nguidance = 1.0\n')
     given = tmp_path / "d.json"
     given.write_text('{"findings":{"noise":{"present":true,"severity":40,"factors":{}}},"plan":["noise"]}')
     arguments = ("restore", tmp_path / "a.png", "-o", tmp_path / "out", "--restorer", recipe, "--no-report")
@@ -60,7 +60,7 @@ def test_a_recipe_trains_qwen_image_edit(cli, tmp_path: Path, photographs) -> No
     (tmp_path / "images").mkdir()
     Image.fromarray(photographs["coffee"][:128, :128]).save(tmp_path / "images" / "a.png")
     recipe = tmp_path / "lora.toml"
-    recipe.write_text(f'model = "{tmp_path / "qwen"}"\n[training]\nsteps = 1\nbatch = 1\nrank = 2\nsize = 64\n')
+    recipe.write_text(f'model = "{tmp_path / "qwen"}"\n[training]\nmax_steps = 1\nbatch = 1\nrank = 2\nsize = 64\n')
     arguments = ("train", "restorer", "--recipe", recipe, "-o", tmp_path / "run")
     code, out, err = cli(*arguments, "--images", tmp_path / "images", "--device", "cpu")
     assert code == 0 and out == f"weights: {tmp_path / 'run' / 'weights'}\n", err
@@ -102,7 +102,7 @@ def test_what_is_wrong_with_a_recipe_is_said(tmp_path: Path) -> None:
     recipe = tmp_path / "r.toml"
     with pytest.raises(SetupError, match="cannot be read"):
         recipe_of(str(recipe))
-    recipe.write_text("steps = 3")
+    recipe.write_text("num_inference_steps = 3")
     with pytest.raises(SetupError, match="names no model"):
         recipe_of(str(recipe))
     recipe.write_text('model = "built-in"\nspeed = 9\n')
