@@ -37,10 +37,20 @@ class Client:
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/").removesuffix("/v1")
-        key = os.environ.get(KEY) or "none"  # the client sends one in any case
-        self._openai = need("openai", "server").OpenAI(
-            base_url=f"{self.url}/v1", api_key=key, timeout=self.timeout, max_retries=self.retries
-        )
+        need("openai", "server")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_openai": None}  # processes that are sent this make connections of their own
+
+    @property
+    def openai(self) -> Any:
+        """OpenAI's client, made at the first request of a process; after a failure for good it does not try again."""
+        if self._openai is None:
+            key = os.environ.get(KEY) or "none"  # the client sends one in any case
+            self._openai = need("openai", "server").OpenAI(
+                base_url=f"{self.url}/v1", api_key=key, timeout=self.timeout, max_retries=self.retries
+            )
+        return self._openai.with_options(max_retries=0) if self.down else self._openai
 
     def models(self) -> list[dict[str, Any]]:
         """What is served. Raises ServerError."""
@@ -65,7 +75,7 @@ class Client:
         import openai
 
         try:
-            answer = call(self._openai.with_options(max_retries=0) if self.down else self._openai)
+            answer = call(self.openai)
         except openai.APIStatusError as error:
             problem = f"HTTP {error.status_code}: {_message(error)}"
             if error.status_code not in BUSY and error.status_code < 500:
