@@ -27,8 +27,8 @@ def test_mixtures_have_two_or_three_kinds_and_follow_the_seed() -> None:
 def row(picture: str, way: str, psnr: float, taken_back: int = 0) -> Row:
     fixed: Row = {"input": 20.0, "squared": 0.5, "structural": 0.5, "severity": 10.0, "severity_before": 60.0}
     reason = "one pass was made" if way == "restore" else f"little damage is left: {psnr}"
-    return {"picture": picture, "way": way, "psnr": psnr, "steps": 1, "calls": 3, "taken_back": taken_back, "seconds": 2.0,
-            "reason": reason, **fixed}  # fmt: skip
+    return {"picture": picture, "way": way, "psnr": psnr, "steps": 1, "calls": 3, "taken_back": taken_back,
+            "seconds": 2.0, "reason": reason, **fixed}  # fmt: skip
 
 
 def test_the_table_holds_every_way_against_the_plain_pass() -> None:
