@@ -8,6 +8,7 @@ at once, whatever it does: so no worker outlives its service.
 from __future__ import annotations
 
 import _thread
+import importlib
 import os
 import queue
 import signal
@@ -23,6 +24,11 @@ from rnr.serve.errors import ServiceError
 from rnr.serve.settings import Settings
 from rnr.serve.wire import Message
 from rnr.serve.work import AnyTask, Shop, refusal, trace_of
+
+TASKS = (
+    "rnr.graph.build", "rnr.graph.running", "rnr.graph.checkpoints", "rnr.images.previews", "rnr.judge.reading",
+    "rnr.report.agent", "rnr.work.agents", "rnr.work.plain_worker", "rnr.work.request", "rnr.work.restoring",
+)  # fmt: skip  # what tasks import
 
 
 class Cancelled(BaseException):
@@ -137,6 +143,8 @@ def _shop(start: dict[str, Any]) -> Shop:
     cv2.setNumThreads(settings.threads)
     models = Models(settings.reasoner, settings.restorer, settings.device)
     models.load()
+    for module in TASKS:  # a cancellation in the middle of an import leaves half a module behind
+        importlib.import_module(module)
     scratch = Path(start["scratch"])
     return Shop(models, settings.megapixels, settings.seconds, scratch, settings.agent_folder)
 
