@@ -15,6 +15,7 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.errors import Error
 from rnr.evaluation.metrics import spearman
 from rnr.explain.statistics import Estimate, auroc, bootstrap
+from rnr.training.ridge import ridge
 
 if TYPE_CHECKING:
     import numpy as np
@@ -107,14 +108,3 @@ def left_out(x: np.ndarray, y: np.ndarray, folds: np.ndarray, strength: float) -
         weight, bias = ridge(x[~held], y[~held], strength)
         said[held] = x[held] @ weight + bias
     return said
-
-
-def ridge(x: np.ndarray, y: np.ndarray, strength: float) -> tuple[np.ndarray, float]:
-    """Weights (D,) and bias of ridge regression on standardised features, in the features' own units."""
-    mean, scale = x.mean(0), x.std(0) + 1e-6
-    z = (x - mean) / scale
-    if len(x) < x.shape[1]:  # the smaller of the two systems
-        weight = z.T @ np.linalg.solve(z @ z.T + strength * len(x) * np.eye(len(x)), y - y.mean())
-    else:
-        weight = np.linalg.solve(z.T @ z + strength * len(x) * np.eye(x.shape[1]), z.T @ (y - y.mean()))
-    return weight / scale, float(y.mean() - (mean / scale) @ weight)

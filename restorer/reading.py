@@ -20,6 +20,7 @@ from rnr.degradation.photographs import random_crops, read_folder
 from rnr.degradation.synthesize import degrade
 from rnr.restorer.expert import ExpertNetwork, load_expert, save_expert, shape_of
 from rnr.restorer.expert_data import KEPT, draw_formation
+from rnr.training.ridge import ridge
 
 SIZE, BATCH = 128, 8  # px and number of the regions; a choice
 COUNT = 2400  # regions to fit on: five times the features' number of the built-in experts
@@ -51,17 +52,13 @@ def fit(network: ExpertNetwork, photographs: Sequence[np.ndarray], count: int = 
         seed: Of everything that is drawn.
     """
     features, severities = regions(network, photographs, count, seed)
-    middle, spread = features.mean(0), features.std(0) + 1e-6
-    known = torch.cat([(features - middle) / spread, torch.ones(len(features), 1)], 1).double()
-    penalty = RIDGE * torch.eye(known.shape[1], dtype=torch.float64)
-    penalty[-1, -1] = 0
-    weights = torch.linalg.solve(known.T @ known + penalty, known.T @ (severities.double() / 100)).float()
+    weight, bias = ridge(features.double().numpy(), severities.double().numpy() / 100, RIDGE / len(features))
     reader = ExpertNetwork(**shape_of(network) | {"reads": True})
     reader.load_state_dict(network.state_dict(), strict=False)
     assert reader.reading is not None
     with torch.no_grad():
-        reader.reading.weight[0] = weights[:-1] / spread
-        reader.reading.bias[0] = weights[-1] - (weights[:-1] / spread) @ middle
+        reader.reading.weight[0] = torch.from_numpy(weight)
+        reader.reading.bias[0] = bias
     return reader.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
 
