@@ -8,6 +8,7 @@ photographs. Words on fewer than `ENOUGH` photographs have no F1 and do not coun
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from rnr.degradation.kind import kinds
 from rnr.degradation.photographs import to_tensor, to_uint8
 from rnr.degradation.scene import THINGS
 from rnr.degradation.synthesize import degrade, prescribe
+from rnr.evaluation.metrics import presence
 from rnr.evaluation.robustness import diagnosed
 from rnr.evaluation.tables import Row, Table
 
@@ -48,16 +50,14 @@ def table(
     report: Callable[[int], None],
 ) -> Table:
     """A row a word, and their mean: photographs that show it, F1 undamaged and damaged. `labels` by file name."""
-    known = {name: image for name, image in photographs.items() if name.rsplit("/", 1)[-1] in labels}
+    known = [(set(labels[file]), image) for name, image in photographs.items() if (file := Path(name).name) in labels]
     if not known:
         raise ValueError("the list of objects names none of these photographs")
-    clean: Words = []
-    hurt: Words = []
-    for number, image in enumerate(known.values()):
+    true, clean, hurt = [words for words, _ in known], list[set[str]](), list[set[str]]()
+    for number, (_, image) in enumerate(known):
         clean.append(said(reasoner, image))
         hurt.append(said(reasoner, damaged(image, reasoner.kinds[number % len(reasoner.kinds)], seed + number)))
         report(number + 1)
-    true: Words = [set(labels[name.rsplit("/", 1)[-1]]) for name in known]
     rows: list[Row] = []
     for word in THINGS:
         if count := sum(word in words for words in true):
@@ -72,6 +72,5 @@ def table(
 
 def f1(word: str, true: Words, found: Words) -> float | None:
     """None for a word that too few photographs show."""
-    hits = sum(word in a and word in b for a, b in zip(true, found))
-    wrong = sum((word in a) != (word in b) for a, b in zip(true, found))
-    return 2 * hits / (2 * hits + wrong) if sum(word in words for words in true) >= ENOUGH else None
+    shown = [word in words for words in true]
+    return presence(shown, [word in words for words in found]).f1 if sum(shown) >= ENOUGH else None

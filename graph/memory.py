@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from filelock import FileLock
 
+from rnr.degradation.strength import FULL
 from rnr.graph.state import Look, Step
 from rnr.graph.store import Store
 from rnr.judge.change import Change
@@ -65,7 +66,7 @@ def remember(store: Store, step: Step) -> None:
     with FileLock(store.folder / f".{NOTE}.lock"):
         note = store.note(sha256, NOTE) or {"kinds": sorted(step["proposal"]["kinds"]), "doses": {}}
         for candidate in step["candidates"]:
-            dose = f"{candidate['draw'].get('dose', 100.0):g}"
+            dose = f"{candidate['draw'].get('dose', FULL):g}"
             seen = note["doses"].setdefault(dose, {"kept": 0, "tried": 0, "gain": 0.0})
             accepted = bool(candidate.get("accepted"))
             seen["tried"] += 1

@@ -37,7 +37,6 @@ class Client:
 
     def __post_init__(self) -> None:
         self.url = self.url.rstrip("/").removesuffix("/v1")
-        need("openai", "server")
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_openai": None}  # processes that are sent this make connections of their own
@@ -72,8 +71,7 @@ class Client:
 
     def _asked(self, call: Callable[[Any], Any]) -> dict[str, Any]:
         """What a call of the client gives, as plain data."""
-        import openai
-
+        openai = need("openai", "server")
         try:
             answer = call(self.openai)
         except openai.APIStatusError as error:

@@ -17,7 +17,7 @@ from rnr.degradation.diagnosis import Belief
 from rnr.degradation.errors import Error
 from rnr.degradation.kind import PHYSICS
 from rnr.degradation.scene import MOST_THINGS, THINGS
-from rnr.reasoner.grammar import CLOSING, Choice, Skeleton, answering, program, run, thing
+from rnr.reasoner.grammar import Choice, Skeleton, answering, objects_written, program, run
 
 OBJECTS = "scene.objects"
 
@@ -66,14 +66,10 @@ def _objects(choice: Choice, value: object) -> dict[str, str]:
     """The choices that write these objects: a word, words in any order, or null."""
     words = [legal(choice, word) for word in ([value] if value is None or isinstance(value, str) else value)]  # type: ignore[attr-defined]
     if words == ["null"]:
-        return {f"{OBJECTS}.0": "null"}
+        return objects_written(None)
     if not 0 < len(set(words)) <= MOST_THINGS or "null" in words:
         raise Error(f"{OBJECTS}: one to {MOST_THINGS} different words, or null; got {', '.join(words) or 'none'}")
-    ordered = sorted(set(words), key=THINGS.index)
-    written = [thing(number, word) for number, word in enumerate(ordered)]
-    if len(ordered) < MOST_THINGS and ordered[-1] != THINGS[-1]:
-        written.append(CLOSING)
-    return {f"{OBJECTS}.{number}": text for number, text in enumerate(written)}
+    return objects_written(sorted(set(words), key=THINGS.index))
 
 
 def _put(result: dict[str, str], path: str, value: str) -> None:

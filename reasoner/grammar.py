@@ -218,17 +218,30 @@ def written_physics(diagnosis: Diagnosis) -> int:
     return min(missing, default=PHYSICS + 1) - 1
 
 
-def _object(objects: Sequence[str] | None, number: int) -> str:
-    """What a choice of `_objects` writes for these objects."""
+def objects_written(objects: Sequence[str] | None) -> dict[str, str]:
+    """The choices that write these objects, null or words in the list's order: by path, what is chosen."""
+    found: dict[str, str] = {}
+
+    def choose(choice: Choice) -> str:
+        found[choice.path] = _object(objects, choice.path)
+        return found[choice.path]
+
+    list(run(_objects(), choose))
+    return found
+
+
+def _object(objects: Sequence[str] | None, path: str) -> str:
+    """What the choice with this path writes for these objects."""
     if objects is None:
         return "null"
+    number = int(path.rsplit(".", 1)[-1])
     return thing(number, objects[number]) if number < len(objects) else CLOSING
 
 
 def _value(diagnosis: Diagnosis, choice: Choice) -> str:
     """The string that stands in the diagnosis at the path of a choice."""
     if choice.path.startswith("scene.objects"):
-        return _object(diagnosis.scene.objects, int(choice.path.rsplit(".", 1)[-1]))
+        return _object(diagnosis.scene.objects, choice.path)
     data: object = diagnosis
     for part in choice.path.split("."):
         if isinstance(data, dict):
