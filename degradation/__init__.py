@@ -14,9 +14,9 @@ __getattr__, __all__ = lazy_names(
             "Finding",
             "Quality",
             "Scene",
-            "diagnosis_schema",
         ),
         "rnr.degradation.kind": ("Factor", "Kind", "Measurement", "Words", "kind_named", "kinds"),
+        "rnr.degradation.schema": ("diagnosis_schema",),
         "rnr.degradation.synthesize": ("Mixture", "degrade", "draw_mixture", "truths"),
     },
 )

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from rnr.degradation.diagnosis import OBJECTS, SUMMARY, reasoning_order
+from rnr.degradation.diagnosis import reasoning_order
 from rnr.degradation.kind import PHYSICS
 from rnr.degradation.scene import COLOURS, MOST_THINGS, THINGS
+from rnr.degradation.schema import OBJECTS, SUMMARY
 from rnr.reasoner.grammar import TECHNICAL, Choice, Piece, Skeleton, program, run, thing
 
 FINDINGS, QUALITY = '"findings":{', '},"quality":{'  # texts after which, and with which, a part of the diagnosis begins

@@ -32,11 +32,11 @@ from rnr.degradation.diagnosis import (
     Diagnosis,
     DiagnosisRecord,
     TokenTrace,
-    diagnosis_schema,
     quality_words,
     reasoning_order,
 )
 from rnr.degradation.kind import kinds
+from rnr.degradation.schema import diagnosis_schema
 from rnr.reasoner.card import check_card, physics_of, read_card
 from rnr.reasoner.chat import Client, ServerError, served_by
 from rnr.reasoner.ebnf import ebnf

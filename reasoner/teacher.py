@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from rnr import prompts
-from rnr.degradation.diagnosis import OBJECTS, SUMMARY, Diagnosis
+from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.schema import OBJECTS, SUMMARY
 from rnr.reasoner.chat import Client, ServerError, served_by
 from rnr.reasoner.server import data_url
 

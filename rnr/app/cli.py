@@ -297,7 +297,7 @@ def degrade(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of a Diagnosis."""
-    from rnr.degradation.diagnosis import diagnosis_schema
+    from rnr.degradation.schema import diagnosis_schema
     from rnr.work.console import json_stdout
 
     json_stdout(diagnosis_schema(), indent=2)

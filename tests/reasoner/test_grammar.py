@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from rnr.degradation.diagnosis import Diagnosis, Finding, diagnosis_schema, reasoning_order
+from rnr.degradation.diagnosis import Diagnosis, Finding, reasoning_order
 from rnr.degradation.scene import THINGS
+from rnr.degradation.schema import diagnosis_schema
 from rnr.reasoner.ebnf import ebnf
 from rnr.reasoner.grammar import Choice, Skeleton, program, run, segments, vocabulary
 from tests.reasoner.conftest import random_diagnosis
