@@ -26,6 +26,7 @@ from rnr.degradation.synthesize import degrade, prescribe
 from rnr.restorer.bridge import corrupt
 from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert, shape_of
 from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of
+from rnr.restorer.reading import fit
 from rnr.training.config import Run
 from rnr.training.engine import Engine
 from rnr.training.journal import Report
@@ -168,6 +169,8 @@ def train_expert(
     folder = run.out / "weights"
     folder.mkdir(exist_ok=True)
     engine.averaged()
+    if network.config["reads"]:  # what it read goes by features that have changed
+        network = fit(network, photographs)
     with torch.no_grad():
         figures = objective.validate(network)
     save_expert(network, folder / f"{kind}.safetensors", card | {"figures": figures})

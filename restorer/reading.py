@@ -42,16 +42,16 @@ def regions(
     return torch.cat(features), torch.cat(severities)
 
 
-def fit(network: ExpertNetwork, photographs: Sequence[np.ndarray], count: int = COUNT, seed: int = 0) -> ExpertNetwork:
+def fit(network: ExpertNetwork, photographs: Sequence[np.ndarray], count: int = 0, seed: int = 0) -> ExpertNetwork:
     """The same expert with a reading.
 
     Args:
         network: An expert with a U-Net.
         photographs: Undamaged, uint8 HWC.
-        count: Regions to fit on.
+        count: Regions to fit on; 0: COUNT.
         seed: Of everything that is drawn.
     """
-    features, severities = regions(network, photographs, count, seed)
+    features, severities = regions(network, photographs, count or COUNT, seed)
     weight, bias = ridge(features.double().numpy(), severities.double().numpy() / 100, RIDGE / len(features))
     reader = ExpertNetwork(**shape_of(network) | {"reads": True})
     reader.load_state_dict(network.state_dict(), strict=False)

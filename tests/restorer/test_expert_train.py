@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import skimage.data
+import torch
 from PIL import Image
 
-from rnr.restorer.expert import ExpertNetwork, load_expert
+from rnr.restorer.expert import ExpertNetwork, load_expert, save_expert
 from rnr.restorer.expert_train import ExpertObjective, train_expert
+from rnr.restorer.reading import fit
 from rnr.training import Run
 
 
@@ -28,6 +30,16 @@ def test_an_expert_learns_is_written_and_goes_on_from_its_file(tmp_path, photogr
     assert figures["noise 45"] > before["noise 45"] + 1 and card["samples"] >= 1200
     longer = train_expert("noise", photographs, run.model_copy(update={"out": tmp_path / "b"}), init=path)
     assert load_expert(longer)[1]["samples"] >= 2400
+
+
+def test_an_expert_that_reads_severity_reads_by_its_new_features_after_training(tmp_path, photographs, monkeypatch):
+    monkeypatch.setattr("rnr.restorer.reading.COUNT", 80)
+    network = fit(ExpertNetwork("noise", blocks=(1, 1, 1)).eval(), [skimage.data.astronaut()])
+    save_expert(network, tmp_path / "noise.safetensors", {})
+    run = Run(out=tmp_path / "a", samples=32, precision="fp32")
+    longer, _ = load_expert(train_expert("noise", photographs, run, init=tmp_path / "noise.safetensors"))
+    assert longer.config["reads"] and longer.reading is not None and network.reading is not None
+    assert not torch.allclose(longer.reading.weight, network.reading.weight, atol=1e-3)
 
 
 def test_what_cannot_be_trained_is_named(tmp_path, photographs):
