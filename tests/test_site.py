@@ -9,9 +9,13 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import unquote, urlsplit
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.browser  # the build takes 7 s, the looks in chromium 10 s
@@ -87,12 +91,9 @@ def test_every_public_name_has_its_entry(room: str, site: Path) -> None:
 
 
 @pytest.mark.parametrize("scheme, width", [("light", 1280), ("dark", 1280), ("light", 390)])
-def test_it_reads_well_in_a_browser(site: Path, scheme: str, width: int) -> None:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium")
-        page = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme).new_page()  # type: ignore[arg-type]
+def test_it_reads_well_in_a_browser(site: Path, scheme: Literal["light", "dark"], width: int, browser: Browser) -> None:
+    with browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme) as context:
+        page = context.new_page()
         elsewhere: list[str] = []
         page.on("request", lambda request: elsewhere.append(request.url) if "://" in request.url else None)
         for name in ("index", "concepts", "benchmarks", "api/rnr", "compare"):
@@ -102,4 +103,3 @@ def test_it_reads_well_in_a_browser(site: Path, scheme: str, width: int) -> None
         dark = page.evaluate("document.body.getAttribute('data-md-color-scheme')") == "slate"
         assert dark == (scheme == "dark")
         assert [url for url in elsewhere if not url.startswith("file:")] == []
-        browser.close()
