@@ -145,6 +145,8 @@ def brisque_scores(pictures: Sequence[np.ndarray]) -> list[float] | None:
         model = importlib.import_module("brisque").BRISQUE(url=False)
     except ImportError:
         return None
+    scale = model.scale_features  # brisque 0.2.0 takes arrays of one number as numbers, which numpy 2.4 refuses
+    model.scale_features = lambda values: scale([float(np.ravel(value)[0]) for value in values])
     return [-float(model.score(picture)) for picture in pictures]
 
 

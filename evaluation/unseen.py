@@ -63,4 +63,3 @@ UNSEEN: dict[str, Damage] = {f.__name__: f for f in (contrast, quantised, pixela
 def damaged(name: str, image_BCHW: torch.Tensor, strength: float) -> torch.Tensor:
     """One of `UNSEEN`, on 8-bit levels."""
     return rounded(UNSEEN[name](image_BCHW, strength))
-

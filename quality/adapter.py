@@ -84,7 +84,8 @@ class Intervals:
     def around(self, score: float) -> tuple[float, float]:
         """0-100."""
         b = min(BINS - 1, int(score / 100 * BINS))
-        return max(0.0, min(score, score + self.low[b])), min(100.0, max(score, score + self.high[b]))
+        low, high = min(score, score + self.low[b]), max(score, score + self.high[b])
+        return round(max(0.0, low), 2), round(min(100.0, high), 2)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def agreement(score: np.ndarray | torch.Tensor, truth: np.ndarray | torch.Tensor
 
 
 def splits(groups: Sequence[str], count: int = 10, share: float = 0.8) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """`count` random splits into indices to train and to test on; pictures of one group (one reference) stay together."""
+    """`count` random splits into indices to train and to test on; pictures of one group (a reference) stay together."""
     names = sorted(set(groups))
     held = np.asarray(groups)
     for seed in range(count):

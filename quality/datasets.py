@@ -1,7 +1,7 @@
 """Data sets with people's ratings, read as they ship: pictures with their scores as 0-100. None of them comes with us.
 
-    from rnr.quality.datasets import read
-    rated = read("koniq10k", "data/koniq10k")
+from rnr.quality.datasets import read
+rated = read("koniq10k", "data/koniq10k")
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ trained from scratch; an adapter between its frozen features and four ladders of
 {card["views"]["rows"] * card["views"]["columns"]} native crops of {card["views"]["side"]} px and an overview.
 
 - **Data**: {told.get("data", "?")}; damaged as training went, captions from the recipe of the damage
-- **Training**: {told.get("samples", 0):,} pictures in {told.get("hours", "?")} hours; {told.get("labels", "?")} more for the adapter
+- **Training**: {told.get("samples", 0):,} pictures in {told.get("hours", "?")} hours; {told.get("labels", "?")} more
+  for the adapter
 - **Command**: `{told.get("command", "rnr train quality")}`
 - **Licence** of the weights, which follows from those photographs: {license}
 - **Technical quality**: 100 minus the severity of all that separates a picture from its clean original (MS-SSIM,

@@ -78,9 +78,7 @@ class QualityObjective:
         held_out: Others, for validation.
     """
 
-    def __init__(
-        self, run: QualityRun, photographs: Sequence[np.ndarray], held_out: Sequence[np.ndarray] = ()
-    ) -> None:
+    def __init__(self, run: QualityRun, photographs: Sequence[np.ndarray], held_out: Sequence[np.ndarray] = ()) -> None:
         self.run, self.photographs = run, list(photographs)
         first = [draw_pairs(self.photographs, 16, run.side, 20_000 + i).degraded_BCHW for i in range(FITTED // 16)]
         self.views = Views().fitted(torch.cat(first))  # type: ignore[arg-type]
@@ -92,9 +90,7 @@ class QualityObjective:
     def batch(self, progress: float, seed: int) -> tuple[Batch, int]:
         """Damaged pictures with their captions, and their number."""
         pairs = draw_pairs(self.photographs, self.run.batch, self.run.side, seed)
-        told = [
-            captions_of(d, s, seed + i) for i, (d, s) in enumerate(zip(pairs.diagnoses(), pairs.score_B.tolist()))
-        ]
+        told = [captions_of(d, s, seed + i) for i, (d, s) in enumerate(zip(pairs.diagnoses(), pairs.score_B.tolist()))]
         return Batch(pairs, self.confused(told, seed)), self.run.batch
 
     def confused(self, told: list[list[str]], seed: int) -> list[list[str]]:

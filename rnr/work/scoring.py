@@ -66,9 +66,7 @@ def with_quality(models: Models, record: DiagnosisRecord, pixels_HWC3: NDArray[A
         return record
     technical = round(found.technical)
     aesthetic = None if found.aesthetic is None else round(found.aesthetic)
-    quality = Quality(
-        technical=technical, aesthetic=aesthetic, words=quality_words(technical), source=found.source
-    )
+    quality = Quality(technical=technical, aesthetic=aesthetic, words=quality_words(technical), source=found.source)
     return record.model_copy(update={"diagnosis": record.diagnosis.model_copy(update={"quality": quality})})
 
 
