@@ -5,6 +5,7 @@ pyiqa is under PolyForm-Noncommercial: it is in no extra of ours, and nothing he
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class PyiqaScorer:
 
     def __init__(self, metric: str, device: str = "cpu") -> None:
         try:
-            import pyiqa
+            pyiqa = importlib.import_module("pyiqa")  # not declared: see above
         except ImportError:
             problem = "pyiqa is not installed; its licence is non-commercial, so it is in no extra"
             raise SetupError(f"pyiqa:{metric}: {problem}: pip install pyiqa") from None

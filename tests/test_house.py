@@ -46,7 +46,7 @@ def package(room: str) -> str:
     return room if room == "rnr" else f"rnr.{room}"
 
 
-ASKED_FOR = {"torchvision", "vllm", "ray", "qwen_vl_utils", "pi_heif", "pylibjxl", "pyiqa"}
+ASKED_FOR = {"torchvision", "vllm", "ray", "qwen_vl_utils", "pi_heif", "pylibjxl"}
 
 
 def imports(room: str) -> Iterator[tuple[Path, str]]:

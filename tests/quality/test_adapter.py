@@ -14,10 +14,10 @@ from rnr.quality.adapter import Adapter, Intervals, agreement, fit, splits
 def space() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Features whose quality lies along a curve, ladders across it, and the quality."""
     generator = torch.Generator().manual_seed(0)
-    quality = torch.rand(400, generator=generator)
+    quality = torch.rand(1400, generator=generator)
     angle = 2 * quality - 1
     feature = torch.stack([angle.cos(), angle.sin()], 1) @ torch.randn(2, 32, generator=generator)
-    feature = normalize(feature + 0.3 * torch.randn(400, 32, generator=generator), dim=-1)
+    feature = normalize(feature + 0.3 * torch.randn(1400, 32, generator=generator), dim=-1)
     ladder = normalize(torch.randn(4, 5, 32, generator=generator), dim=-1)
     return feature, ladder, 100 * quality
 
@@ -30,16 +30,22 @@ def test_an_untrained_adapter_reads_the_ladders(space: tuple[torch.Tensor, ...])
 
 
 def trained(space: tuple[torch.Tensor, ...], count: int) -> torch.Tensor:
-    """Scores of the last 80 after training on the first `count`."""
+    """Scores of the last 100 after training on the first `count`."""
     feature, ladder, score = space
     torch.manual_seed(0)
-    return fit(Adapter(32, 2.0), feature[:count], ladder, score[:count])(feature[320:], ladder).detach()
+    return fit(Adapter(32, 2.0), feature[:count], ladder, score[:count])(feature[1300:], ladder).detach()
 
 
 def test_labels_make_it_better(space: tuple[torch.Tensor, ...]) -> None:
     feature, ladder, score = space
-    before = agreement(Adapter(32, 2.0)(feature[320:], ladder).detach(), score[320:]).srcc
-    assert agreement(trained(space, 320), score[320:]).srcc > max(0.7, before + 0.1)
+    before = agreement(Adapter(32, 2.0)(feature[1300:], ladder).detach(), score[1300:]).srcc
+    assert agreement(trained(space, 1200), score[1300:]).srcc > max(0.7, before + 0.1)
+
+
+def test_few_labels_leave_the_bottleneck_closed(space: tuple[torch.Tensor, ...]) -> None:
+    feature, ladder, score = space
+    adapter = fit(Adapter(32, 2.0), feature[:50], ladder, score[:50])
+    assert adapter.up.weight.abs().max() == 0 and adapter.values[0] != 0.2
 
 
 def test_a_fit_is_deterministic(space: tuple[torch.Tensor, ...]) -> None:
