@@ -1,8 +1,8 @@
-"""What the house asks of a model that diagnoses and of one that restores, whoever wrote it."""
+"""What the house asks of a model that diagnoses, of one that restores and of one that scores, whoever wrote it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -80,3 +80,50 @@ class Restorer(Protocol):
         callback_on_step_end: Callable[[Any, int, float, dict[str, Any]], None] | None = None,
     ) -> Restored:
         """Remove what the diagnosis names from an image, float in [0, 1]."""
+
+
+class Scored(Protocol):
+    """What is said of one image's quality; None where there is no number, and `missing` says why.
+
+    Attributes:
+        technical, aesthetic: 0-100.
+        interval: The central 80% around `technical`.
+        ladder: Probability of each word, from worst to best.
+        words: What is said of the image, the surest first.
+        source: Who says so, as `Diagnosis.quality.source` names it.
+    """
+
+    @property
+    def technical(self) -> float | None: ...
+
+    @property
+    def aesthetic(self) -> float | None: ...
+
+    @property
+    def interval(self) -> tuple[float, float] | None: ...
+
+    @property
+    def ladder(self) -> dict[str, float]: ...
+
+    @property
+    def words(self) -> list[str]: ...
+
+    @property
+    def missing(self) -> dict[str, str]: ...
+
+    @property
+    def source(self) -> str: ...
+
+
+class Scorer(Protocol):
+    """Image -> quality: `QualityModel`, `PyiqaScorer`, `LanguageScorer`.
+
+    Attributes:
+        identity: `model` and `model_hash`.
+    """
+
+    @property
+    def identity(self) -> Mapping[str, Any]: ...
+
+    def score(self, images: Iterable[Picture], /) -> Sequence[Scored]:
+        """A score per image (uint8, uint16 or float in [0, 1]), the same alone and among others."""

@@ -247,3 +247,42 @@ def speed(
             rows = measure(arguments, sizes, report)
         settings = {"steps": steps, "reasoner": reasoner, "restorer": restorer, "sizes": sizes, "threads": threads}
         running.publish({"speed": table(rows)}, out, settings, started)
+
+
+@app.command("quality-model")
+def quality_model(
+    images: Annotated[
+        list[Path] | None, typer.Option("--images", help="Folder of clean photographs; may be repeated.")
+    ] = None,
+    out: Out = Path("results/quality-model"),
+    scorer: Annotated[str, typer.Option("--scorer", help="built-in, or a folder or hub name of a CLIP.")] = "built-in",
+    regions: Annotated[int, typer.Option("--regions", min=24, help="Damaged regions to rank.")] = 400,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="Instead: koniq10k, clive, kadid10k, ...")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Its folder, as it was unpacked.")] = None,
+    reasoner: ReasonerName = "built-in",
+    restorer: RestorerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure the quality model: ranks by full-reference quality, labels needed, rivals, restorations, words, speed."""
+    from rnr.evaluation import quality_model as module
+    from rnr.quality.datasets import read
+    from rnr.quality.loading import load_clip
+
+    started = time.monotonic()
+    with running.errors():
+        if bool(images) == bool(dataset) or bool(dataset) != bool(data):
+            raise ValueError("name --images DIR, or both --dataset NAME and --data DIR")
+        model = load_clip(scorer)
+        settings = {"scorer": scorer, "scorer_hash": model.identity["model_hash"], "seed": seed, "limit": limit}
+        if dataset and data:
+            tables = {f"quality_{dataset}": module.dataset_table(model, dataset, read(dataset, data)[:limit])}
+            running.publish(tables, out, settings | {"dataset": dataset}, started)
+            return
+        held = {f"{f.name}/{n}": p for f in images or [] for n, p in running.photographs(f, limit).items()}
+        judge, pair = load_reasoner(reasoner), load_restorer(restorer)
+        settings |= running.identity(judge, pair) | {"images": [f.name for f in images or []], "regions": regions}
+        with running.progress("pictures", regions // 2) as report:
+            tables = module.tables(model, held, regions, seed, judge, pair, report)
+        running.publish(tables, out, settings, started)

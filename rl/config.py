@@ -121,6 +121,9 @@ class RestorerConfig(Common):
     on_alarm: Literal["warn", "stop"] = Field(
         default="warn", description="when the reward rises and measured quality falls"
     )
+    scorer: str | None = Field(
+        default=None, description="quality model (built-in, ...) that the alarm heeds as well; it is never the reward"
+    )
 
 
 class ReasonerConfig(Common):

@@ -17,6 +17,8 @@ from rnr.evaluation.metrics import radial_spectrum
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from rnr.degradation.protocols import Scorer
 else:
     np = LazyModule("numpy")
 
@@ -35,6 +37,13 @@ def measure(restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor)
     values = {"damage": left["squared"], "structural": left["structural"], "psnr": psnr(one, truth)}
     values |= {"ssim": ssim(one, truth), "sharpness": _gradient(one) / _gradient(truth).clamp(min=1e-6)}
     return {name: _finite(float(value)) for name, value in values.items()} | {"naturalness": unnatural(restored)}
+
+
+def scored(scorer: Scorer | None, picture_CHW: torch.Tensor) -> dict[str, float | None]:
+    """{"quality": 0-100} by a scorer that no reward sees; {} without one."""
+    if scorer is None:
+        return {}
+    return {"quality": scorer.score([picture_CHW.permute(1, 2, 0).cpu().numpy()])[0].technical}
 
 
 def unnatural(picture_CHW: torch.Tensor) -> float:

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.evaluation.plots import canvas
-from rnr.rl.metrics import METRICS, measure
+from rnr.rl.metrics import METRICS, measure, scored
 from rnr.training.journal import Journal, rows_of
 
 if TYPE_CHECKING:
     import torch
 
+    from rnr.degradation.protocols import Scorer
     from rnr.rl.judge import Judge
     from rnr.rl.tasks import Task
 else:
@@ -22,7 +23,8 @@ else:
 
 Row = dict[str, Any]
 RISE = 0.03  # of the mean reward, from which it counts as risen
-HARM = {"damage": 0.03, "psnr": -0.1}  # change of a mean, from which measured quality counts as fallen
+# Change of a mean, from which measured quality counts as fallen; `quality`, in points, where a scorer measures it.
+HARM = {"damage": 0.03, "psnr": -0.1, "quality": -2.0}
 
 
 class Log(Journal):
@@ -40,25 +42,30 @@ def mean(values: Sequence[float | None]) -> float | None:
 
 def summary(pictures: Sequence[Row]) -> Row:
     """Means over the pictures of an evaluation, scores and metrics apart."""
+    measured = [*METRICS, *(["quality"] if "quality" in pictures[0]["metrics"] else [])]
     return {
         "reward": mean([p["reward"] for p in pictures]),
         "predicted": mean([p["predicted"] for p in pictures]),
         "scores": {name: mean([p["scores"][name] for p in pictures]) for name in pictures[0]["scores"]},
-        "metrics": {name: mean([p["metrics"][name] for p in pictures]) for name in METRICS},
+        "metrics": {name: mean([p["metrics"].get(name) for p in pictures]) for name in measured},
     }
 
 
 def judged(
-    judge: Judge, tasks: Sequence[Task], pictures: Sequence[torch.Tensor], scores: dict[str, Any], totals: Sequence[Any]
-) -> list[Row]:
-    """A row per held-out picture: its reward, scores and metrics apart, the severity the judge sees in it."""
+    judge: Judge, tasks: Sequence[Task], pictures: Sequence[torch.Tensor], scores: dict[str, Any],
+    totals: Sequence[Any], scorer: Scorer | None = None,
+) -> list[Row]:  # fmt: skip
+    """A row per held-out picture: its reward, scores and metrics apart, the severity the judge sees in it.
+
+    `scorer`: adds the metric `quality`, which the alarm then heeds, too.
+    """
     rows = []
     for i, (task, picture) in enumerate(zip(tasks, pictures)):
         seen = judge.mean(picture)
         rows.append({
             "task": task.number, "reward": totals[i], "scores": {name: scores[name][i] for name in scores},
             "predicted": None if seen is None else sum(seen.values()),
-            "metrics": measure(picture, task.degraded, task.clean),
+            "metrics": measure(picture, task.degraded, task.clean) | scored(scorer, picture),
         })  # fmt: skip
     return rows
 
@@ -76,7 +83,7 @@ def alarm(first: Row, now: Row) -> Row | None:
     the step, the changes, and the pictures that say so most.
     """
     rise = _paired(first, now, lambda p: p["reward"])
-    harms = {name: _paired(first, now, lambda p, name=name: p["metrics"][name]) for name in HARM}
+    harms = {name: _paired(first, now, lambda p, name=name: p["metrics"].get(name)) for name in HARM}
     fallen = [
         name for name, (change, error) in harms.items()
         if math.copysign(1, HARM[name]) * change > max(abs(HARM[name]), error)
@@ -85,7 +92,8 @@ def alarm(first: Row, now: Row) -> Row | None:
         return None
     pairs = zip(first["pictures"], now["pictures"])
     by_harm = sorted(pairs, key=lambda p: (p[0]["metrics"]["damage"] or 0) - (p[1]["metrics"]["damage"] or 0))
-    changes = {name: harms[name][0] for name in harms} | {"reward": rise[0]}
+    told = [name for name in harms if name in now["pictures"][0]["metrics"]]
+    changes = {name: harms[name][0] for name in told} | {"reward": rise[0]}
     return {"step": now["step"], "changes": changes, "fallen": fallen, "samples": [p[1]["task"] for p in by_harm[:3]]}
 
 

@@ -23,6 +23,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from trl.trainer.utils import RepeatSampler
 
+from rnr.quality.loading import load as load_scorer
 from rnr.rl.advantage import Advantages, decoupled_advantages, group_advantages
 from rnr.rl.config import RestorerConfig
 from rnr.rl.judge import Judge
@@ -50,6 +51,7 @@ class DiffusionGRPOTrainer:
     ) -> None:  # fmt: skip
         self.policy, self.rewards, self.tasks, self.held_out = policy, dict(rewards), tasks, held_out
         self.judge, self.config, self.report, self.out = judge, config, report, Path(config.out)
+        self.scorer = load_scorer(config.scorer) if config.scorer else None
         check_trackers(config.report_to)
         cpu = not torch.cuda.is_available()  # said outright, or processes on a CPU would not find each other
         self.accelerator = Accelerator(cpu=cpu, log_with=config.report_to or None, project_dir=str(config.out))
@@ -224,7 +226,7 @@ class DiffusionGRPOTrainer:
             self.average.swap()
         tasks = list(self.held_out)
         scores = self.score(tasks, restored)
-        rows = judged(self.judge, tasks, restored, scores, combine(scores, self.weights))
+        rows = judged(self.judge, tasks, restored, scores, combine(scores, self.weights), self.scorer)
         return rows, [[t.degraded, picture, t.clean] for t, picture in zip(tasks, restored)]
 
     def _write(self, row: Row) -> None:

@@ -4,6 +4,7 @@
     diagnosis = rnr.diagnose("photo.jpg")      # .present, .findings["haze"].severity, .expected_severity("haze")
     result = rnr.restore("photo.jpg")          # .image (PIL), .before, .after, .save("restored.jpg")
     result = rnr.agent("photo.jpg")            # the same step by step, checked and rolled back; .story says how
+    score = rnr.quality("photo.jpg")           # .technical 0-100 with its .interval, .ladder, .words
 
 `import rnr` loads no torch; the models load on first use.
 """
@@ -18,7 +19,7 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from rnr.agent_api import AgentResult, agent
-    from rnr.api import Diagnosed, Result, diagnose, restore
+    from rnr.api import Diagnosed, Result, diagnose, quality, restore
     from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
     from rnr.degradation.errors import Error, SetupError
     from rnr.degradation.intent import Intent
@@ -28,7 +29,7 @@ __getattr__, _ = lazy_names(
     __name__,
     {
         "rnr.agent_api": ("AgentResult", "agent"),
-        "rnr.api": ("Diagnosed", "Result", "diagnose", "restore"),
+        "rnr.api": ("Diagnosed", "Result", "diagnose", "quality", "restore"),
         "rnr.degradation.diagnosis": ("Diagnosis", "DiagnosisRecord", "Finding"),
         "rnr.degradation.errors": ("Error", "SetupError"),
         "rnr.degradation.intent": ("Intent",),
@@ -51,6 +52,7 @@ __all__ = [
     "__version__",
     "agent",
     "diagnose",
+    "quality",
     "restore",
 ]
 

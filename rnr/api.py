@@ -1,4 +1,4 @@
-"""The Python API: `rnr.diagnose` and `rnr.restore`, for a path, a PIL image or an array."""
+"""The Python API: `rnr.diagnose`, `rnr.restore` and `rnr.quality`, for a path, a PIL image or an array."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ from rnr.images.inputs import several
 from rnr.work.models import Models
 from rnr.work.request import Request, read_diagnosis
 from rnr.work.restoring import diagnose_pixels, restore_picture
+from rnr.work.scoring import score_pixels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from rnr.degradation.protocols import Scored
+
 _held = lru_cache(maxsize=2)(Models)
 _guard = threading.Lock()
 
 
-def _models(reasoner: str, restorer: str, device: str) -> Models:
+def _models(reasoner: str, restorer: str, device: str, scorer: str = BUILT_IN) -> Models:
     """The same models for all threads."""
     with _guard:
-        return _held(reasoner, restorer, device)
+        return _held(reasoner, restorer, device, scorer)
 
 
 class Diagnosed(DiagnosisRecord):
@@ -242,6 +245,42 @@ def restore(
     pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)
     return Result(pixels, source, records, outcome.untouched, outcome.settings, outcome.seconds)
+
+
+@overload
+def quality(  # type: ignore[overload-overlap]
+    picture: list[Any] | tuple[Any, ...], *, scorer: str = ..., device: str = ..., max_megapixels: float = ...
+) -> list[Scored]: ...
+@overload
+def quality(picture: object, *, scorer: str = ..., device: str = ..., max_megapixels: float = ...) -> Scored: ...
+def quality(
+    picture: object, *, scorer: str = BUILT_IN, device: str = "auto", max_megapixels: float = MAX_MEGAPIXELS
+) -> Scored | list[Scored]:
+    """How good a picture is, or each of a list: `.technical` and `.aesthetic` 0-100, `.interval`, `.ladder`, `.words`.
+
+    Args:
+        picture: As in `diagnose`.
+        scorer: built-in, a folder or hub name of a CLIP or SigLIP, pyiqa:METRIC, reasoner:NAME.
+        device: auto, cpu, cuda, ...
+        max_megapixels: Refuse larger pictures.
+
+    Returns:
+        The score; for a list or a batch a list of what single calls give. A number that the scorer does not have is
+        None, and `.missing` says why: the built-in one has no aesthetic.
+
+    Raises:
+        PictureError: For a picture that cannot be used.
+        SetupError: For a scorer or a device that cannot be used.
+        TypeError: For what is no picture.
+
+    Example:
+        rnr.quality("photo.jpg").technical
+    """
+    if (batch := several(picture)) is not None:
+        options: dict[str, Any] = {"scorer": scorer, "device": device, "max_megapixels": max_megapixels}
+        return [quality(one, **options) for one in batch]
+    source = from_any(picture, max_megapixels)
+    return score_pixels(_models(BUILT_IN, BUILT_IN, device, scorer), source.pixels_HWC3, _name(picture))
 
 
 def _diagnosis(source: object) -> Diagnosis | None:

@@ -27,13 +27,15 @@ BELOW = {
     "training": {"degradation", "prompts"},
     "reasoner": {"degradation", "prompts", "training"},
     "restorer": {"degradation", "prompts", "training"},
-    "judge": {"degradation", "prompts", "training", "reasoner", "restorer"},
-    "graph": {"degradation", "prompts", "reasoner", "restorer", "judge"},
-    "evaluation": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "graph"},
-    "explain": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "evaluation"},
-    "rl": {"degradation", "prompts", "training", "reasoner", "restorer", "judge", "evaluation", "explain"},
+    "quality": {"degradation", "prompts", "training", "reasoner"},
+    "judge": {"degradation", "prompts", "training", "reasoner", "restorer", "quality"},
+    "graph": {"degradation", "prompts", "reasoner", "restorer", "quality", "judge"},
+    "evaluation": {"degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "graph"},
+    "explain": {"degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "evaluation"},
+    "rl": {"degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "evaluation", "explain"},
     "rnr": {
-        *("degradation", "prompts", "training", "reasoner", "restorer", "judge", "graph", "explain", "evaluation", "rl")
+        *("degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "graph", "explain"),
+        *("evaluation", "rl"),
     },
 }
 ROOMS = list(BELOW)

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from rnr.degradation.files import whole
 
 CHECKPOINT = "checkpoint.safetensors"
-MOMENTS = ("exp_avg", "exp_avg_sq")
+MOMENTS = ("exp_avg", "exp_avg_sq", "mean", "square")  # of AdamW, of Muon
 Weights = Mapping[str, torch.nn.Parameter]
 
 
@@ -59,7 +59,7 @@ def save(
         state = optimizer.state.get(p, {})
         tensors[f"live.{name}"] = p.detach().contiguous()
         tensors |= {f"{key}.{name}": state[key].contiguous() for key in MOMENTS if key in state}
-        tensors |= {f"step.{name}": state["step"].float()} if "step" in state else {}
+        tensors |= {f"step.{name}": torch.as_tensor(state["step"], dtype=torch.float32)} if "step" in state else {}
     with whole(path) as part:
         save_file(tensors, str(part), metadata={"about": json.dumps(about)})
 
@@ -80,9 +80,9 @@ def load(
         p.copy_(tensors[f"live.{name}"])
         if average:
             average.held[name].copy_(tensors[f"average.{name}"])
-        if f"exp_avg.{name}" in tensors:
+        if kept := [key for key in MOMENTS if f"{key}.{name}" in tensors]:
             # Laid out as the parameter is: the fused optimiser goes by memory, not by index.
-            moments = {key: torch.empty_like(p).copy_(tensors[f"{key}.{name}"]) for key in MOMENTS}
+            moments = {key: torch.empty_like(p).copy_(tensors[f"{key}.{name}"]) for key in kept}
             step = tensors.get(f"step.{name}", torch.tensor(float(about["step"])))  # older files: one for all
             optimizer.state[p] = {"step": step, **moments}
     return about

@@ -59,8 +59,7 @@ class Engine:
         self.objective, self.run, self.report = objective, run, report
         self.model = objective.model.to(run.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.weights = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        shape = {"lr": run.rate, "betas": (0.9, 0.99), "weight_decay": 1e-4, "fused": True}
-        self.optimizer = torch.optim.AdamW(self.weights.values(), **shape)  # type: ignore[arg-type]
+        self.optimizer = self.make_optimizer()
         self.average = checkpoint.Average(self.weights, run.ema)
         self.samples = self.step = 0
         self.seconds = 0.0
@@ -68,6 +67,11 @@ class Engine:
         run.out.mkdir(parents=True, exist_ok=True)
         if run.resume:
             self.load()
+
+    def make_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW; a training that wants another overrides this."""
+        shape = {"lr": self.run.rate, "betas": (0.9, 0.99), "weight_decay": 1e-4, "fused": True}
+        return torch.optim.AdamW(self.weights.values(), **shape)  # type: ignore[arg-type]
 
     @property
     def progress(self) -> float:

@@ -78,7 +78,7 @@ class Muon(torch.optim.Optimizer):
             state = self.state[weight]
             mean = state.setdefault("mean", torch.zeros_like(weight))
             square = state.setdefault("square", torch.zeros_like(weight))
-            state["step"] = count = state.get("step", 0) + 1
+            state["step"] = count = int(state.get("step", 0)) + 1  # a tensor where it was loaded
             assert weight.grad is not None
             mean.lerp_(weight.grad, 1 - BETAS[0])
             square.lerp_(weight.grad.square(), 1 - BETAS[1])

@@ -20,6 +20,7 @@ from rnr.app.options import (
     Overwrite,
     ReasonerName,
     RestorerName,
+    ScorerName,
     Seed,
     Strengths,
     Unreadable,
@@ -264,6 +265,37 @@ def _diagnose_on(
         finish_cluster(cluster.diagnose(chosen, found, tables, out, most, which), len(problems))
     except SetupError as error:
         stop(str(error))
+
+
+@app.command()
+def quality(
+    pictures: Pictures,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout.")] = False,
+    frames: WhichFrames = "all",
+    skip_unreadable: Unreadable = False,
+    max_megapixels: Megapixels = MAX_MEGAPIXELS,
+    recursive: Recursive = False,
+    scorer: ScorerName = BUILT_IN,
+    device: Device = "auto",
+    traceback: Traceback = False,
+) -> None:
+    """Say how good pictures are, 0-100, with an interval, the words of a ladder and what comes nearest in words."""
+    from rnr.app.tables import print_scores
+    from rnr.work.console import json_stdout
+    from rnr.work.models import Models
+    from rnr.work.scoring import score_all
+
+    models = Models(device=device, scorer=scorer)
+    try:
+        rows = list(score_all(pictures, recursive, max_megapixels, models, traceback, skip_unreadable, frames))
+    except SetupError as error:
+        stop(str(error))
+    if as_json:
+        json_stdout([row.as_json() for row in rows], indent=1)
+    else:
+        print_scores(rows)
+    if any(row.score is None for row in rows):
+        raise typer.Exit(1)
 
 
 @app.command()

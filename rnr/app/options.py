@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rnr.images.frames import Which
+from rnr.quality.loading import NAMES as SCORERS
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.restorer.loading import NAMES as RESTORERS
 
@@ -15,6 +16,7 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; 
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
 ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
 RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
+ScorerName = Annotated[str, typer.Option("--scorer", help=SCORERS)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]

@@ -1,4 +1,4 @@
-"""Diagnoses as tables in a terminal."""
+"""Diagnoses and scores as tables in a terminal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.text import Text
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.work.console import out
 from rnr.work.diagnosing import Row
+from rnr.work.scoring import ScoredFile
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,3 +92,37 @@ def overview_table(rows: Sequence[tuple[str, DiagnosisRecord]]) -> Table:
             cells.append(Text(text, "bold" if seen.state == "present" else "dim"))
         table.add_row(*cells)
     return table
+
+
+def print_scores(rows: Sequence[ScoredFile]) -> None:
+    """A row each: the numbers, the ladder's words with their probabilities, the nearest words."""
+    good = [row for row in rows if row.score]
+    if good:
+        out.print(score_table(good), soft_wrap=False)
+
+
+def score_table(rows: Sequence[ScoredFile]) -> Table:
+    """Quality 0-100 of several pictures; a number that is missing is a dash, and the caption says why."""
+    from rich import box
+    from rich.table import Table
+
+    why = {f"{name}: {text}" for row in rows if row.score for name, text in row.score.missing.items()}
+    caption = "\n".join(["technical: 100 = nothing lost; in brackets the central 80%", *sorted(why)])
+    table = Table(caption=Text(caption, "dim"), caption_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("Picture", overflow="fold", min_width=12)
+    for column in ("Technical", "Aesthetic"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("Ladder", overflow="fold")
+    table.add_column("Nearest words", overflow="fold")
+    for row in rows:
+        found = row.score
+        assert found is not None
+        ladder = ", ".join(f"{word} {100 * p:.0f}%" for word, p in found.ladder.items() if p >= 0.01)
+        around = f" ({found.interval[0]:.0f}-{found.interval[1]:.0f})" if found.interval else ""
+        numbers = [_number(found.technical) + around, _number(found.aesthetic)]
+        table.add_row(*map(Text, (row.title, *numbers, ladder, ", ".join(found.words))))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f}"

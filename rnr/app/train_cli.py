@@ -110,6 +110,23 @@ def train_expert(
     )
 
 
+@train_app.command("quality")
+def train_quality(
+    out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
+) -> None:  # fmt: skip
+    """Train picture -> quality: damaged pictures beside words of their damage, then the adapter that reads scores."""
+    from rnr.work import training
+
+    if images is None:
+        stop("name the clean photographs: --images DIR")
+    settings = training.Training(
+        images, out, val, samples, seed, resume, None, rate, threads=threads, device=device, license=license
+    )
+    _show(lambda: training.train_quality(settings, minutes, training.Lines()), out)
+
+
 @train_app.command("average")
 def average(
     weights: Annotated[list[Path], typer.Argument(help="Folders of restorers with the same start, or built-in.")],

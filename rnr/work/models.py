@@ -1,4 +1,4 @@
-"""The two models of a command, loaded when first used."""
+"""The models of a command, loaded when first used."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from rnr import __version__
 from rnr.degradation.loading import BUILT_IN, device_named, one_at_a_time
 
 if TYPE_CHECKING:
-    from rnr.degradation.protocols import Restorer
+    from rnr.degradation.protocols import Restorer, Scorer
     from rnr.reasoner import Reasoner
     from rnr.reasoner.server import ServerReasoner
 
 
 class Models:
-    """The reasoner and the restorer, each loaded when first used. Raises SetupError where one cannot be."""
+    """Reasoner, restorer and scorer, each loaded when first used. Raises SetupError where one cannot be.
 
-    def __init__(self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto") -> None:
-        self.names, self.device_wanted = (reasoner, restorer), device
+    `scorer`: None leaves the quality in a diagnosis as the reasoner wrote it.
+    """
+
+    def __init__(
+        self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto", scorer: str | None = BUILT_IN
+    ) -> None:
+        self.names, self.device_wanted, self.scorer_name = (reasoner, restorer), device, scorer
 
     def load(self) -> None:
         """Both, now rather than when they are used."""
@@ -42,6 +47,20 @@ class Models:
         from rnr.reasoner import load
 
         return load(self.names[0], self.device_wanted)
+
+    @property
+    def scorer(self) -> Scorer | None:
+        with one_at_a_time:
+            return self._scorer
+
+    @cached_property
+    def _scorer(self) -> Scorer | None:
+        if self.scorer_name is None:
+            return None
+        quiet()
+        from rnr.quality import load
+
+        return load(self.scorer_name, self.device_wanted)
 
     @property
     def at_once(self) -> int:

@@ -10,6 +10,7 @@ from rnr.images.files import Picture, PictureError
 from rnr.images.frames import Frames
 from rnr.work.models import Models
 from rnr.work.request import Request
+from rnr.work.scoring import with_quality
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ def diagnose_pixels(models: Models, pixels_HWC3: NDArray[Any], name: str) -> Dia
     record = models.reasoner.diagnose([pixels_HWC3])[0]
     if record.diagnosis is None:
         raise PictureError(name, f"could not be diagnosed ({record.error})", "give a diagnosis yourself (--diagnosis)")
-    return record
+    return with_quality(models, record, pixels_HWC3)
 
 
 def restore_frames(
@@ -78,6 +79,7 @@ def restore_picture(
     )
     tell("diagnosing again")
     after = before if result.untouched else models.reasoner.diagnose([result.pixels_HWC3])[0]
+    after = after if result.untouched else with_quality(models, after, result.pixels_HWC3)
     return Outcome(result.pixels_HWC3, result.untouched, before, after, result.settings, result.seconds)
 
 

@@ -127,6 +127,16 @@ def train_expert(
         )
 
 
+def train_quality(training: Training, minutes: float | None, report: Report) -> Path:
+    """The quality model; returns its folder. Raises SetupError for photographs that cannot be used."""
+    with explained("training"):
+        quiet()
+        from rnr.quality.train import QualityRun, train_quality
+
+        run = QualityRun(**training.settings(), minutes=minutes)
+        return train_quality(training.images, run, training.val, report)
+
+
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
     """See `rnr.restorer.average`. Raises SetupError."""
     with explained("averaging"):

@@ -1,0 +1,113 @@
+"""`rnr quality`, and the quality in a diagnosis: what the scorer says of a picture."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rnr.degradation.errors import SetupError
+from rnr.degradation.files import printable
+from rnr.images.files import PictureError, SkippedFile, find_pictures
+from rnr.images.frames import Which, read_frames
+from rnr.work.console import Meter, complain, err, remark_frames, tell_skipped
+from rnr.work.models import Models
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rnr.degradation.diagnosis import DiagnosisRecord
+    from rnr.degradation.protocols import Scored
+
+
+@dataclass(frozen=True)
+class ScoredFile:
+    """A file, or one of its pages or frames, and its score; one that failed has `error` and no score."""
+
+    file: str
+    score: Scored | None
+    frame: int = 1
+    place: str = ""  # page 2 of 3
+    error: str | None = None
+
+    @property
+    def title(self) -> str:
+        return f"{self.file}, {self.place}" if self.place else self.file
+
+    def as_json(self) -> dict[str, Any]:
+        """One object; numbers that are missing are null and `missing` says why."""
+        from rnr.quality.model import Score
+
+        empty = Score(None, missing={"technical": self.error or "", "aesthetic": self.error or ""})
+        told: Any = self.score or empty
+        return {"file": self.file, "frame": self.frame, **told.as_json(), "error": self.error}
+
+
+def score_pixels(models: Models, pixels_HWC3: NDArray[Any], name: str) -> Scored:
+    """The score of one picture. Raises PictureError where it has none, SetupError without a scorer."""
+    if models.scorer is None:
+        raise SetupError("no scorer is named")
+    try:
+        return models.scorer.score([pixels_HWC3])[0]
+    except ValueError as error:
+        raise PictureError(name, f"could not be scored ({error})", "repair it first") from None
+
+
+def with_quality(models: Models, record: DiagnosisRecord, pixels_HWC3: NDArray[Any]) -> DiagnosisRecord:
+    """The record with the scorer's quality in its diagnosis; as it was where there is no scorer, or no number."""
+    from rnr.degradation.diagnosis import Quality, quality_words
+
+    if record.diagnosis is None or models.scorer is None:
+        return record
+    found = models.scorer.score([pixels_HWC3])[0]
+    if found.technical is None:
+        return record
+    technical = round(found.technical)
+    aesthetic = None if found.aesthetic is None else round(found.aesthetic)
+    quality = Quality(technical=technical, aesthetic=aesthetic, words=quality_words(technical), source=found.source)
+    return record.model_copy(update={"diagnosis": record.diagnosis.model_copy(update={"quality": quality})})
+
+
+def score_all(
+    pictures: Sequence[str], recursive: bool, max_megapixels: float, models: Models, with_traceback: bool,
+    skip_unreadable: bool = False, which: Which = "all",
+) -> Iterator[ScoredFile]:  # fmt: skip
+    """Every picture once; errors go to stderr and have a row each. Raises SetupError."""
+    skipped: list[Path] = []
+    found, problems = find_pictures(pictures, recursive, skipped)
+    problems += tell_skipped(skipped, skip_unreadable)
+    with Meter(len(found), "loading the model") as meter:
+        for path in found:
+            meter.tell(printable(path.name))
+            try:
+                rows = _rows(path, max_megapixels, models, which)
+            except SetupError:
+                raise
+            except Exception as error:
+                if with_traceback and not isinstance(error, PictureError):
+                    err.print("".join(traceback.format_exception(error)), markup=False)
+                rows = [_failed(_problem(str(path), error))]
+            meter.done()
+            yield from rows
+    yield from map(_failed, problems)
+
+
+def _rows(path: Path, max_megapixels: float, models: Models, which: Which) -> list[ScoredFile]:
+    frames = read_frames(path, max_megapixels, which)
+    remark_frames(path.name, frames.first.note)
+    scores = [score_pixels(models, picture.pixels_HWC3, str(path)) for picture in frames.pictures]
+    return [ScoredFile(printable(path), each, i, frames.words(i)) for i, each in enumerate(scores, 1)]
+
+
+def _problem(file: str, error: Exception) -> PictureError:
+    if isinstance(error, PictureError):
+        return error
+    return PictureError(file, f"unexpected {type(error).__name__}: {error}", "run again with --traceback and report it")
+
+
+def _failed(problem: PictureError) -> ScoredFile:
+    if not isinstance(problem, SkippedFile):  # these are counted in one line
+        complain(problem)
+    return ScoredFile(printable(problem.file), None, error=f"{problem.problem}; {problem.remedy}")
