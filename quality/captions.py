@@ -2,8 +2,8 @@
 
 A caption of synthetic damage is true by construction: kind and level come from the recipe, the rung of the ladder from
 the full-reference quality. UniQA has captions written by a multimodal model from a level hint; here the Diagnosis is
-the hint, and `from_teacher` asks such a model where a server has one. Of aesthetics nothing is said, because nothing
-is known: lighting and colours stand in captions as they are measured, never as a judgement.
+the hint. Of aesthetics nothing is said, because nothing is known: lighting and colours stand in captions as they are
+measured, never as a judgement.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -33,6 +33,9 @@ from rnr.training.config import Run
 from rnr.training.engine import Engine
 from rnr.training.journal import Report
 from rnr.training.muon import Muon
+
+if TYPE_CHECKING:
+    from transformers import CLIPModel
 
 CROPS = 2  # native crops a picture and update; a choice
 CONTRAST = 0.25  # weight of the contrastive loss beside the probe's; both are about 1 at first
@@ -57,9 +60,9 @@ class QualityRun(Run):
 class Towers(nn.Module):
     """CLIP and the probe."""
 
-    def __init__(self, clip: nn.Module, width: int) -> None:
+    def __init__(self, clip: CLIPModel, width: int) -> None:
         super().__init__()
-        self.clip = clip
+        self.clip: CLIPModel = clip
         self.probe = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + len(kinds())))
 
 
@@ -84,7 +87,7 @@ class QualityObjective:
         self.views = Views().fitted(torch.cat(first))  # type: ignore[arg-type]
         self.tokenizer = build_tokenizer()
         clip = small_clip(self.tokenizer, self.views, run.seed)
-        self.model = Towers(clip, clip.config.projection_dim)
+        self.model = Towers(clip, int(clip.config.projection_dim or 0))
         self.held = [draw_pairs(held_out, 32, run.side, 10_000 + i) for i in range(HELD // 32)] if held_out else []
 
     def batch(self, progress: float, seed: int) -> tuple[Batch, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from rnr.quality.pairs import draw_pairs
 from rnr.quality.train import QualityEngine, QualityObjective, QualityRun, train_quality
 from rnr.training.checkpoint import CHECKPOINT, read
 
-SMALL = {"batch": 4, "side": 96, "echo": 1, "warm_up": 16, "labels": 16}
+SMALL: dict[str, Any] = {"batch": 4, "side": 96, "echo": 1, "warm_up": 16, "labels": 16}
 
 
 @pytest.fixture(scope="module")

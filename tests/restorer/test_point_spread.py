@@ -57,6 +57,7 @@ def test_the_loss_is_least_for_what_is_true():
 def test_physics_undoes_what_was_read_and_leaves_what_is_not_blurred():
     network = reads_motion(ExpertNetwork("blur", (8, 8), (1, 1), spread=True))
     blurred = rounded(BLUR.apply(CLEAN, MOTION, 3))
+    assert network.reader is not None
     undone = network.undo(blurred, network.reader.read(blurred)).clamp(0, 1)
     assert psnr(undone, CLEAN) > psnr(blurred, CLEAN) + 1.5
     nothing = (torch.tensor([False]), MOTION)
@@ -84,6 +85,7 @@ def test_a_reader_is_trained_alone_and_the_network_after_it(tmp_path):
     assert not alone.head.weight.any(), "the rest stands still"
     longer = train_expert("blur", tmp_path, run.model_copy(update={"out": tmp_path / "b", "samples": 48}), init=path)
     both, _ = load_expert(longer)
+    assert alone.reader and both.reader and both.mix
     assert all(torch.equal(p, q) for p, q in zip(alone.reader.parameters(), both.reader.parameters()))
     assert both.mix.weight.any(), "the inverse is used"
 
