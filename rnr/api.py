@@ -31,7 +31,7 @@ _held = lru_cache(maxsize=2)(Models)
 _guard = threading.Lock()
 
 
-def _models(reasoner: str, restorer: str, device: str, scorer: str = BUILT_IN) -> Models:
+def _models(reasoner: str, restorer: str, device: str, scorer: str | None = None) -> Models:
     """The same models for all threads."""
     with _guard:
         return _held(reasoner, restorer, device, scorer)

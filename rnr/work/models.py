@@ -24,7 +24,7 @@ class Models:
     """
 
     def __init__(
-        self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto", scorer: str | None = BUILT_IN
+        self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto", scorer: str | None = None
     ) -> None:
         self.names, self.device_wanted, self.scorer_name = (reasoner, restorer), device, scorer
 

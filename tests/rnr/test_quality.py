@@ -14,6 +14,8 @@ import rnr
 import rnr.quality
 from rnr.app.cli import app
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.work.models import Models
+from rnr.work.restoring import diagnose_pixels
 
 RUN = CliRunner()
 
@@ -52,11 +54,14 @@ def test_the_room_is_also_the_function(folder: Path) -> None:
 
 
 def test_a_diagnosis_holds_the_quality_models_score(folder: Path) -> None:
-    found = rnr.diagnose(folder / "cat.png")
-    score = rnr.quality(folder / "cat.png")
+    pixels = np.asarray(Image.open(folder / "cat.png").convert("RGB"))
+    record = diagnose_pixels(Models(scorer="built-in"), pixels, "cat.png")
+    found, score = record.diagnosis, rnr.quality(folder / "cat.png")
+    assert found is not None
     assert found.quality.source == "quality model" and found.quality.technical == round(score.technical or -1)
     assert found.quality.aesthetic is None
-    assert Diagnosis.from_json(found.diagnosis.to_json()) == found.diagnosis
+    assert Diagnosis.from_json(found.to_json()) == found
+    assert rnr.diagnose(folder / "cat.png").quality.source == "model", "only where a scorer is named"
 
 
 def test_an_older_diagnosis_keeps_its_source() -> None:
