@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rnr.degradation.protocols import Picture
 
 SOURCE = "quality model"
-NEAREST = 3  # phrases that are told of a picture
+NEAREST = 3  # phrases in `Score.words`; a choice
 NO_AESTHETIC = "no ratings of beauty were there to learn from: train a head on AVA or AADB where you have them"
 
 

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
@@ -142,3 +143,19 @@ def hush() -> None:
     import warnings
 
     warnings.simplefilter("ignore")
+
+
+def problem_of(file: str, error: Exception, with_traceback: bool) -> PictureError:
+    """What a row says of an error; the traceback of an unexpected one goes to stderr where it is wanted."""
+    if isinstance(error, PictureError):
+        return error
+    if with_traceback:
+        err.print("".join(traceback.format_exception(error)), markup=False)
+    return PictureError(file, f"unexpected {type(error).__name__}: {error}", "run again with --traceback and report it")
+
+
+def reason_of(problem: PictureError) -> str:
+    """The `error` of a row; what has not been counted in one line before goes to stderr, too."""
+    if not isinstance(problem, SkippedFile):
+        complain(problem)
+    return f"{problem.problem}; {problem.remedy}"

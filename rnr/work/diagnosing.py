@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -14,9 +13,9 @@ from typing import Any
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.errors import SetupError
 from rnr.degradation.files import printable
-from rnr.images.files import PictureError, SkippedFile, find_pictures
+from rnr.images.files import PictureError, find_pictures
 from rnr.images.frames import Which, read_frames
-from rnr.work.console import Meter, complain, err, json_stdout, remark_frames, tell_skipped
+from rnr.work.console import Meter, json_stdout, problem_of, reason_of, remark_frames, tell_skipped
 from rnr.work.models import Models
 from rnr.work.restoring import diagnose_pixels
 
@@ -72,9 +71,7 @@ def diagnose_all(
             except SetupError:
                 raise
             except Exception as error:
-                if with_traceback and not isinstance(error, PictureError):
-                    err.print("".join(traceback.format_exception(error)), markup=False)
-                rows = [_failed(_problem(str(path), error))]
+                rows = [_failed(problem_of(str(path), error, with_traceback))]
             meter.done()
             for row in rows:
                 if stream:
@@ -120,14 +117,5 @@ def ahead(
     yield from ((path, future.result) for path, future in queue)
 
 
-def _problem(file: str, error: Exception) -> PictureError:
-    if isinstance(error, PictureError):
-        return error
-    return PictureError(file, f"unexpected {type(error).__name__}: {error}", "run again with --traceback and report it")
-
-
 def _failed(problem: PictureError) -> Row:
-    if not isinstance(problem, SkippedFile):  # these are counted in one line
-        complain(problem)
-    record = DiagnosisRecord(diagnosis=None, error=f"{problem.problem}; {problem.remedy}")
-    return Row(printable(problem.file), record)
+    return Row(printable(problem.file), DiagnosisRecord(diagnosis=None, error=reason_of(problem)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.errors import SetupError
 from rnr.degradation.files import printable
-from rnr.images.files import PictureError, SkippedFile, find_pictures
+from rnr.images.files import PictureError, find_pictures
 from rnr.images.frames import Which, read_frames
-from rnr.work.console import Meter, complain, err, remark_frames, tell_skipped
+from rnr.work.console import Meter, problem_of, reason_of, remark_frames, tell_skipped
 from rnr.work.models import Models
 
 if TYPE_CHECKING:
@@ -41,8 +40,8 @@ class ScoredFile:
         from rnr.quality.model import Score
 
         empty = Score(None, missing={"technical": self.error or "", "aesthetic": self.error or ""})
-        told: Any = self.score or empty
-        return {"file": self.file, "frame": self.frame, **told.as_json(), "error": self.error}
+        shown: Any = self.score or empty
+        return {"file": self.file, "frame": self.frame, **shown.as_json(), "error": self.error}
 
 
 def score_pixels(models: Models, pixels_HWC3: NDArray[Any], name: str) -> Scored:
@@ -86,9 +85,7 @@ def score_all(
             except SetupError:
                 raise
             except Exception as error:
-                if with_traceback and not isinstance(error, PictureError):
-                    err.print("".join(traceback.format_exception(error)), markup=False)
-                rows = [_failed(_problem(str(path), error))]
+                rows = [_failed(problem_of(str(path), error, with_traceback))]
             meter.done()
             yield from rows
     yield from map(_failed, problems)
@@ -101,13 +98,5 @@ def _rows(path: Path, max_megapixels: float, models: Models, which: Which) -> li
     return [ScoredFile(printable(path), each, i, frames.words(i)) for i, each in enumerate(scores, 1)]
 
 
-def _problem(file: str, error: Exception) -> PictureError:
-    if isinstance(error, PictureError):
-        return error
-    return PictureError(file, f"unexpected {type(error).__name__}: {error}", "run again with --traceback and report it")
-
-
 def _failed(problem: PictureError) -> ScoredFile:
-    if not isinstance(problem, SkippedFile):  # these are counted in one line
-        complain(problem)
-    return ScoredFile(printable(problem.file), None, error=f"{problem.problem}; {problem.remedy}")
+    return ScoredFile(printable(problem.file), None, error=reason_of(problem))
