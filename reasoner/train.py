@@ -173,7 +173,7 @@ def build(run: ReasonerRun, photographs: list, prompt: str):
     else:
         model, processor = new_model(tiny_config(tokenizer), run.seed, photographs), build_processor(tokenizer)
     model.model.visual.patch_embed.requires_grad_(False)
-    attach(model, VIEWS["crops"] + 2)
+    attach(model, VIEWS["crops"] + 3)  # overview and two spectra
     if run.init and (run.init / "model.safetensors").is_file():  # an export has no probe
         kept = load_file(run.init / "model.safetensors")
         model.load_state_dict({name: kept[name] for name in kept if name.startswith(f"{NAME}.")}, strict=False)

@@ -1,11 +1,8 @@
 """A network that reads a picture's point spread function: a blur is nearly all global, and its spectrum shows it.
 
-A convolution multiplies the spectrum. Averaged over many small windows, the photograph's own spectrum is smooth and
-falls alike in all directions; what is left in the mean logarithm are the lines and rings at which the point spread
-function lets nothing through: a motion's lines stand across its direction, as far apart as it is short (the cepstrum,
-Rom, "On the cepstrum of two-dimensional functions", IEEE Trans. Inf. Theory 1975). A small network reads type, angle
-and width from that plane and from its cepstrum. Wiener's filter for what it read (`Blur.invert`) is then an input of
-the blur's expert (`expert.ExpertNetwork`).
+A small network reads type, angle and width from the mean log power of windows and from its cepstrum
+(`rnr.degradation.log_spectrum`). Wiener's filter for what it read (`Blur.invert`) is then an input of the blur's expert
+(`expert.ExpertNetwork`).
 
 Shapes: image_BCHW in [0, 1], of any size.
 """
@@ -19,12 +16,10 @@ from torch import nn
 from torch.nn import functional
 
 from rnr.degradation.blur import TYPES
-from rnr.degradation.kind import luma
+from rnr.degradation.log_spectrum import WINDOW, log_spectrum
 
-WINDOW = 64  # px of a window of the spectrum; they overlap by half: a choice
 ANGLES, WIDTHS = 36, 24  # bins of 5 degrees, and of the width on a logarithmic scale: choices
 NARROWEST, WIDEST = 0.4, 8.0  # px, of the width's bins
-FLOOR = 1e-4  # of the power: about what rounding to 8 bits leaves
 CHANNELS = 48  # a choice
 NOTHING = len(TYPES)  # the class of pictures that are not blurred
 Factors = dict[str, torch.Tensor]
@@ -66,7 +61,7 @@ class PointSpreadReader(nn.Module):
         if min(image_BCHW.shape[-2:]) < WINDOW:
             nothing = torch.zeros(len(image_BCHW), device=image_BCHW.device)
             return nothing.bool(), {"type": nothing.long(), "angle": nothing, "width": nothing}
-        kind, angle, width = self(spectrum(image_BCHW))
+        kind, angle, width = self(log_spectrum(image_BCHW))
         bins = torch.linspace(math.log(NARROWEST), math.log(WIDEST), WIDTHS, device=width.device)
         return kind.argmax(1) < NOTHING, {
             "type": kind[:, :NOTHING].argmax(1),
@@ -88,25 +83,6 @@ def around(p_BN: torch.Tensor) -> torch.Tensor:
     top, near = p_BN.argmax(1), torch.arange(-2, 3, device=p_BN.device)
     weight = p_BN.gather(1, (top[:, None] + near) % count)
     return (top + (weight * near).sum(1) / weight.sum(1)) % count
-
-
-def spectrum(image_BCHW: torch.Tensor) -> torch.Tensor:
-    """What the network sees (B, 4, WINDOW, WINDOW): the mean of the windows' log power and the log of their mean power,
-    the lowest frequency in the middle, and the cepstrum of both."""
-    grey = luma(image_BCHW) - 0.5
-    windows = functional.unfold(grey, WINDOW, stride=WINDOW // 2).transpose(1, 2)
-    windows = windows.reshape(len(grey), -1, WINDOW, WINDOW)
-    fade = torch.hann_window(WINDOW, periodic=False, device=grey.device, dtype=grey.dtype)
-    windows = (windows - windows.mean((2, 3), keepdim=True)) * fade[:, None] * fade
-    power = torch.fft.fft2(windows).abs() ** 2
-    log = torch.stack([(power + FLOOR).log().mean(1), (power.mean(1) + FLOOR).log()], 1)
-    cepstrum = torch.fft.ifft2(log).real
-    cepstrum[..., 0, 0] = 0  # the mean: the picture's contrast
-    return torch.cat([centred(log) / 3 + 1, 4 * centred(cepstrum)], 1)
-
-
-def centred(plane_BCHW: torch.Tensor) -> torch.Tensor:
-    return torch.fft.fftshift(plane_BCHW, dim=(2, 3))
 
 
 def directions(plane_BCHW: torch.Tensor) -> torch.Tensor:

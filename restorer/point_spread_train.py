@@ -14,11 +14,12 @@ import torch
 
 from rnr.degradation.blur import TYPES
 from rnr.degradation.kind import kind_named
+from rnr.degradation.log_spectrum import log_spectrum
 from rnr.degradation.photographs import centre_crop, random_crops, rounded, to_tensor
 from rnr.degradation.synthesize import degrade
 from rnr.restorer.expert import ExpertNetwork
 from rnr.restorer.expert_data import draw_formation
-from rnr.restorer.point_spread import Factors, loss, spectrum
+from rnr.restorer.point_spread import Factors, loss
 
 SIDE, BATCH = 192, 32  # px and number of the crops; a choice
 NOISE = 2 / 255  # largest standard deviation of what noise is left; a choice
@@ -56,7 +57,7 @@ class PointSpreadObjective:
         sigma = sigma * (torch.rand(BATCH, 1, 1, 1, generator=generator) < 0.5)
         noise = torch.randn(clean.shape, generator=generator)
         (step,) = mixture.of(self.kind.name)
-        seen = spectrum(rounded(degrade(clean, mixture) + sigma * noise))
+        seen = log_spectrum(rounded(degrade(clean, mixture) + sigma * noise))
         return (seen, step.mask_B, step.factors), BATCH * (SIDE // 64) ** 2
 
     def loss(self, batch: Read, progress: float, seed: int) -> torch.Tensor:

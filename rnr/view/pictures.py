@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 192  # px, longer side: shown at 96 px, sharp on a phone
 MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
-VIEWS = ("the whole", "richest crop", "smoothest crop", "spectrum and tones")
+VIEWS = ("the whole", "richest crop", "smoothest crop", "spectrum and tones", "fine spectrum")
 Shown = tuple[bytes, str]  # the file and its MIME type
 
 

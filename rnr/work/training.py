@@ -154,8 +154,10 @@ def finetune_reasoner(
         name, options = recipe_of(str(recipe)) if recipe else ("", {})
         quiet()
         from rnr.reasoner.finetune import finetune
+        from rnr.reasoner.settings import FinetuneRecipe
 
-        return finetune(model or name, data, out, options, resume, report)
+        wanted = FinetuneRecipe.of(options, str(recipe))
+        return finetune(model or name, data, out, wanted, resume, report)
 
 
 def finetune_restorer(

@@ -29,14 +29,15 @@ pytest.importorskip("trl", reason="the `train` extra is not installed")
 from rnr.reasoner.collate import Collator  # noqa: E402
 from rnr.reasoner.dataset import Build, build, rows_of, write_shard  # noqa: E402
 from rnr.reasoner.finetune import finetune, has_scene_text  # noqa: E402
+from rnr.reasoner.settings import FinetuneRecipe  # noqa: E402
 from rnr.reasoner.teacher import Teacher, scene_text  # noqa: E402
 
-RECIPE = {
-    "views": {"side": 128},
-    "lora": {"r": 2},
-    "training": {"max_steps": 2, "per_device_train_batch_size": 2, "logging_steps": 1, "save_steps": 1,
+RECIPE = FinetuneRecipe(
+    views={"side": 128},
+    lora={"r": 2},
+    training={"max_steps": 2, "per_device_train_batch_size": 2, "logging_steps": 1, "save_steps": 1,
                  "learning_rate": 1e-2, "gradient_checkpointing": False},
-}  # fmt: skip
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +165,7 @@ def test_two_steps_of_lora_then_use_merge_and_resume(data, reasoner, tmp_path) -
             belief.expected_severity, abs=0.5
         )  # stored in half precision
 
-    longer = RECIPE | {"training": RECIPE["training"] | {"max_steps": 3}}  # type: ignore[operator]
+    longer = RECIPE.model_copy(update={"training": RECIPE.training | {"max_steps": 3}})
     finetune(str(base), data, tmp_path / "run", longer, True, told.append)
     assert [row["samples"] for row in told] == [2, 4, 6]
     with pytest.raises(ValueError, match="without --resume"):
@@ -173,11 +174,17 @@ def test_two_steps_of_lora_then_use_merge_and_resume(data, reasoner, tmp_path) -
         finetune(str(base), tmp_path, tmp_path / "new", RECIPE, False, told.append)
 
 
+def test_a_recipe_says_which_of_its_settings_nobody_knows() -> None:
+    with pytest.raises(ValueError, match="lora.toml: (?s:.)*view(?s:.)*side"):
+        FinetuneRecipe.of({"view": {"side": 128}, "views": {"side": 100}}, "lora.toml")
+
+
 @pytest.mark.slow  # 31 s of CPU time: three processes load torch and TRL
 def test_two_processes_give_the_adapter_of_one(data, reasoner, tmp_path) -> None:
     base = export(reasoner.model, reasoner.processor, tmp_path / "base", prompts.load("diagnose_tuned"))
-    training = RECIPE["training"] | {"gradient_accumulation_steps": 2}  # type: ignore[operator]
-    one = finetune(str(base), data, tmp_path / "one", RECIPE | {"training": training}, False, lambda row: None)
+    training = RECIPE.training | {"gradient_accumulation_steps": 2}
+    alone = RECIPE.model_copy(update={"training": training})
+    one = finetune(str(base), data, tmp_path / "one", alone, False, lambda row: None)
     shared = {name: str(value).lower() for name, value in training.items() if name != "gradient_accumulation_steps"}
     lines = [f'model = "{base}"', "[views]", "side = 128", "[lora]", "r = 2", "[training]"]
     (tmp_path / "lora.toml").write_text("\n".join(lines + [f"{name} = {value}" for name, value in shared.items()]))
@@ -186,6 +193,6 @@ def test_two_processes_give_the_adapter_of_one(data, reasoner, tmp_path) -> None
     given = ["--recipe", tmp_path / "lora.toml", "--data", data, "-o", tmp_path / "two"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, *launch, *map(str, given)], check=True, env=environment, timeout=900)
-    alone, both = (load_file(folder / "adapter_model.safetensors") for folder in (one, tmp_path / "two" / "adapter"))
+    single, both = (load_file(folder / "adapter_model.safetensors") for folder in (one, tmp_path / "two" / "adapter"))
     assert any(float(value.abs().max()) > 0 for name, value in both.items() if "lora_B" in name)
-    assert max(float((alone[name] - both[name]).abs().max()) for name in alone) < 1e-6
+    assert max(float((single[name] - both[name]).abs().max()) for name in single) < 1e-6

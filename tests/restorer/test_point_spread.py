@@ -9,13 +9,14 @@ import torch
 from PIL import Image
 
 from rnr.degradation.kind import kind_named
+from rnr.degradation.log_spectrum import log_spectrum
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import rounded, to_tensor
 from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.restorer import BridgeScheduler, RestorePipeline
 from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert
 from rnr.restorer.expert_train import train_expert
-from rnr.restorer.point_spread import PointSpreadReader, loss, spectrum
+from rnr.restorer.point_spread import PointSpreadReader, loss
 from rnr.training import Run
 
 CLEAN = to_tensor(skimage.data.astronaut()[:256, 96:352])
@@ -34,7 +35,7 @@ def reads_motion(network: ExpertNetwork) -> ExpertNetwork:
 
 
 def test_a_picture_mirrored_has_its_spectrum_mirrored():
-    seen, mirrored = spectrum(CLEAN), spectrum(CLEAN.flip(-1))
+    seen, mirrored = log_spectrum(CLEAN), log_spectrum(CLEAN.flip(-1))
     torch.testing.assert_close(mirrored, seen.flip(-1).roll(1, -1), atol=1e-4, rtol=0)
 
 
