@@ -181,7 +181,9 @@ def twin(
     samples: Annotated[
         int, typer.Option("--samples", min=16, help="Training samples of each twin, in 64 px crops.")
     ] = 100_000,
-    twins: Annotated[str | None, typer.Option("--twins", help="Of: told (by the diagnosis), no scene, blind.")] = None,
+    twins: Annotated[
+        str | None, typer.Option("--twins", help="Of: conditioned (on the diagnosis), no scene, blind.")
+    ] = None,
     reasoner: Annotated[
         str | None, typer.Option("--reasoner", help="Also conditioned on the predictions of this reasoner.")
     ] = None,

@@ -47,7 +47,7 @@ class Bench:
     restorer: Restorer
     steps: tuple[int, ...] = (1, 4)
     more_steps: tuple[int, ...] = (2, 8)
-    told: tuple[str, ...] = ("predicted", "true", "blind")
+    conditioned_on: tuple[str, ...] = ("predicted", "true", "blind")
     seed: int = 0
 
     def rows(self, pair: Pair, sweep_steps: bool = False) -> list[Row]:
@@ -57,7 +57,7 @@ class Bench:
         pixels = pair.degraded[0].permute(1, 2, 0).contiguous().numpy()
         record = self.reasoner.diagnose([to_uint8(pair.degraded)])[0]
         sources = {"predicted": record, "true": pair.truth(), "blind": None}
-        for method in self.told:
+        for method in self.conditioned_on:
             if method == "true" and sources["true"] is None:
                 continue
             steps = self.steps + (self.more_steps if sweep_steps and method == "predicted" else ())

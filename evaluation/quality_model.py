@@ -180,8 +180,9 @@ def purification_row(model: QualityModel, batches: Sequence[Pairs], feature_ND: 
     """AUROC of the weights, where half of the captions are another picture's or chatter."""
     from scipy.stats import rankdata
 
-    told = [captions_of(d, s, i) for p in batches for i, (d, s) in enumerate(zip(p.diagnoses(), p.score_B.tolist()))]
-    texts, wrong = spoilt([each[-1] for each in told[: len(feature_ND)]], seed)
+    scored = ((i, d, s) for p in batches for i, (d, s) in enumerate(zip(p.diagnoses(), p.score_B.tolist())))
+    captions = [captions_of(d, s, i) for i, d, s in scored]
+    texts, wrong = spoilt([each[-1] for each in captions[: len(feature_ND)]], seed)
     weight = purified(model, feature_ND, texts).numpy()
 
     def auroc(rows: np.ndarray) -> float:

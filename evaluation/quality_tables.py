@@ -85,11 +85,11 @@ def clean_table(rows: Sequence[Row]) -> Table:
     return Table.of("Clean photographs", lines, note, {"untouched %": 0})
 
 
-def steps_rows(rows: Sequence[Row], told: str = "predicted") -> list[Row]:
+def steps_rows(rows: Sequence[Row], method: str = "predicted") -> list[Row]:
     """PSNR, SSIM and distance of the spectrum by task and number of steps, over the pictures that have all of them."""
     lines: list[Row] = []
     for task in _tasks(rows):
-        of_task = [r for r in rows if r["task"] == task and r["method"] == told and not r["untouched"]]
+        of_task = [r for r in rows if r["task"] == task and r["method"] == method and not r["untouched"]]
         counts = sorted({int(str(r["steps"])) for r in of_task})
         complete = [{r["picture"] for r in of_task if r["steps"] == count} for count in counts]
         pictures = set.intersection(*complete) if complete else set()
@@ -105,10 +105,10 @@ def steps_rows(rows: Sequence[Row], told: str = "predicted") -> list[Row]:
     return lines
 
 
-def steps_table(rows: Sequence[Row], few: int = 1, many: int = 4, told: str = "predicted") -> Table:
+def steps_table(rows: Sequence[Row], few: int = 1, many: int = 4, method: str = "predicted") -> Table:
     """Fidelity against texture: what more steps cost in PSNR, and how much nearer they come to the clean spectrum."""
     two = [row for row in rows if row["steps"] in (few, many) and row["task"] != "clean"]
-    held = {(str(line["task"]), line["steps"]): line for line in steps_rows(two, told)}
+    held = {(str(line["task"]), line["steps"]): line for line in steps_rows(two, method)}
     lines: list[Row] = []
     for task in dict.fromkeys(name for name, _ in held):
         if (task, few) in held and (task, many) in held:
@@ -124,7 +124,7 @@ def steps_table(rows: Sequence[Row], few: int = 1, many: int = 4, told: str = "p
         "loss: PSNR given up, in dB. spectrum: root mean square over 32 rings (0 to half a cycle per pixel) of the "
         "difference of the log radial power spectra of the luma, restored against clean, Hann window, in dB."
     )
-    return Table.of(f"{few} step against {many}, {told} diagnosis", lines, note)
+    return Table.of(f"{few} step against {many}, {method} diagnosis", lines, note)
 
 
 def _number(cell: Cell) -> float:

@@ -34,9 +34,9 @@ def compare(
         answered(reasoner, pictures[0], way)
     rows: list[Row] = []
     for number, picture in enumerate(pictures, 1):
-        told = {way: answered(reasoner, picture, way) for way in WAYS[:: 1 if number % 2 else -1]}
-        row: Row = {"picture": number, "identical": told["kept"].pop("text") == told["free"].pop("text")}
-        row |= {f"{name} {way}": value for way in WAYS for name, value in told[way].items()}
+        answers = {way: answered(reasoner, picture, way) for way in WAYS[:: 1 if number % 2 else -1]}
+        row: Row = {"picture": number, "identical": answers["kept"].pop("text") == answers["free"].pop("text")}
+        row |= {f"{name} {way}": value for way in WAYS for name, value in answers[way].items()}
         before = counters(reasoner.client.url)
         started = time.perf_counter()
         reasoner.diagnose([picture])

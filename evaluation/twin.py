@@ -1,6 +1,6 @@
 """Does the diagnosis matter? Small twins, trained alike on as many samples, that see more or less of it.
 
-`told`: conditioned on diagnosis and scene, as the built-in restorer is trained; `no scene`: without the scene's labels;
+`conditioned`: on diagnosis and scene, as the built-in restorer is trained; `no scene`: without the scene's labels;
 `blind`: on no diagnosis at all. They are compared on the same damaged photographs, by the true diagnosis (and, with a
 reasoner, by the predicted one).
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rnr.degradation.protocols import Diagnoser
 
 WIDTHS, BLOCKS = (16, 32, 64), (1, 1, 2)
-TWINS = ("told", "no scene", "blind")
+TWINS = ("conditioned", "no scene", "blind")
 Source = Diagnosis | DiagnosisRecord | None
 
 
@@ -81,12 +81,12 @@ def compare(
     rows: list[Row] = []
     known = next(iter(networks.values())).layout.factors
     for task, clean, degraded, mixture in validation_set(list(photographs), known):
-        told: dict[str, Sequence[Source]] = {"": truths(clean, degraded, mixture)}
+        given: dict[str, Sequence[Source]] = {"": truths(clean, degraded, mixture)}
         if reasoner is not None:
-            told[" predicted"] = reasoner.diagnose([to_uint8(image) for image in degraded])
+            given[" predicted"] = reasoner.diagnose([to_uint8(image) for image in degraded])
         row: Row = {"task": task, "n": len(clean), "input": _mean_psnr(degraded, clean)}
         for name, network in networks.items():
-            for suffix, sources in told.items() if name != "blind" else [("", [None] * len(clean))]:
+            for suffix, sources in given.items() if name != "blind" else [("", [None] * len(clean))]:
                 row[name + suffix] = _mean_psnr(_restore(network, degraded, sources, name), clean)
         rows.append(row)
     return rows
@@ -110,8 +110,8 @@ def table(rows: Sequence[Row], samples: int) -> Table:
     means: Row = {"task": "mean of damaged", "n": None}
     note = (
         f"PSNR in dB, one step; small twins ({WIDTHS}, {BLOCKS}) after {samples} samples each, the same seed. "
-        "diagnosis: conditioned on it (`told`) minus blind, by the true diagnosis (predicted: by the reasoner's); "
-        "scene: `told` minus no scene."
+        "diagnosis: `conditioned` minus blind, by the true diagnosis (predicted: by the reasoner's); "
+        "scene: `conditioned` minus no scene."
     )
     lines = [*rows, means | {name: mean(row[name] for row in damaged) for name in names}]
     return Table.of("The diagnosis matters", lines, note)
@@ -121,6 +121,9 @@ def _with_gains(row: Row) -> Row:
     def gain(a: str, b: str) -> float | None:
         return float(str(row[a])) - float(str(row[b])) if a in row and b in row else None
 
-    gains: Row = {"diagnosis": gain("told", "blind"), "diagnosis predicted": gain("told predicted", "blind")}
-    gains |= {"scene": gain("told", "no scene")}
+    gains: Row = {
+        "diagnosis": gain("conditioned", "blind"),
+        "diagnosis predicted": gain("conditioned predicted", "blind"),
+    }
+    gains |= {"scene": gain("conditioned", "no scene")}
     return row | {name: value for name, value in gains.items() if value is not None}

@@ -232,8 +232,8 @@ def simulatability(read: Read) -> tuple[list[Figure], Scores]:
     said = [read.rule(c.kind, t.fields[f"findings.{c.kind}.evidence"]) for c, t in zip(read.cases, pairs)]
     kind = np.array([[float(case.kind == name) for name in read.subject.kinds] for case in read.cases])
     base = np.column_stack([read.given, kind])
-    told, other = (np.column_stack([base, column]) for column in (said, np.array(said)[read.order]))
-    errors = [np.abs(foretold(x, np.array(answers)) - answers) for x in (base, told, other)]
+    informed, other = (np.column_stack([base, column]) for column in (said, np.array(said)[read.order]))
+    errors = [np.abs(foretold(x, np.array(answers)) - answers) for x in (base, informed, other)]
     pairs_of = [[(a <= 2 * TOLERANCE, b <= 2 * TOLERANCE) for a, b in zip(errors[0], e)] for e in errors[1:]]
     name = "simulatability"
     figures = [
@@ -253,8 +253,8 @@ def foretold(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def gain(pairs: Sequence[tuple[bool, bool]]) -> float:
     """Of (right without, right with): the share of the simulator's errors that the explanation mends."""
-    without, told = (float(np.mean(column)) for column in zip(*pairs))
-    return (told - without) / (1 - without) if without < 1 else float("nan")
+    without, informed = (float(np.mean(column)) for column in zip(*pairs))
+    return (informed - without) / (1 - without) if without < 1 else float("nan")
 
 
 def interchange(read: Read) -> tuple[list[Figure], Scores]:
@@ -263,11 +263,11 @@ def interchange(read: Read) -> tuple[list[Figure], Scores]:
     patched = read.each(lambda i: read.subject.patched(read.cases[i].picture, read.cases[i].pair, read.cases[i].kind))
     pairs = [read.subject.think(case.pair) for case in read.cases]
     source = [read.subject.answer(c.pair, t)[c.kind] for c, t in zip(read.cases, pairs)]
-    told = [(p, s, d) for p, s, d in zip(patched, source, read.given) if abs(d - s) > TOLERANCE]
-    follows = mean_of([abs(p - s) <= TOLERANCE for p, s, _ in told])
-    shares = mean_of([(p - d) / (s - d) for p, s, d in told])
+    moved = [(p, s, d) for p, s, d in zip(patched, source, read.given) if abs(d - s) > TOLERANCE]
+    follows = mean_of([abs(p - s) <= TOLERANCE for p, s, _ in moved])
+    shares = mean_of([(p - d) / (s - d) for p, s, d in moved])
     figures = [
-        Figure("interchange", "patched answer is the source's", follows, mean_of([0.0] * len(told))),
+        Figure("interchange", "patched answer is the source's", follows, mean_of([0.0] * len(moved))),
         Figure("interchange", "of the way to the source's answer", shares, unit="share"),
     ]
     differ = [abs(d - s) > TOLERANCE for s, d in zip(source, read.given)]

@@ -13,7 +13,7 @@ from rnr.graph.context import Context
 from rnr.graph.state import Draw, Proposal, Status
 
 
-class _Told(TypedDict):
+class _Event(TypedDict):
     """Of every event; `tell` and `run_agent` put them in."""
 
     node: NotRequired[str]
@@ -21,7 +21,7 @@ class _Told(TypedDict):
     thread: NotRequired[str]
 
 
-class Diagnosed(_Told):
+class Diagnosed(_Event):
     """The judge's look at a picture; where it was made before, `seconds` and `passes` are of then."""
 
     event: Literal["diagnosed"]
@@ -35,13 +35,13 @@ class Diagnosed(_Told):
     prompt_version: str
 
 
-class Planned(_Told, Proposal):
+class Planned(_Event, Proposal):
     """The next step."""
 
     event: Literal["planned"]
 
 
-class Answered(_Told):
+class Answered(_Event):
     """What a person said of step `number`."""
 
     event: Literal["answered"]
@@ -49,7 +49,7 @@ class Answered(_Told):
     action: Literal["approve", "edit", "reject", "stop"]
 
 
-class Restoring(_Told, Draw):
+class Restoring(_Event, Draw):
     """Candidate `number` of a step is begun."""
 
     event: Literal["restoring"]
@@ -58,7 +58,7 @@ class Restoring(_Told, Draw):
     model: str
 
 
-class Restored(_Told):
+class Restored(_Event):
     """Candidate `number` is there; where it was made before, `seconds` are of then."""
 
     event: Literal["restored"]
@@ -67,7 +67,7 @@ class Restored(_Told):
     seconds: float
 
 
-class Judged(_Told):
+class Judged(_Event):
     """What candidate `number` is worth."""
 
     event: Literal["judged"]
@@ -78,7 +78,7 @@ class Judged(_Told):
     reason: str
 
 
-class Decided(_Told):
+class Decided(_Event):
     """Step `number` is kept or rolled back; `severity` is the best picture's."""
 
     event: Literal["decided"]
@@ -88,14 +88,14 @@ class Decided(_Told):
     severity: dict[str, float]
 
 
-class Failed(_Told):
+class Failed(_Event):
     """A node failed for good; the run goes to its end."""
 
     event: Literal["failed"]
     reason: str
 
 
-class Finished(_Told):
+class Finished(_Event):
     """The end; `picture` is the best one, None where not even the first look could be made."""
 
     event: Literal["finished"]

@@ -28,12 +28,12 @@ def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
         store.keep_note(ref["sha256"], name, note)
     record = DiagnosisRecord.model_validate(note)
     severity = severities(record)
-    told = Diagnosed(
+    event = Diagnosed(
         event="diagnosed", picture=ref["sha256"], severity=severity, passes=record.forward_passes,
         seconds=record.seconds, model=record.model, model_hash=record.model_hash, prompt=record.prompt,
         prompt_version=record.prompt_version,
     )  # fmt: skip
-    tell(runtime, told)
+    tell(runtime, event)
     present, plan = (record.diagnosis.present, record.diagnosis.plan) if record.diagnosis else ([], [])
     look = Look(picture=ref, record=name, severity=severity, present=present, plan=plan, given=False)
     return look, record.seconds

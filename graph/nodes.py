@@ -159,8 +159,8 @@ def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[C
     name = "step" + short_hash(best["record"], intent.kinds, drawn, context.restorer_id, *partly)
     note = store.note(sha256, name)
     number = task["number"]
-    told = Restoring(event="restoring", number=number, kinds=chosen, model=context.restorer_id, **draw)
-    tell(runtime, told)
+    event = Restoring(event="restoring", number=number, kinds=chosen, model=context.restorer_id, **draw)
+    tell(runtime, event)
     if note is None or not store.holds(note["picture"]):
         note = _restore(context, best, intent, draw)
         store.keep_note(sha256, name, note)
@@ -197,9 +197,9 @@ def judge(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["deci
         look, seconds = look_at(candidate["picture"], runtime)
         found = judging.changed(store, state["first"], state["best"], look)
         accepted, reason = judging.verdict(state["best"], look, found)
-        told = Judged(event="judged", number=candidate["number"], picture=candidate["picture"]["sha256"],
+        event = Judged(event="judged", number=candidate["number"], picture=candidate["picture"]["sha256"],
                       change=asdict(found), accepted=accepted, reason=reason)  # fmt: skip
-        tell(runtime, told)
+        tell(runtime, event)
         judged.append({**candidate, "look": look, "change": asdict(found), "accepted": accepted, "reason": reason})
         spent += candidate["seconds"] + seconds
     best, proposal = state["best"], state["proposal"]
@@ -232,9 +232,9 @@ def decide(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["pla
         best, _ = look_at(best["picture"], runtime)
     if runtime.context.memory:
         memory.remember(runtime.context.pictures, step)
-    told = Decided(event="decided", number=step["proposal"]["number"], decision=step["decision"],
+    event = Decided(event="decided", number=step["proposal"]["number"], decision=step["decision"],
                    reason=step["reason"], severity=best["severity"])  # fmt: skip
-    tell(runtime, told)
+    tell(runtime, event)
     return Command(update={"best": best, "proposal": None}, goto="plan")
 
 

@@ -67,26 +67,26 @@ def heads_of(folder: Path, card: Mapping[str, Any]) -> dict[str, tuple[Adapter, 
 
 
 def views_of(card: Mapping[str, Any]) -> Views:
-    told = card["views"]
-    return Views(**told | {name: tuple(told[name]) for name in ("mean", "spread")})
+    views = card["views"]
+    return Views(**views | {name: tuple(views[name]) for name in ("mean", "spread")})
 
 
 def model_card(card: Mapping[str, Any], clip: torch.nn.Module) -> str:
     """The README of a weights folder: what it is, what it learned from, how well, and what it cannot do."""
-    told = card["training"]
+    training = card["training"]
     size = sum(p.numel() for p in clip.parameters()) / 1e6
-    figures = "\n".join(f"| {name} | {value} |" for name, value in told.get("figures", {}).items())
-    license = told.get("license", LICENSE)
+    figures = "\n".join(f"| {name} | {value} |" for name, value in training.get("figures", {}).items())
+    license = training.get("license", LICENSE)
     return f"""{head(license, "transformers", "zero-shot-image-classification")}# Quality model
 
 CLIP (`CLIPModel`, unmodified) with {size:.1f} M parameters and its own tokenizer of words about damage, both towers
 trained from scratch; an adapter between its frozen features and four ladders of words (UniQA). It sees up to
 {card["views"]["rows"] * card["views"]["columns"]} native crops of {card["views"]["side"]} px and an overview.
 
-- **Data**: {told.get("data", "?")}; damaged as training went, captions from the recipe of the damage
-- **Training**: {told.get("samples", 0):,} pictures in {told.get("hours", "?")} hours; {told.get("labels", "?")} more
-  for the adapter
-- **Command**: `{told.get("command", "rnr train quality")}`
+- **Data**: {training.get("data", "?")}; damaged as training went, captions from the recipe of the damage
+- **Training**: {training.get("samples", 0):,} pictures in {training.get("hours", "?")} hours;
+  {training.get("labels", "?")} more for the adapter
+- **Command**: `{training.get("command", "rnr train quality")}`
 - **Licence** of the weights, which follows from those photographs: {license}
 - **Technical quality**: 100 minus the severity of all that separates a picture from its clean original (MS-SSIM,
   logarithmic): the label is a full-reference measure, not the opinion of people

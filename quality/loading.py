@@ -88,10 +88,10 @@ def foreign_views(clip: Any, folder: Path) -> Any:
     """Crops and overview in the size of a published checkpoint, colours as its preprocessor has them."""
     from rnr.quality.views import Views
 
-    path, told = folder / "preprocessor_config.json", {}
+    path, settings = folder / "preprocessor_config.json", {}
     if path.is_file():
-        told = json.loads(path.read_text(encoding="utf-8"))
-    mean, spread = (tuple(told.get(key, d)) for key, d in (("image_mean", CLIP_MEAN), ("image_std", CLIP_SPREAD)))
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    mean, spread = (tuple(settings.get(key, d)) for key, d in (("image_mean", CLIP_MEAN), ("image_std", CLIP_SPREAD)))
     return Views(clip.config.vision_config.image_size, 2, 3, False, mean, spread)
 
 

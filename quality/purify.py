@@ -57,5 +57,5 @@ def purified(model: QualityModel, feature_ND: torch.Tensor, texts: Sequence[str]
     """
     text = model.text(texts)
     scale = float(model.clip.logit_scale.exp().clamp(max=100))
-    told = informativeness(feature_ND, text, scale) * known_share(model.tokenizer, texts)
-    return relevance(feature_ND, text) * told
+    informative = informativeness(feature_ND, text, scale) * known_share(model.tokenizer, texts)
+    return relevance(feature_ND, text) * informative

@@ -93,20 +93,22 @@ class QualityObjective:
     def batch(self, progress: float, seed: int) -> tuple[Batch, int]:
         """Damaged pictures with their captions, and their number."""
         pairs = draw_pairs(self.photographs, self.run.batch, self.run.side, seed)
-        told = [captions_of(d, s, seed + i) for i, (d, s) in enumerate(zip(pairs.diagnoses(), pairs.score_B.tolist()))]
-        return Batch(pairs, self.confused(told, seed)), self.run.batch
+        captions = [
+            captions_of(d, s, seed + i) for i, (d, s) in enumerate(zip(pairs.diagnoses(), pairs.score_B.tolist()))
+        ]
+        return Batch(pairs, self.confused(captions, seed)), self.run.batch
 
-    def confused(self, told: list[list[str]], seed: int) -> list[list[str]]:
+    def confused(self, captions: list[list[str]], seed: int) -> list[list[str]]:
         """A share `noise` of the pictures with another's captions."""
         draw = random.Random(seed)
-        return [draw.choice(told) if draw.random() < self.run.noise else each for each in told]
+        return [draw.choice(captions) if draw.random() < self.run.noise else each for each in captions]
 
     def loss(self, batch: Batch, progress: float, seed: int) -> torch.Tensor:
         """Contrastive loss of a short and a long caption, and the probe's."""
         feature = self.features(batch.pairs.degraded_BCHW, seed)
         draw = random.Random(seed)
-        short = [told[0] for told in batch.captions]
-        long = [draw.choice(told[1:]) for told in batch.captions]
+        short = [each[0] for each in batch.captions]
+        long = [draw.choice(each[1:]) for each in batch.captions]
         contrast = self.contrast(feature, short) + self.contrast(feature, long)
         return self.probed(feature, batch.pairs) + CONTRAST * contrast
 

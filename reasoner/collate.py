@@ -114,7 +114,7 @@ class Collator:
             labels[i, : len(ids)] = torch.tensor(true)
             mask[i, : len(ids)] = 1
             weights[i, : len(ids)] = torch.tensor(weight)
-            soft += [(i, at, token, share) for at, told in places.items() for token, share in told.items()]
+            soft += [(i, at, token, share) for at, shares in places.items() for token, share in shares.items()]
         labels = torch.where(weights > 0, labels, IGNORED)
         kinds = (input_ids == self.processor.image_token_id).long()
         batch = {"input_ids": input_ids, "attention_mask": mask, "labels": labels, "loss_weights": weights}
@@ -150,7 +150,7 @@ class Collator:
             if segment.path and segment.path.startswith("scene.objects"):
                 weight = weight if row.get("looked") else 0.0
             if self.spread and segment.path and len(segment.options) > FEW and _is_number(segment.text):
-                soft |= {len(ids) + i: told for i, told in enumerate(self._soft(segment.options, segment.text))}
+                soft |= {len(ids) + i: shares for i, shares in enumerate(self._soft(segment.options, segment.text))}
             ids, true = ids + shown, true + piece
             weights += [weight] * len(piece)
         end = [self.tokenizer.eos_token_id]

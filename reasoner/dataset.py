@@ -158,7 +158,7 @@ def png(picture_HWC: np.ndarray) -> bytes:
 
 def card(wanted: Build) -> str:
     """The data set's card."""
-    told = f"\nSummary and objects of the scenes were written by {wanted.teacher}.\n" if wanted.teacher else ""
+    described = f"\nSummary and objects of the scenes were written by {wanted.teacher}.\n" if wanted.teacher else ""
     return f"""---
 configs:
 - config_name: default
@@ -170,7 +170,7 @@ configs:
 by up to four of {", ".join(reasoning_order())}, strength and causes known. The licence of the photographs applies.
 
 `image`: the damaged region. `diagnosis`: the true Diagnosis as canonical JSON, schema version {SCHEMA_VERSION}.
-{told}
+{described}
 Made by `rnr data build --samples {wanted.samples} --size {wanted.size} --seed {wanted.seed} --shard {wanted.shard}`;
-the same command writes the same bytes{", as far as the teacher says the same" if told else ""}.
+the same command writes the same bytes{", as far as the teacher says the same" if described else ""}.
 """

@@ -93,8 +93,8 @@ def record_of(folder: Path | None) -> dict[str, Any]:
     """What a weights folder says of its training; {} for none."""
     if folder is None or not (folder / CARD).is_file():
         return {}
-    told: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    return told.get("training", {})
+    card: dict[str, Any] = json.loads((folder / CARD).read_text(encoding="utf-8"))
+    return card.get("training", {})
 
 
 def _table_row(kind: str, values: dict[str, float | None]) -> str:
@@ -154,12 +154,12 @@ def mean(folders: Sequence[Path], val: Path | None, folder: Path) -> Path:
     model = Qwen3VLForConditionalGeneration.from_pretrained(folders[0], dtype=torch.float32)
     averages = {name: sum(each[name].float() for each in tensors) / len(tensors) for name in tensors[0]}
     model.load_state_dict(averages, strict=False)
-    told = record_of(folders[0])
-    settings = {"seed": told["seed"], "data": told["photographs"], "init": None, "val": val}
-    settings["license"] = told.get("license", LICENSE)
+    record = record_of(folders[0])
+    settings = {"seed": record["seed"], "data": record["photographs"], "init": None, "val": val}
+    settings["license"] = record.get("license", LICENSE)
     settings["mean_of"] = [total(record_of(each)) for each in folders]
-    settings["hours"] = told.get("hours", 0)
-    return finish(model, load_processor(str(folders[0])), folder, settings, total(told))
+    settings["hours"] = record.get("hours", 0)
+    return finish(model, load_processor(str(folders[0])), folder, settings, total(record))
 
 
 if __name__ == "__main__":

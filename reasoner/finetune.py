@@ -34,7 +34,7 @@ from rnr.reasoner.views import CROPS, views_of
 from rnr.training.journal import Journal, Report
 
 LANGUAGE = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
-OURS = {"max_length": None, "remove_unused_columns": False, "report_to": "none", "disable_tqdm": True,
+OURS: dict[str, Any] = {"max_length": None, "remove_unused_columns": False, "report_to": "none", "disable_tqdm": True,
         "dataset_kwargs": {"skip_prepare_dataset": True}}  # fmt: skip
 
 
@@ -44,12 +44,13 @@ def finetune(model_name: str, data: Path, out: Path, recipe: FinetuneRecipe, res
     Raises ValueError for data or a model that is not there, TypeError for a name that SFTConfig or LoraConfig lacks.
     """
     prompt, side = prompts.load(recipe.prompt), recipe.views.side
-    settings = SFTConfig(**({"output_dir": str(out), "bf16": False, "use_cpu": not torch.cuda.is_available()} | OURS
-                            | recipe.training))  # fmt: skip
+    defaults = OURS | {"output_dir": str(out), "bf16": False, "use_cpu": not torch.cuda.is_available()}
+    settings = SFTConfig(**defaults | recipe.training)
     set_seed(settings.seed)  # the adapter is drawn before the trainer seeds what follows
     # Weights are trained in float32 where bf16 is off; under autocast the frozen base stays as it was loaded.
     model = load_model(model_name, **({"dtype": "float32"} | recipe.load))
-    model = get_peft_model(model, LoraConfig(**({"target_modules": LANGUAGE, "r": 16} | recipe.lora)))
+    adapter: dict[str, Any] = {"target_modules": LANGUAGE, "r": 16}
+    model = get_peft_model(model, LoraConfig(**adapter | recipe.lora))
     processor = load_processor(model_name)
     trainer = DiagnosisTrainer(
         model=model, args=settings, train_dataset=rows(data, prompt, side), processing_class=processor,
@@ -65,7 +66,7 @@ def finetune(model_name: str, data: Path, out: Path, recipe: FinetuneRecipe, res
         trainer.add_callback(Metrics(Journal(out, done, report, resume), batch))
     trainer.train(resume_from_checkpoint=last)
     if trainer.is_world_process_zero():
-        write_adapter(trainer, out / "adapter", prompt, side, told=has_scene_text(data))
+        write_adapter(trainer, out / "adapter", prompt, side, scene_text=has_scene_text(data))
     return out / "adapter"
 
 
@@ -103,13 +104,13 @@ def has_scene_text(data: Path) -> bool:
     return about.is_file() and bool(json.loads(about.read_text(encoding="utf-8")).get("teacher"))
 
 
-def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int, told: bool = False) -> None:
+def write_adapter(trainer: Any, folder: Path, prompt: prompts.Prompt, side: int, scene_text: bool = False) -> None:
     """The LoRA in PEFT's format and the card that `Reasoner.from_pretrained(..., adapter=)` reads.
 
-    `told` says that it has learned a scene's free text, which a server's grammar then allows.
+    `scene_text` says that it has learned a scene's free text, which a server's grammar then allows.
     """
     trainer.save_model(str(folder))
     card: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "kinds": reasoning_order(), "physics": PHYSICS}
     card |= {"prompt": prompt.name, "prompt_version": prompt.version}
-    card |= {"views": {"side": side, "crops": CROPS}, "scene_text": told}
+    card |= {"views": {"side": side, "crops": CROPS}, "scene_text": scene_text}
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

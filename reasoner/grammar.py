@@ -56,18 +56,18 @@ class Segment:
 
 def program(
     names: Sequence[str] | None = None,
-    told: Scene | None = None,
+    given: Scene | None = None,
     physics: int = PHYSICS,
     medium: bool | None = None,
 ) -> Program:
     """Write a Diagnosis of these kinds (all, in reasoning order, by default), with the factors of this physics.
 
-    With `told`, a scene with free text. `medium`: whether the scene's medium and objects are asked; since physics 2
+    With `given`, a scene with free text. `medium`: whether the scene's medium and objects are asked; since physics 2
     they are.
     """
     known = kinds()
     order = list(names) if names is not None else reasoning_order(known)
-    yield from _scene(told or Scene(), physics > 1 if medium is None else medium)
+    yield from _scene(given or Scene(), physics > 1 if medium is None else medium)
     present = []
     for position, name in enumerate(order):
         if position:
@@ -82,9 +82,9 @@ def program(
     yield Skeleton("]}")
 
 
-def _scene(told: Scene, medium: bool) -> Program:
+def _scene(given: Scene, medium: bool) -> Program:
     summary, free = (
-        json.dumps(text, separators=(",", ":"), ensure_ascii=False) for text in (told.summary, told.objects)
+        json.dumps(text, separators=(",", ":"), ensure_ascii=False) for text in (given.summary, given.objects)
     )
     opening = f'{{"schema_version":"{SCHEMA_VERSION}","scene":{{'
     if medium:
@@ -101,7 +101,7 @@ def _scene(told: Scene, medium: bool) -> Program:
     yield Choice("scene.texture", TEXTURE)
     yield Skeleton('","layout":"')
     yield Choice("scene.layout", LAYOUT)
-    if medium and listed(told.objects):
+    if medium and listed(given.objects):
         yield Skeleton('","objects":')
         yield from _objects()
     else:

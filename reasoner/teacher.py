@@ -42,11 +42,11 @@ class Teacher:
     def tell(self, regions: Sequence[np.ndarray], diagnoses: Sequence[Diagnosis], seed: int) -> list[Diagnosis]:
         """The diagnoses with the scenes of these regions (uint8 HWC) described, in their order. Raises ServerError."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            told = list(pool.map(self.describe, regions, range(seed, seed + len(regions))))
-        if not any(told):
-            problem = f"none of {len(told)} scenes was described by the schema"
+            described = list(pool.map(self.describe, regions, range(seed, seed + len(regions))))
+        if not any(described):
+            problem = f"none of {len(described)} scenes was described by the schema"
             raise ServerError(f"{self.client.url}: {problem}; the server needs structured outputs (a JSON schema)")
-        scenes = [d.scene.model_copy(update=text) for d, text in zip(diagnoses, told)]
+        scenes = [d.scene.model_copy(update=text) for d, text in zip(diagnoses, described)]
         return [d.model_copy(update={"scene": scene}) for d, scene in zip(diagnoses, scenes)]
 
     def describe(self, region_HWC: np.ndarray, seed: int) -> dict[str, Any]:

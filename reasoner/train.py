@@ -208,8 +208,8 @@ def train(run: ReasonerRun, damage: Damage | None = None, report: Report = show)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     average.swap()
     curves(run.output, TITLES)
-    told = settings | {"hours": hours_of(run.output)}
-    return finish(trainer.model, trainer.processing_class, run.output / "weights", told, run.samples)
+    record = settings | {"hours": hours_of(run.output)}
+    return finish(trainer.model, trainer.processing_class, run.output / "weights", record, run.samples)
 
 
 if __name__ == "__main__":

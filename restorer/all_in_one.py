@@ -28,12 +28,12 @@ def estimator(network: RestorerNetwork, condition: Condition, image_1CHW: torch.
     """
     device = network.device
     dtype = network.head.weight.dtype
-    condition, told = condition.to(device), condition.to(device, dtype)
+    condition, cast = condition.to(device), condition.to(device, dtype)
     looks = [overview(image_1CHW).to(device, dtype)]
     looks += [turned(looks[0])] if ensemble else []
 
     def estimate(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        steers = [network.steer(told, t.to(dtype), look) for look in looks]
+        steers = [network.steer(cast, t.to(dtype), look) for look in looks]
         views = [x, start, network.inverted(start, condition, *steers)]
         result = network(*views, steers[0])
         if ensemble:

@@ -144,7 +144,7 @@ def _told_factors(
 
     The main one says what the believed severity says: a second, independent reading would give the true value away.
     """
-    told, unknown, kind = {}, {}, kinds()[name]
+    given, unknown, kind = {}, {}, kinds()[name]
     for factor, value in mixture.factors(name).items():
         spec = kind.factor(factor)
         draw = torch.rand(2, len(value), generator=generator, device=value.device)
@@ -154,10 +154,10 @@ def _told_factors(
         else:
             off = (value + wrong).clamp(spec.low, spec.high)
         unknown[factor] = draw[1] < torch.where(believed, 0.05, 0.25)
-        told[factor] = torch.where(believed, off, value.float())
-    if told:
-        told[kind.main] = torch.where(believed, kind.with_severity(severity, told)[kind.main], told[kind.main])
-    return {factor: torch.where(unknown[factor], torch.nan, value) for factor, value in told.items()}
+        given[factor] = torch.where(believed, off, value.float())
+    if given:
+        given[kind.main] = torch.where(believed, kind.with_severity(severity, given)[kind.main], given[kind.main])
+    return {factor: torch.where(unknown[factor], torch.nan, value) for factor, value in given.items()}
 
 
 def _scene(clean: torch.Tensor, believed: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

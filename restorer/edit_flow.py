@@ -74,24 +74,24 @@ def sigmas_of(pipe: Any, steps: int, tokens: int) -> torch.Tensor:
 
 
 def velocity(
-    pipe: Any, latents_BLC: torch.Tensor, sigma: torch.Tensor, told: EditInput, guidance: float
+    pipe: Any, latents_BLC: torch.Tensor, sigma: torch.Tensor, given: EditInput, guidance: float
 ) -> torch.Tensor:
     """d latents / d sigma at these latents; `sigma` is a scalar or (B,). Guidance is renormalised as there."""
-    conditional = _forward(pipe, latents_BLC, sigma, told, told.words)
-    if told.negative is None or guidance <= 1:
+    conditional = _forward(pipe, latents_BLC, sigma, given, given.words)
+    if given.negative is None or guidance <= 1:
         return conditional
-    other = _forward(pipe, latents_BLC, sigma, told, told.negative)
+    other = _forward(pipe, latents_BLC, sigma, given, given.negative)
     guided = other + guidance * (conditional - other)
     return guided * (conditional.norm(dim=-1, keepdim=True) / guided.norm(dim=-1, keepdim=True))
 
 
-def _forward(pipe: Any, latents_BLC: torch.Tensor, sigma: torch.Tensor, told: EditInput, words: tuple) -> torch.Tensor:
+def _forward(pipe: Any, latents_BLC: torch.Tensor, sigma: torch.Tensor, given: EditInput, words: tuple) -> torch.Tensor:
     batch, scale = len(latents_BLC), 2 * pipe.vae_scale_factor
     embeddings, mask = words
-    width, height = told.size
+    width, height = given.size
     grid = (1, height // scale, width // scale)
     output = pipe.transformer(
-        hidden_states=torch.cat([latents_BLC, told.source_1LC.expand(batch, -1, -1)], 1).to(embeddings.dtype),
+        hidden_states=torch.cat([latents_BLC, given.source_1LC.expand(batch, -1, -1)], 1).to(embeddings.dtype),
         timestep=sigma.expand(batch).to(latents_BLC.device, embeddings.dtype),
         encoder_hidden_states=embeddings.expand(batch, -1, -1),
         encoder_hidden_states_mask=None if mask is None else mask.expand(batch, -1),
@@ -137,12 +137,12 @@ def gaussian(shape: Any, generator: Random, device: torch.device) -> torch.Tenso
     return torch.randn(shape, generator=generator, device=generator.device if generator else device).to(device)
 
 
-def start(pipe: Any, told: EditInput, count: int, generator: Random) -> torch.Tensor:
+def start(pipe: Any, given: EditInput, count: int, generator: Random) -> torch.Tensor:
     """(count, L, C) noise in the order in which the pipeline draws it."""
-    width, height = (side // pipe.vae_scale_factor for side in told.size)
+    width, height = (side // pipe.vae_scale_factor for side in given.size)
     channels = pipe.transformer.config.in_channels // 4
     noise = gaussian((count, 1, channels, height, width), generator, pipe._execution_device)
-    return pipe._pack_latents(noise.to(told.source_1LC.dtype), count, channels, height, width)
+    return pipe._pack_latents(noise.to(given.source_1LC.dtype), count, channels, height, width)
 
 
 @torch.no_grad()

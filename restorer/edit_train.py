@@ -122,12 +122,12 @@ def flow_loss(
 ) -> torch.Tensor:
     """Mean squared error of the velocity at one sigma, drawn logit-normal (Esser et al. 2024)."""
     pipe, generator = restorer.pipe, torch.Generator().manual_seed(seed)
-    told = look(pipe, Image.fromarray(degraded), edit_prompt(diagnosis), min(restorer.area, degraded[..., 0].size))
-    target = latents_of(pipe, Image.fromarray(clean), told.size, told.source_1LC.dtype).float()
+    given = look(pipe, Image.fromarray(degraded), edit_prompt(diagnosis), min(restorer.area, degraded[..., 0].size))
+    target = latents_of(pipe, Image.fromarray(clean), given.size, given.source_1LC.dtype).float()
     noise = gaussian(target.shape, generator, target.device)
     sigma = torch.sigmoid(gaussian((1,), generator, target.device))
-    mixed = ((1 - sigma) * target + sigma * noise).to(told.source_1LC.dtype)
-    guess = velocity(pipe, mixed, sigma, told, guidance=1.0).float()
+    mixed = ((1 - sigma) * target + sigma * noise).to(given.source_1LC.dtype)
+    guess = velocity(pipe, mixed, sigma, given, guidance=1.0).float()
     return ((guess - (noise - target)) ** 2).mean()
 
 

@@ -17,8 +17,8 @@ from rnr.restorer.condition import Condition, Layout
 def invert(image_BCHW: torch.Tensor, condition: Condition, layout: Layout) -> torch.Tensor:
     """(B, 3, H, W), within [-0.5, 1.5]; where nothing invertible is named, the picture itself."""
     known = kinds()
-    told = [name for name in layout.factors if name in known]
-    for name in sorted(told, key=lambda name: known[name].formation, reverse=True):
+    given = [name for name in layout.factors if name in known]
+    for name in sorted(given, key=lambda name: known[name].formation, reverse=True):
         features, kind = condition.findings[name], known[name]
         belief = features[:, 0] * condition.asked[name]
         rows = (belief > 0.05).nonzero()[:, 0]

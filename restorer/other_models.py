@@ -74,11 +74,13 @@ class DiffusersRestorer:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
         settings["text"] = edit_prompt(source, intent)
         image = Image.fromarray((pixels_HWC3.clip(0, 1) * 255).round().astype(np.uint8))
-        told = {"image": image, "prompt": settings["text"], "num_inference_steps": steps, **self.call}
+        arguments = {"image": image, "prompt": settings["text"], "num_inference_steps": steps, **self.call}
         if callback_on_step_end and "callback_on_step_end" in inspect.signature(self.pipe.__call__).parameters:
-            told["callback_on_step_end"] = lambda pipe, step, t, _: callback_on_step_end(pipe, step, float(t), {}) or {}
+            arguments["callback_on_step_end"] = lambda pipe, step, t, _: (
+                callback_on_step_end(pipe, step, float(t), {}) or {}
+            )
         with enough_memory():
-            made = self.pipe(**told, generator=torch.Generator().manual_seed(seed)).images[0]
+            made = self.pipe(**arguments, generator=torch.Generator().manual_seed(seed)).images[0]
         settings["resize"] = {"from": list(image.size), "to": list(made.size), "back": "bicubic"}
         pixels = np.asarray(made.convert("RGB").resize(image.size, Image.Resampling.BICUBIC), np.float32) / 255
         return RestoreResult(

@@ -55,7 +55,7 @@ class EditProcessor(Qwen2VLProcessor):
 class Trajectory:
     """Sampled paths of one picture: what a policy gradient needs. Shapes: samples are (B, L, C), n + 1 of them."""
 
-    told: EditInput
+    given: EditInput
     original_size: tuple[int, int]  # width, height
     sigmas: torch.Tensor  # (n + 1,)
     eta: float
@@ -137,7 +137,7 @@ class QwenEditRestorer:
             pixels = self.decode(paths.samples[-1], paths)[0]
         height, width = pixels_HWC3.shape[:2]
         settings["text"] = edit_prompt(source, intent)
-        settings["resize"] = {"from": [width, height], "to": list(paths.told.size), "back": "bicubic, antialiased"}
+        settings["resize"] = {"from": [width, height], "to": list(paths.given.size), "back": "bicubic, antialiased"}
         return RestoreResult(
             pixels_HWC3=pixels, untouched=False, settings=settings, seconds=time.perf_counter() - began
         )
@@ -163,12 +163,12 @@ class QwenEditRestorer:
         if eta and (not window or min(window) < 0 or max(window) > num_inference_steps - 2):
             raise ValueError("a policy needs at least two steps: the last one is never stochastic")
         image = Image.fromarray((pixels_HWC3.clip(0, 1) * 255).round().astype(np.uint8))
-        told = look(self.pipe, image, edit_prompt(source, intent), self.area, self.guidance > 1)
+        given = look(self.pipe, image, edit_prompt(source, intent), self.area, self.guidance > 1)
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        samples, scores, stds = [start(self.pipe, told, len(seeds), generators)], [], []
+        samples, scores, stds = [start(self.pipe, given, len(seeds), generators)], [], []
         sigmas = sigmas_of(self.pipe, num_inference_steps, samples[0].shape[1])
         for index in range(num_inference_steps):
-            speed = velocity(self.pipe, samples[-1], sigmas[index], told, self.guidance)
+            speed = velocity(self.pipe, samples[-1], sigmas[index], given, self.guidance)
             step = flow_step(speed, samples[-1], sigmas, index, eta * (index in window), generators)
             estimate = samples[-1] - sigmas[index] * speed
             samples.append(step.prev_sample.to(samples[0].dtype))
@@ -178,7 +178,7 @@ class QwenEditRestorer:
             if callback is not None:
                 callback(self, index, float(sigmas[index]), {"sample": samples[-1], "estimate": estimate})
         log_probs = torch.stack(scores) if scores else torch.zeros(0, len(seeds))
-        return Trajectory(told, image.size, sigmas, eta, window, samples, stds, log_probs)
+        return Trajectory(given, image.size, sigmas, eta, window, samples, stds, log_probs)
 
     def log_prob(self, paths: Trajectory, index: int) -> torch.Tensor:
         """(B,) log-probability of step `index` under the weights as they are now, with gradients."""
@@ -190,13 +190,13 @@ class QwenEditRestorer:
         """The same step with its mean and spread, for a KL divergence to other weights."""
         if index not in paths.window:
             raise ValueError(f"step {index} is not stochastic; these are: {list(paths.window)}")
-        speed = velocity(self.pipe, paths.samples[index], paths.sigmas[index], paths.told, self.guidance)
+        speed = velocity(self.pipe, paths.samples[index], paths.sigmas[index], paths.given, self.guidance)
         return flow_step(speed, paths.samples[index], paths.sigmas, index, paths.eta, None, paths.samples[index + 1])
 
     def decode(self, latents_BLC: torch.Tensor, paths: Trajectory) -> np.ndarray:
         """float32 (B, H, W, 3) in [0, 1], at the picture's original size."""
-        image = image_of(self.pipe, latents_BLC, paths.told.size)
-        if paths.told.size != paths.original_size:
+        image = image_of(self.pipe, latents_BLC, paths.given.size)
+        if paths.given.size != paths.original_size:
             size = (paths.original_size[1], paths.original_size[0])
             image = torch.nn.functional.interpolate(image, size, mode="bicubic", antialias=True).clamp(0, 1)
         self.pipe.maybe_free_model_hooks()

@@ -80,11 +80,11 @@ class RestorerObjective:
     def pairs(self, batch: int, size: int, seed: int) -> Pairs:
         """The batch of this seed: real diagnoses, if there are any for such crops, in place of drawn beliefs."""
         modes = torch.tensor([0.0, 0.0, 0.0, 1.0]) if self.run.blind else MODES.clone()
-        layout, told, device = self.model.layout, self.diagnosed, str(next(self.model.parameters()).device)
-        if told and (size, batch) == (SIZE, BATCH) and not self.run.blind:
+        layout, diagnosed, device = self.model.layout, self.diagnosed, str(next(self.model.parameters()).device)
+        if diagnosed and (size, batch) == (SIZE, BATCH) and not self.run.blind:
             draw = torch.rand(2, generator=torch.Generator().manual_seed(seed + 2))
             if draw[0] < modes[BELIEVED]:
-                return told.pairs(int(draw[1] * len(told.records)), self.photographs, layout, device)
+                return diagnosed.pairs(int(draw[1] * len(diagnosed.records)), self.photographs, layout, device)
             modes[BELIEVED] = 0
         return draw_pairs(self.photographs, batch, size, seed, layout, self.confusion, device, modes)
 
@@ -111,8 +111,8 @@ class RestorerObjective:
 
 def severity_error(network: RestorerNetwork, pairs: Pairs, steer: torch.Tensor) -> torch.Tensor:
     """Mean error (0..1) of the reconsidered severities where a kind is there, believed and doubtful."""
-    told = torch.stack([features[:, :4] for features in pairs.condition.findings.values()], 1)  # (B, K, 4)
-    belief, spread = told[:, :, 0], told[:, :, 3]
+    given = torch.stack([features[:, :4] for features in pairs.condition.findings.values()], 1)  # (B, K, 4)
+    belief, spread = given[:, :, 0], given[:, :, 3]
     own = [features[:, 1] for features in network.reconsidered(pairs.condition, steer).findings.values()]
     doubtful = (pairs.severity > 0) & (belief > 0.05) & (spread > 0)
     return ((torch.stack(own, 1) - pairs.severity).abs() * doubtful).sum() / doubtful.sum().clamp(min=1)
@@ -148,8 +148,8 @@ def validate(network: RestorerNetwork, photographs: Sequence[np.ndarray], blind:
     """PSNR in dB per task, one step, conditioned on the true diagnosis (or nothing)."""
     result = {}
     for name, clean, degraded, mixture in validation_set(photographs, list(network.layout.factors)):
-        told = [None if blind else d for d in truths(clean, degraded, mixture)]
-        conditions = [encode(network.layout, diagnosis) for diagnosis in told]
+        given = [None if blind else d for d in truths(clean, degraded, mixture)]
+        conditions = [encode(network.layout, diagnosis) for diagnosis in given]
         condition = stack(conditions)
         estimate = network.one_step(degraded, condition)
         result[name] = round(float(psnr(estimate.clamp(0, 1), clean).clamp(max=60).mean()), 2)

@@ -163,9 +163,9 @@ def build(config: AgentConfig) -> GRPOTrainer:
     judge = judge_of(config.judge, frozen, config.views)
     judge.refuse_policy(policy.model.parameters())
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
-    told: dict[str, Any] = {"told": "true", "stage": config.stage, "names": policy.kinds}
-    tasks = Tasks(photographs, config.rows, config.size, config.seed, **told)
-    held = Tasks(others, config.val_rows, config.size, config.seed + 1, **told)
+    drawn: dict[str, Any] = {"conditioned_on": "true", "stage": config.stage, "names": policy.kinds}
+    tasks = Tasks(photographs, config.rows, config.size, config.seed, **drawn)
+    held = Tasks(others, config.val_rows, config.size, config.seed + 1, **drawn)
     for some in (tasks, held):
         check_truth(some)  # type: ignore[arg-type]
     severity = SeverityReward(judge, config.gate)

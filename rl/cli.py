@@ -96,7 +96,7 @@ def canaries(
         model = load_local(reasoner)
         chosen = named([reward], {"severity": SeverityReward}, judge_of(judge, model, views))
         photographs = list(running.photographs(images, None).values())
-        made = Tasks(photographs, tasks, size, seed, told="true", names=model.kinds)
+        made = Tasks(photographs, tasks, size, seed, conditioned_on="true", names=model.kinds)
         rows = score(chosen[reward], [made[i] for i in range(tasks)])
         table(rows)
         found = failures(rows)

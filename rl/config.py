@@ -18,7 +18,7 @@ Rewards = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstan
 BY_EITHER = AliasChoices("rewards", "reward")
 
 
-RENAMED = {"steps": "max_steps", "sampling_steps": "num_inference_steps"}
+RENAMED = {"steps": "max_steps", "sampling_steps": "num_inference_steps", "told": "conditioned_on"}
 
 
 class Common(Settings):
@@ -71,7 +71,7 @@ class RestorerConfig(Common):
     weaken: float = Field(
         default=0.0, ge=0, le=1, description="share of the condition that is lost first: a deliberately weak start"
     )
-    told: Literal["predicted", "true", "blind"] = Field(
+    conditioned_on: Literal["predicted", "true", "blind"] = Field(
         default="predicted", description="the diagnosis that the restorer is conditioned on"
     )
     rewards: Rewards = Field(

@@ -86,7 +86,7 @@ def run(images: Path, out: Path, count: int, steps: int, rate: float, seed: int,
     """`climb` from damaged crops that the built-in restorer restored by the true diagnosis, and the built-in judge."""
     judge, restorer = Judge(load_local(), 1), load_bridge()
     photographs, names = list(running.photographs(images, None).values()), judge.reasoner.kinds
-    made = Tasks(photographs, count, SIDE, seed, told="true", names=names)
+    made = Tasks(photographs, count, SIDE, seed, conditioned_on="true", names=names)
     tasks = [made[i] for i in range(count)]
     shown = [restorer.restore(task.degraded.permute(1, 2, 0).numpy(), task.truth).pixels_HWC3 for task in tasks]
     restored = [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in shown]

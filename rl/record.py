@@ -92,8 +92,8 @@ def alarm(first: Row, now: Row) -> Row | None:
         return None
     pairs = zip(first["pictures"], now["pictures"])
     by_harm = sorted(pairs, key=lambda p: (p[0]["metrics"]["damage"] or 0) - (p[1]["metrics"]["damage"] or 0))
-    told = [name for name in harms if name in now["pictures"][0]["metrics"]]
-    changes = {name: harms[name][0] for name in told} | {"reward": rise[0]}
+    measured = [name for name in harms if name in now["pictures"][0]["metrics"]]
+    changes = {name: harms[name][0] for name in measured} | {"reward": rise[0]}
     return {"step": now["step"], "changes": changes, "fallen": fallen, "samples": [p[1]["task"] for p in by_harm[:3]]}
 
 

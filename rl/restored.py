@@ -46,10 +46,10 @@ class WithRestored:
         degraded = degrade(clean, mixture)
         restored = self.restore(clean, degraded, mixture, generator)
         shares = left(restored, degraded, clean, mixture)
-        remains, told = remaining(mixture, shares)
-        restored = torch.where(told[:, None, None, None], restored, degraded)
+        remains, known = remaining(mixture, shares)
+        restored = torch.where(known[:, None, None, None], restored, degraded)
         after, before = truths(clean, restored, remains), truths(clean, degraded, mixture)
-        diagnoses += [a if ok else b for a, b, ok in zip(after, before, told.tolist())]
+        diagnoses += [a if ok else b for a, b, ok in zip(after, before, known.tolist())]
         return torch.cat([damaged, restored]), diagnoses
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ def left(
 
 def remaining(mixture: Mixture, shares: dict[str, torch.Tensor]) -> tuple[Mixture, torch.Tensor]:
     """The recipe of what is left, and for which pictures (B,) its factors can say so (a strong gamma cannot shrink)."""
-    told, steps = torch.ones(mixture.batch, dtype=torch.bool), []
+    known, steps = torch.ones(mixture.batch, dtype=torch.bool), []
     for step in mixture.steps:
         if step.kind.name not in shares:
             continue
@@ -90,6 +90,6 @@ def remaining(mixture: Mixture, shares: dict[str, torch.Tensor]) -> tuple[Mixtur
         severity = interpolate(magnitude, step.kind.curve)
         factors = step.kind.with_severity(severity, step.factors)
         mask = step.mask_B & (severity >= VISIBLE)
-        told &= ~mask | ((step.kind.severity(factors) - severity).abs() <= CLOSE)
+        known &= ~mask | ((step.kind.severity(factors) - severity).abs() <= CLOSE)
         steps.append(replace(step, mask_B=mask, factors=factors))
-    return Mixture(steps, mixture.batch), told
+    return Mixture(steps, mixture.batch), known

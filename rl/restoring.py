@@ -38,7 +38,7 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
 
     def tasks(pictures: list, count: int, seed: int) -> Tasks:
         reasoner = judge.reasoner
-        return Tasks(pictures, count, config.size, seed, reasoner, config.told, config.stage, reasoner.kinds)
+        return Tasks(pictures, count, config.size, seed, reasoner, config.conditioned_on, config.stage, reasoner.kinds)
 
     chosen: Sequence[Task] = tasks(photographs, config.tasks, config.seed)  # type: ignore[assignment]
     held: Sequence[Task] = tasks(others, config.val_tasks, config.seed + 1)  # type: ignore[assignment]

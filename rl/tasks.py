@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
-Told = Literal["predicted", "true", "blind"]
+ConditionedOn = Literal["predicted", "true", "blind"]
 TRIES = 20  # draws until something is damaged
 
 
@@ -47,12 +47,12 @@ class Tasks:
 
     def __init__(
         self, photographs: Sequence[np.ndarray], count: int, size: int, seed: int, reasoner: Diagnoser | None = None,
-        told: Told = "predicted", stage: Stage = "several", names: Sequence[str] | None = None,
+        conditioned_on: ConditionedOn = "predicted", stage: Stage = "several", names: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
-        if told == "predicted" and reasoner is None:
+        if conditioned_on == "predicted" and reasoner is None:
             raise ValueError("tasks with predicted diagnoses need a reasoner")
         self.photographs, self.count, self.size, self.seed = list(photographs), count, size, seed
-        self.reasoner, self.told, self.stage, self.names = reasoner, told, stage, names
+        self.reasoner, self.conditioned_on, self.stage, self.names = reasoner, conditioned_on, stage, names
         self._made: dict[int, Task] = {}
 
     def __len__(self) -> int:
@@ -75,10 +75,10 @@ class Tasks:
         raise ValueError(f"no damage in {TRIES} draws at stage {self.stage}")
 
     def _source(self, degraded: torch.Tensor, truth: Diagnosis) -> DiagnosisRecord | Diagnosis | None:
-        if self.told == "predicted":
+        if self.conditioned_on == "predicted":
             assert self.reasoner is not None  # as __init__ has seen to
             return self.reasoner.diagnose([to_uint8(degraded)])[0]
-        return truth if self.told == "true" else None
+        return truth if self.conditioned_on == "true" else None
 
 
 def check_truth(tasks: Sequence[Any]) -> None:

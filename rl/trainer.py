@@ -167,19 +167,19 @@ class DiffusionGRPOTrainer:
     def _descend(self, groups: Sequence[tuple[Trajectory, torch.Tensor]], count: int) -> Row:
         """One optimiser step; `count` groups there are on all processes."""
         self.optimizer.zero_grad(set_to_none=False)
-        told = []
+        draws = []
         for trajectory, advantages in groups:
             for one in trajectory.draws:
                 part = step_loss(self.policy, trajectory, one, advantages, self.config.clip, self.config.beta)
                 (part.loss / (count * len(trajectory.draws))).backward()
                 off = float((part.ratio - 1).abs().max())
-                told.append(
+                draws.append(
                     {"kl": float(part.kl.mean()), "ratio_off": off, "clipped": float(part.clipped.float().mean())}
                 )
         self._sum_gradients()
         norm = torch.nn.utils.clip_grad_norm_(self.live.values(), self.config.max_grad_norm)
         self.optimizer.step()
-        everyone = gather_object(told)
+        everyone = gather_object(draws)
         return {name: mean([t[name] for t in everyone]) for name in everyone[0]} | {"grad_norm": float(norm)}
 
     def _sum_gradients(self) -> None:

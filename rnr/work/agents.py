@@ -126,8 +126,8 @@ class Workplace:
         from rnr.graph.state import SCHEMA_VERSION
         from rnr.graph.store import short_hash
 
-        told = self.request.asked | ({"schema": SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {})
-        return f"{printable(name)}-{short_hash(sha256, told, context.judge_id, context.restorer_id)}"
+        asked = self.request.asked | ({"schema": SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {})
+        return f"{printable(name)}-{short_hash(sha256, asked, context.judge_id, context.restorer_id)}"
 
     def held(self, thread: str) -> Run:
         """A thread as it stands. Raises ThreadError if there is none of this id."""

@@ -128,11 +128,11 @@ def record_of(
 def _of_several(data: dict[str, Any], frames: Frames, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     """What the record of a file with several pictures says otherwise; `before` and `after` are those of the first."""
     untouched = all(outcome.untouched for outcome in outcomes)
-    told = [{"number": number, **_in_short(outcome)} for number, outcome in enumerate(outcomes, 1)]
+    described = [{"number": number, **_in_short(outcome)} for number, outcome in enumerate(outcomes, 1)]
     why = data["explanation"]
     source = {**data["source"], "frames": len(outcomes), "animated": frames.animated}
     why = f"{frames.words(1)}: {why}" if why and not untouched else why
-    return {"source": source, "untouched": untouched, "explanation": why, "frames": told}
+    return {"source": source, "untouched": untouched, "explanation": why, "frames": described}
 
 
 def _in_short(outcome: Outcome) -> dict[str, Any]:

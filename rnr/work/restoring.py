@@ -47,8 +47,8 @@ def restore_frames(
     for number, picture in enumerate(frames.pictures, 1):
         place = frames.words(number)
         known = outcomes[0].before if frames.animated and outcomes else None
-        told = (lambda stage, at=place: tell(f"{at}, {stage}")) if place else tell
-        outcome = restore_picture(models, picture, request, name, told, known)
+        say = (lambda stage, at=place: tell(f"{at}, {stage}")) if place else tell
+        outcome = restore_picture(models, picture, request, name, say, known)
         outcome.pixels_HWC3 = picture.rounded(outcome.pixels_HWC3) if place else outcome.pixels_HWC3
         outcomes.append(outcome)
     return outcomes

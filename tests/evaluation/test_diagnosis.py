@@ -140,13 +140,13 @@ def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[
     old.write_text(path.read_text().replace(f'"physics": {PHYSICS}', '"physics": 1'))
     with pytest.raises(ValueError, match="other forward models"):
         Diagnosed.read(old)
-    told = Diagnosed.read(path)
-    pairs = told.pairs(4, pictures, Layout.of(kinds()), "cpu")
+    reported = Diagnosed.read(path)
+    pairs = reported.pairs(4, pictures, Layout.of(kinds()), "cpu")
     shown = (pairs.degraded * 255).round().byte().permute(0, 2, 3, 1).numpy()
     assert np.array_equal(shown, np.stack(asked.pictures[16:20])), "the very pictures that were diagnosed"
     assert pairs.condition.findings["noise"][:, :2].numpy() == pytest.approx(np.tile([0.9, 0.4], (4, 1)))
     with pytest.raises(ValueError, match="photographs"):
-        told.pairs(0, pictures[1:], Layout.of(kinds()), "cpu")
+        reported.pairs(0, pictures[1:], Layout.of(kinds()), "cpu")
 
 
 def test_a_confusion_without_diagnoses_is_refused(tmp_path: Path):

@@ -51,13 +51,13 @@ def test_twins_are_trained_alike_and_compared(photographs: dict[str, np.ndarray]
     held = [photograph[:192, :192] for photograph in photographs.values()]
     school = twin.Twins(tmp_path, samples=16)
     done: list[int] = []
-    networks = {name: school.train(name, held, False, done.append) for name in ("told", "no scene", "blind")}
+    networks = {name: school.train(name, held, False, done.append) for name in ("conditioned", "no scene", "blind")}
     rows = twin.compare(networks, held[:2])
     table = twin.table(rows, 16)
-    assert {"told", "no scene", "blind", "diagnosis", "scene"} <= set(table.columns)
+    assert {"conditioned", "no scene", "blind", "diagnosis", "scene"} <= set(table.columns)
     assert table.rows[-1]["task"] == "mean of damaged"
     row = next(row for row in table.rows if row["task"] == "haze")
-    assert row["diagnosis"] == pytest.approx(float(str(row["told"])) - float(str(row["blind"])))
+    assert row["diagnosis"] == pytest.approx(float(str(row["conditioned"])) - float(str(row["blind"])))
 
 
 def test_a_scene_that_is_not_told_is_all_zeros():

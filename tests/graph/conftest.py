@@ -61,10 +61,10 @@ def agent(tmp_path: Path) -> Iterator[Any]:
         yield build_graph(saver)
 
 
-class Told:
+class FixedRestorer:
     """A restorer that returns what `result` makes of the pixels, and counts its calls."""
 
-    def __init__(self, result: Callable[[np.ndarray], np.ndarray], name: str = "told") -> None:
+    def __init__(self, result: Callable[[np.ndarray], np.ndarray], name: str = "fixed") -> None:
         self.result, self.calls = result, 0
         self.identity, self.steps = {"model": name, "model_hash": ""}, 1
 
@@ -77,8 +77,8 @@ class Told:
 
 
 @pytest.fixture
-def told() -> type[Told]:
-    return Told
+def fixed() -> type[FixedRestorer]:
+    return FixedRestorer
 
 
 @pytest.fixture(scope="session")

@@ -105,8 +105,8 @@ def test_a_context_takes_a_recipe_as_the_command_does(tmp_path: Path) -> None:
     assert context.judge.name == "built-in" and context.pipeline.identity["model"] == "restorer built-in"
 
 
-def test_another_restorer_makes_its_own_number_of_steps(context: Any, told: Any) -> None:
-    slow = told(lambda pixels: pixels)
+def test_another_restorer_makes_its_own_number_of_steps(context: Any, fixed: Any) -> None:
+    slow = fixed(lambda pixels: pixels)
     slow.steps = 40
     assert [draw["steps"] for draw in context(restorer=slow, candidates=3).draws()] == [40, 40, 40]
     draws = context(restorer=slow, candidates=3).draws()

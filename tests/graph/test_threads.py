@@ -171,9 +171,9 @@ def drill(folder: Path, damaged: Any, kills: int) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr[-2000:]
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert told["killed"] >= kills
-    assert len(set(told["results"])) == 1 and len(told["results"]) == kills + 1
+    reported = json.loads(done.stdout.splitlines()[-1])
+    assert reported["killed"] >= kills
+    assert len(set(reported["results"])) == 1 and len(reported["results"]) == kills + 1
     for number in range(kills + 1):
         whole_files_only(folder / f"round{number}" / "store")
 

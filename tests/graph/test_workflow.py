@@ -48,9 +48,9 @@ def test_nothing_found_leaves_the_picture_as_it_is(agent: Any, context: Any, sto
 
 
 def test_a_clean_picture_is_accepted_and_noise_is_gone(
-    agent: Any, context: Any, noisy: Any, told: Any, oracle: Any
+    agent: Any, context: Any, noisy: Any, fixed: Any, oracle: Any
 ) -> None:
-    run = run_agent(agent, context(restorer=told(oracle)), "t", noisy)
+    run = run_agent(agent, context(restorer=fixed(oracle)), "t", noisy)
     holds_together(run, context())
     assert run.steps[0]["decision"] == "accepted" and run.first and run.best
     assert run.best["severity"]["noise"] < run.first["severity"]["noise"] / 2
@@ -65,16 +65,16 @@ def test_a_clean_picture_is_accepted_and_noise_is_gone(
         (lambda x: x, "fell by 0.0 only"),
     ],
 )
-def test_a_bad_step_is_taken_back(agent: Any, context: Any, noisy: Any, told: Any, result: Any, reason: str) -> None:
-    given = context(restorer=told(result, f"bad {id(result)}"), strategy="auto")
+def test_a_bad_step_is_taken_back(agent: Any, context: Any, noisy: Any, fixed: Any, result: Any, reason: str) -> None:
+    given = context(restorer=fixed(result, f"bad {id(result)}"), strategy="auto")
     run = run_agent(agent, given, "t", noisy)
     assert run.steps and all(step["decision"] == "rolled back" for step in run.steps)
     assert run.picture == noisy and run.status == "done"
     assert reason in run.steps[0]["reason"]
 
 
-def test_the_budget_of_steps_counts_what_was_taken_back(agent: Any, context: Any, dark: Any, told: Any) -> None:
-    given = context(restorer=told(lambda x: 1 - x, "negative"), strategy="stepwise", max_restorations=1)
+def test_the_budget_of_steps_counts_what_was_taken_back(agent: Any, context: Any, dark: Any, fixed: Any) -> None:
+    given = context(restorer=fixed(lambda x: 1 - x, "negative"), strategy="stepwise", max_restorations=1)
     run = run_agent(agent, given, "t", dark)
     assert len(run.steps) == 1 and run.first and len(run.first["present"]) > 1
     assert run.reason == "the budget of 1 restorations is used up"
@@ -97,8 +97,8 @@ def test_candidates_compete_and_the_best_is_kept(agent: Any, context: Any, rainy
     assert step["reason"].endswith(f"of {len(good)} candidates that passed, the one with the least damage in all")
 
 
-def test_an_order_is_followed(agent: Any, context: Any, dark: Any, told: Any) -> None:
-    given = context(restorer=told(lambda x: 1 - x, "negative"), strategy="stepwise")
+def test_an_order_is_followed(agent: Any, context: Any, dark: Any, fixed: Any) -> None:
+    given = context(restorer=fixed(lambda x: 1 - x, "negative"), strategy="stepwise")
     found = run_agent(agent, given, "a", dark).first
     assert found
     order = found["plan"][::-1]
@@ -106,8 +106,8 @@ def test_an_order_is_followed(agent: Any, context: Any, dark: Any, told: Any) ->
     assert [step["proposal"]["kinds"][0] for step in run.steps] == order
 
 
-def test_finished_work_is_not_repeated(agent: Any, models: Any, damaged: Any, tmp_path: Path, told: Any) -> None:
-    store, restorer = Store(tmp_path / "own"), told(lambda x: x**0.8)
+def test_finished_work_is_not_repeated(agent: Any, models: Any, damaged: Any, tmp_path: Path, fixed: Any) -> None:
+    store, restorer = Store(tmp_path / "own"), fixed(lambda x: x**0.8)
     given = Context(models[0], restorer, store, strategy="one-pass")
     ref = store.put(damaged(noise=60))
     first, calls = run_agent(agent, given, "a", ref), restorer.calls
@@ -147,17 +147,17 @@ def test_a_restorer_that_fails_ends_it_with_the_picture_as_it_came(
 
 
 def test_a_judge_that_fails_later_leaves_the_best_picture(
-    agent: Any, context: Any, models: Any, damaged: Any, store: Store, told: Any, oracle: Any
+    agent: Any, context: Any, models: Any, damaged: Any, store: Store, fixed: Any, oracle: Any
 ) -> None:
     noisy = store.put(damaged(noise=60, seed=5))
     run_agent(agent, context(strategy="one-pass"), "before", noisy)  # the first look is in the store from here on
     broken = Failing(models[0], "diagnose", RuntimeError("no answer"))
-    run = run_agent(agent, context(reasoner=broken, restorer=told(lambda x: x**0.9)), "t", noisy)
+    run = run_agent(agent, context(reasoner=broken, restorer=fixed(lambda x: x**0.9)), "t", noisy)
     assert (run.status, run.picture) == ("failed", noisy) and run.reason == "judge failed (RuntimeError: no answer)"
 
 
 def test_what_was_kept_outlives_a_failure_and_an_interrupt(
-    agent: Any, context: Any, noisy: Any, told: Any, damaged: Any
+    agent: Any, context: Any, noisy: Any, fixed: Any, damaged: Any
 ) -> None:
     def half(pixels: np.ndarray) -> np.ndarray:  # and no second time
         if first.calls > 1:
@@ -168,7 +168,7 @@ def test_what_was_kept_outlives_a_failure_and_an_interrupt(
         if event["event"] == "planned" and event["number"] == 2:
             raise KeyboardInterrupt
 
-    first = told(half, "first")
+    first = fixed(half, "first")
     with pytest.raises(KeyboardInterrupt):
         run_agent(agent, context(restorer=first), "t", noisy, on_event=press_ctrl_c)
     cut_off, failed = run_of(agent, "t"), run_agent(agent, context(restorer=first), "t", noisy)
@@ -236,26 +236,29 @@ def test_every_node_is_heard_of_in_both_stream_modes(agent: Any, context: Any, r
     """`updates` says which node is through, `custom` what it has to tell, each event of its type."""
     config: Any = {"configurable": {"thread_id": "t"}}
     given, nodes = context(strategy="one-pass", candidates=2, ask=True), set(agent.get_graph().nodes)
-    updated, told = [], []
+    updated, reported = [], []
     begins: list[Any] = [{"picture": rainy}, Command(resume={"action": "approve"})]
     for begin in begins:
         for mode, chunk in agent.stream(begin, config, context=given, stream_mode=["updates", "custom"]):
-            updated.extend(chunk) if mode == "updates" else told.append(chunk)
+            updated.extend(chunk) if mode == "updates" else reported.append(chunk)
     assert updated == ["diagnose", "plan", "__interrupt__", "approve", "restore", "restore", "judge", "decide",
                        "plan", "finish"]  # fmt: skip
     assert set(updated) - {"__interrupt__"} == {name for name in nodes if not name.startswith("__")}
-    assert [event["node"] for event in told if event["event"] in ("judged", "answered")] == ["approve", *["judge"] * 2]
-    assert {event["node"] for event in told} == set(updated) - {"__interrupt__"}
+    assert [event["node"] for event in reported if event["event"] in ("judged", "answered")] == [
+        "approve",
+        *["judge"] * 2,
+    ]
+    assert {event["node"] for event in reported} == set(updated) - {"__interrupt__"}
     typed = TypeAdapter(Event, config={"extra": "forbid"})
-    assert [typed.validate_python(event, strict=True) for event in told] == told
+    assert [typed.validate_python(event, strict=True) for event in reported] == reported
 
 
 def test_a_failure_is_told_where_it_happens(agent: Any, context: Any, models: Any, noisy: Any) -> None:
     events: list[Any] = []
     given = context(restorer=Failing(models[1], "restore", RuntimeError("out of luck")), seed=31)
     run = run_agent(agent, given, "t", noisy, on_event=events.append)
-    told = [(event["event"], event.get("reason")) for event in events[-2:]]
-    assert told == [("failed", run.reason), ("finished", run.reason)] and "restore" in events[-2]["node"]
+    reported = [(event["event"], event.get("reason")) for event in events[-2:]]
+    assert reported == [("failed", run.reason), ("finished", run.reason)] and "restore" in events[-2]["node"]
 
 
 def test_a_path_will_do_and_no_checkpointer_is_needed(context: Any, store: Store, noisy: Any) -> None:

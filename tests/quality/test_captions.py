@@ -36,9 +36,9 @@ def test_the_rung_stands_in_the_caption_of_every_ladder() -> None:
 
 
 def test_without_a_score_no_caption_names_a_rung() -> None:
-    told = " ".join(captions_of(hazy_and_noisy()))
-    assert not any(prompt in told for ladder in LADDERS for prompt in ladder.prompts)
-    assert "dark light , very busy , mostly blue and grey" in told
+    reported = " ".join(captions_of(hazy_and_noisy()))
+    assert not any(prompt in reported for ladder in LADDERS for prompt in ladder.prompts)
+    assert "dark light , very busy , mostly blue and grey" in reported
 
 
 def test_the_tokenizer_knows_every_word_and_no_caption_is_cut() -> None:

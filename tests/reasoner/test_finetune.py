@@ -29,11 +29,11 @@ pytest.importorskip("trl", reason="the `train` extra is not installed")
 from rnr.reasoner.collate import Collator  # noqa: E402
 from rnr.reasoner.dataset import Build, build, rows_of, write_shard  # noqa: E402
 from rnr.reasoner.finetune import finetune, has_scene_text  # noqa: E402
-from rnr.reasoner.settings import FinetuneRecipe  # noqa: E402
+from rnr.reasoner.settings import FinetuneRecipe, Views  # noqa: E402
 from rnr.reasoner.teacher import Teacher, scene_text  # noqa: E402
 
 RECIPE = FinetuneRecipe(
-    views={"side": 128},
+    views=Views(side=128),
     lora={"r": 2},
     training={"max_steps": 2, "per_device_train_batch_size": 2, "logging_steps": 1, "save_steps": 1,
                  "learning_rate": 1e-2, "gradient_checkpointing": False},
@@ -62,10 +62,10 @@ def test_any_number_of_workers_writes_the_same_bytes_and_a_cut_build_goes_on(dat
     (tmp_path / "data").mkdir()
     write_shard(wanted, tmp_path, 1)
     stamp = (tmp_path / "data" / wanted.name(1)).stat().st_mtime_ns
-    told: list[dict] = []
-    build(wanted, tmp_path, 1, told.append)
+    reported: list[dict] = []
+    build(wanted, tmp_path, 1, reported.append)
     assert shards(tmp_path) == shards(data) and len(shards(data)) == 3
-    assert (tmp_path / "data" / wanted.name(1)).stat().st_mtime_ns == stamp and len(told) == 2
+    assert (tmp_path / "data" / wanted.name(1)).stat().st_mtime_ns == stamp and len(reported) == 2
     with pytest.raises(ValueError, match="other settings"):
         build(Build(str(images), samples=10, size=128, shard=4, seed=1), tmp_path)
     with pytest.raises(ValueError, match="no photographs"):
@@ -87,7 +87,7 @@ def served(tokenizer, processor, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return export(model, processor, tmp_path_factory.mktemp("served") / "weights", prompts.load("diagnose_tuned"))
 
 
-def told(folder: Path) -> list[Diagnosis]:
+def reported(folder: Path) -> list[Diagnosis]:
     from datasets import load_dataset
 
     shards = sorted(map(str, (folder / "data").glob("*.parquet")))
@@ -121,7 +121,7 @@ def test_a_teacher_describes_the_clean_scenes_and_a_cut_build_goes_on(
     with pytest.raises(ValueError, match="other settings"):
         build(wanted, cut, 1)
     rows = [row for number in range(3) for row, _ in zip(rows_of(wanted, number), range(2))]
-    for (clean, _, true), found in zip(rows, told(whole), strict=True):
+    for (clean, _, true), found in zip(rows, reported(whole), strict=True):
         assert found.scene.summary == f"Light of {clean.mean():.3f}." and found.scene.objects == ["a ramp", "grain"]
         assert found.findings == true.findings and found.scene.lighting == true.scene.lighting
         row = {"images": clean[None], "prompt": "diagnose", "completion": found.to_json()}
@@ -146,9 +146,9 @@ def test_what_is_no_description_is_not_taken() -> None:
 
 def test_two_steps_of_lora_then_use_merge_and_resume(data, reasoner, tmp_path) -> None:
     base = export(reasoner.model, reasoner.processor, tmp_path / "base", prompts.load("diagnose_tuned"))
-    told: list[dict] = []
-    adapter = finetune(str(base), data, tmp_path / "run", RECIPE, False, told.append)
-    assert [row["samples"] for row in told] == [2, 4] and all(np.isfinite(row["loss"]) for row in told)
+    reported: list[dict] = []
+    adapter = finetune(str(base), data, tmp_path / "run", RECIPE, False, reported.append)
+    assert [row["samples"] for row in reported] == [2, 4] and all(np.isfinite(row["loss"]) for row in reported)
     assert json.loads((adapter / "reasoner.json").read_text())["views"]["side"] == 128
     names = json.loads((adapter / "adapter_config.json").read_text())["target_modules"]
     assert "language_model" in names, "the vision tower stays as it is"
@@ -166,12 +166,12 @@ def test_two_steps_of_lora_then_use_merge_and_resume(data, reasoner, tmp_path) -
         )  # stored in half precision
 
     longer = RECIPE.model_copy(update={"training": RECIPE.training | {"max_steps": 3}})
-    finetune(str(base), data, tmp_path / "run", longer, True, told.append)
-    assert [row["samples"] for row in told] == [2, 4, 6]
+    finetune(str(base), data, tmp_path / "run", longer, True, reported.append)
+    assert [row["samples"] for row in reported] == [2, 4, 6]
     with pytest.raises(ValueError, match="without --resume"):
-        finetune(str(base), data, tmp_path / "new", RECIPE, True, told.append)
+        finetune(str(base), data, tmp_path / "new", RECIPE, True, reported.append)
     with pytest.raises(ValueError, match="rnr data build"):
-        finetune(str(base), tmp_path, tmp_path / "new", RECIPE, False, told.append)
+        finetune(str(base), tmp_path, tmp_path / "new", RECIPE, False, reported.append)
 
 
 def test_a_recipe_says_which_of_its_settings_nobody_knows() -> None:

@@ -119,10 +119,10 @@ def test_the_context_free_form_accepts_what_the_program_writes(tokenizer) -> Non
         "the plan follows from the findings"
     )
     assert not accepts(compiler.compile_grammar(ebnf(["noise"])), texts[0])
-    told = Diagnosis.from_json(texts[1])
-    told.scene.summary, told.scene.objects = 'A sign "open", été \\.', ["a sign", "a door"]
-    assert "".join(piece.text for piece in segments(told)) == told.to_json()
+    reported = Diagnosis.from_json(texts[1])
+    reported.scene.summary, reported.scene.objects = 'A sign "open", été \\.', ["a sign", "a door"]
+    assert "".join(piece.text for piece in segments(reported)) == reported.to_json()
     free = compiler.compile_grammar(ebnf(scene_text=True))
-    assert accepts(free, told.to_json()) and accepts(free, texts[1]) and not accepts(everything, told.to_json())
-    told.scene.objects *= 7
-    assert not accepts(free, told.to_json()), "a list ends"
+    assert accepts(free, reported.to_json()) and accepts(free, texts[1]) and not accepts(everything, reported.to_json())
+    reported.scene.objects *= 7
+    assert not accepts(free, reported.to_json()), "a list ends"

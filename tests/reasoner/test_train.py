@@ -97,10 +97,10 @@ def test_numbers_are_learned_with_their_neighbours(processor) -> None:
     shares: dict[int, dict[str, float]] = {}
     for (_, at, token), share in zip(batch["soft_places"].tolist(), batch["soft_shares"].tolist()):
         shares.setdefault(at, {})[processor.tokenizer.decode([token])] = share
-    for at, told in shares.items():
+    for at, shown in shares.items():
         true = processor.tokenizer.decode([int(batch["labels"][0, at])])
-        assert sum(told.values()) == pytest.approx(1, abs=1e-5)
-        assert true in sorted(told, key=told.__getitem__)[-2:], "only one ten may be nearer than this one's middle"
+        assert sum(shown.values()) == pytest.approx(1, abs=1e-5)
+        assert true in sorted(shown, key=shown.__getitem__)[-2:], "only one ten may be nearer than this one's middle"
     severity = [d["severity"] for d in json.loads(text)["findings"].values() if d["present"]]
     assert len(shares) >= 2 * len([s for s in severity if s > 9])
 

@@ -44,11 +44,11 @@ def test_doubt_undoes_less():
 
 
 def test_an_edited_severity_is_followed_and_unknown_factors_are_taken_from_the_middle():
-    def told(severity: int) -> torch.Tensor:
+    def reported(severity: int) -> torch.Tensor:
         diagnosis = Diagnosis(findings={"low_light": Finding(present=True, severity=severity)})
         return invert(CLEAN / 4, encode(LAYOUT, diagnosis), LAYOUT).mean()
 
-    assert told(20) < told(50) < told(80)
+    assert reported(20) < reported(50) < reported(80)
 
 
 def test_a_second_look_moves_what_is_doubtful_and_obeys_what_is_certain():
@@ -59,8 +59,8 @@ def test_a_second_look_moves_what_is_doubtful_and_obeys_what_is_certain():
     condition, steer = encode(LAYOUT, record), torch.zeros(1, 16)
     assert torch.equal(network.inverted(CLEAN, condition, steer), invert(CLEAN, condition, LAYOUT)), "untrained"
     torch.nn.init.constant_(network.second_look.bias, 20)
-    told, own = condition.findings, network.reconsidered(condition, steer).findings
+    reported, own = condition.findings, network.reconsidered(condition, steer).findings
     assert own["haze"][0, 1].item() == pytest.approx(0.4 + REACH * 0.06)
-    assert torch.equal(own["noise"], told["noise"])
-    others = [column for column in range(told["haze"].shape[1]) if column != 1]
-    assert torch.equal(own["haze"][:, others], told["haze"][:, others])
+    assert torch.equal(own["noise"], reported["noise"])
+    others = [column for column in range(reported["haze"].shape[1]) if column != 1]
+    assert torch.equal(own["haze"][:, others], reported["haze"][:, others])

@@ -149,8 +149,8 @@ def test_the_stochastic_step_keeps_the_marginals() -> None:
 
 
 def test_sigmas_go_down_to_zero(restorer) -> None:
-    told = look(restorer.pipe, Image.new("RGB", (64, 64)), "p", AREA)
-    tokens = start(restorer.pipe, told, 1, torch.Generator().manual_seed(0)).shape[1]
+    reported = look(restorer.pipe, Image.new("RGB", (64, 64)), "p", AREA)
+    tokens = start(restorer.pipe, reported, 1, torch.Generator().manual_seed(0)).shape[1]
     sigmas = sigmas_of(restorer.pipe, 5, tokens)
     assert sigmas[0] == 1 and sigmas[-1] == 0 and (sigmas.diff() < 0).all()
     with pytest.raises(ValueError, match="1..1000"):

@@ -53,20 +53,20 @@ def test_pairs_depend_on_the_seed_alone(layout):
 def test_a_certain_diagnosis_tells_exactly_what_separates_picture_and_target(layout):
     modes = torch.tensor([1.0, 0.0, 0.0, 0.0])
     pairs = draw_pairs(PHOTOGRAPHS, 64, 64, 1, layout, Confusion(), modes=modes)
-    told = torch.stack([(rows[:, 0] == 1).float() for rows in pairs.condition.findings.values()]).sum(0)
+    reported = torch.stack([(rows[:, 0] == 1).float() for rows in pairs.condition.findings.values()]).sum(0)
     distance = psnr(pairs.degraded, pairs.target)
-    assert torch.isinf(distance[told == 0]).all(), "nothing to remove: the target is the picture itself"
-    assert (told == 0).any()
-    assert torch.isfinite(distance[told > 0]).float().mean() > 0.9, "but for rain so thin that it misses the crop"
+    assert torch.isinf(distance[reported == 0]).all(), "nothing to remove: the target is the picture itself"
+    assert (reported == 0).any()
+    assert torch.isfinite(distance[reported > 0]).float().mean() > 0.9, "but for rain so thin that it misses the crop"
 
 
 def test_a_true_diagnosis_may_suspect_what_is_absent(layout):
     """Or exact zeros would be the sign of the true diagnosis."""
     modes = torch.tensor([1.0, 0.0, 0.0, 0.0])
     pairs = draw_pairs(PHOTOGRAPHS, 64, 64, 1, layout, Confusion(), modes=modes)
-    told = torch.stack([pairs.condition.findings[name][:, 0] for name in layout.factors], 1)
-    doubted = (told > 0) & (told < 1)
-    assert (told[doubted] <= SUSPICION).all() and (pairs.severity[doubted] == 0).all()
+    reported = torch.stack([pairs.condition.findings[name][:, 0] for name in layout.factors], 1)
+    doubted = (reported > 0) & (reported < 1)
+    assert (reported[doubted] <= SUSPICION).all() and (pairs.severity[doubted] == 0).all()
     share = doubted.any(1).float().mean()
     assert abs(share - SUSPECTED) < 0.2, f"{share:.2f} of the diagnoses hold a suspicion"
 
@@ -77,10 +77,10 @@ def test_the_second_look_answers_for_doubtful_severities_alone(layout):
         draw_pairs(PHOTOGRAPHS, 8, 64, 1, layout, Confusion(), modes=torch.tensor(modes))
         for modes in ([0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0])
     )
-    told = torch.stack([features[:, 1] for features in believed.condition.findings.values()], 1)
+    reported = torch.stack([features[:, 1] for features in believed.condition.findings.values()], 1)
     sure = torch.stack([features[:, 0] for features in believed.condition.findings.values()], 1)
     asked = (believed.severity > 0) & (sure > 0.05)
-    expected = (told - believed.severity).abs()[asked].mean()
+    expected = (reported - believed.severity).abs()[asked].mean()
     error = severity_error(network, believed, steer)
     assert error.item() == pytest.approx(expected.item(), abs=1e-6) != 0
     assert severity_error(network, certain, steer).item() == 0

@@ -40,7 +40,7 @@ def crops(photographs) -> list[np.ndarray]:
 @pytest.fixture(scope="session")
 def tasks(crops) -> list[Task]:
     """Three small tasks, conditioned on the true diagnosis."""
-    made = Tasks(crops, 3, 64, seed=3, told="true")
+    made = Tasks(crops, 3, 64, seed=3, conditioned_on="true")
     return [made[i] for i in range(3)]
 
 
@@ -72,7 +72,7 @@ def judge(reasoner) -> CheapJudge:
 def config(folder, tmp_path) -> RestorerConfig:
     return RestorerConfig(
         images=folder, val=folder, out=tmp_path / "run", max_steps=2, group=3, prompts=2, size=64, tasks=3, val_tasks=2,
-        told="true", rank=2, eval_every=2, save_every=1, views=1,
+        conditioned_on="true", rank=2, eval_every=2, save_every=1, views=1,
     )  # fmt: skip
 
 

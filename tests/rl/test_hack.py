@@ -14,7 +14,7 @@ from rnr.rl.tasks import Tasks
 @pytest.fixture(scope="module")
 def half_restored(crops):
     """Damaged crops of a view's size without a diagnosis, and pictures between them and the clean ones."""
-    made = Tasks(crops, 2, 128, seed=3, told="true")
+    made = Tasks(crops, 2, 128, seed=3, conditioned_on="true")
     tasks = [made[i] for i in range(2)]
     return tasks, [0.25 * task.degraded + 0.75 * task.clean for task in tasks]
 

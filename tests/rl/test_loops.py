@@ -55,9 +55,9 @@ def test_each_checkpoint_of_loop_a_is_tested_for_faithfulness(folder, tmp_path):
         images=folder, val=folder, out=tmp_path, max_steps=2, group=2, prompts=1, rows=2, rank=2, lr=1e-3, save_every=1,
         rewards=["format"], val_rows=2, faithfulness=2, max_tokens=16,
     )  # fmt: skip
-    told: list[Any] = []
-    run(config, report=told.append)
-    found = [(row["step"], row["evaluation"]["metrics"]) for row in told if "evaluation" in row]
+    reported: list[Any] = []
+    run(config, report=reported.append)
+    found = [(row["step"], row["evaluation"]["metrics"]) for row in reported if "evaluation" in row]
     tested = {step: metrics for step, metrics in found if "f_strong" in metrics}
     assert list(tested) == [0, 1, 2]
     assert all(set(each) == {"f_id", "f_ood", "f_strong", "moves"} for each in tested.values())
@@ -155,7 +155,7 @@ def test_the_tool_refuses_what_it_does_not_know(folder, reasoner):
     from rnr.rl.agent import Attempt
     from rnr.rl.tasks import Tasks
 
-    tasks = Tasks(list(read_folder(folder).values()), 1, 128, 0, told="true", stage="single")
+    tasks = Tasks(list(read_folder(folder).values()), 1, 128, 0, conditioned_on="true", stage="single")
     attempt = Attempt(tasks, reasoner, RestorePipeline.from_pretrained("built-in"), max_calls=1)
     attempt.reset(0)
     with pytest.raises(ValueError, match="unknown kind dust; known: "):

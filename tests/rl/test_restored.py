@@ -31,8 +31,8 @@ def test_a_kind_that_was_removed_is_told_from_one_that_stayed(clean):
     without = degrade(clean, mixture, {"haze": ~gone, "noise": gone})
     shares = left(without, degraded, clean, mixture)
     assert (shares["haze"] > 0.9).all() and (shares["noise"] < 0.1).all()
-    remains, told = remaining(mixture, shares)
-    assert told.all()
+    remains, reported = remaining(mixture, shares)
+    assert reported.all()
     assert remains.severity("noise").tolist() == [0, 0]
     assert remains.severity("haze").tolist() == pytest.approx([50, 50], abs=4)
 
@@ -50,7 +50,7 @@ def test_what_factors_cannot_say_is_not_said():
 def test_a_share_of_the_stream_is_restored_and_repeats(network, crops):
     damage = WithRestored(network)
     images, diagnoses = damage(crops, 0, 3, 1.0, 8)
-    again, told = damage(crops, 0, 3, 1.0, 8)
-    assert len(images) == len(diagnoses) == 8 and torch.equal(images, again) and diagnoses == told
+    again, reported = damage(crops, 0, 3, 1.0, 8)
+    assert len(images) == len(diagnoses) == 8 and torch.equal(images, again) and diagnoses == reported
     assert round(SHARE * 8) == 2
     assert torch.equal((images * 255).round() / 255, images), "as a file would hold it"

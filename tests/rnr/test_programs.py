@@ -114,12 +114,12 @@ def test_eight_threads_of_fifty_restorations(pictures: list[np.ndarray]) -> None
 
 
 def test_stages_name_the_leg_and_count_its_steps(pictures: list[np.ndarray]) -> None:
-    kinds, told = ["noise", "haze"], list[str]()
+    kinds, reported = ["noise", "haze"], list[str]()
     given = Diagnosis(findings={kind: Finding(present=True, severity=30) for kind in kinds}, plan=kinds)
     models = _models("built-in", "built-in", "cpu")
-    restore_picture(models, picture_of(pictures[0]), Request(2, 0, (), given), "x", told.append)
+    restore_picture(models, picture_of(pictures[0]), Request(2, 0, (), given), "x", reported.append)
     steps = [f"restoring {kind}, step {step} of 2" for kind in kinds for step in (1, 2)]
-    assert told == ["diagnosing", "restoring", *steps, "diagnosing again"]
+    assert reported == ["diagnosing", "restoring", *steps, "diagnosing again"]
 
 
 def test_a_strength_of_0_is_the_same_picture_and_half_is_between(pictures: list[np.ndarray]) -> None:

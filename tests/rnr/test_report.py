@@ -130,11 +130,11 @@ def test_states_are_words_and_never_0():
     assert rows["haze"] == ["haze", "could not say → not asked", "could not say", "not asked", "– → –"]
     assert rows["blur"][:2] == ["blur", "absent → not asked"] and rows["blur"][-1] == "0 → –"
     assert rows["rain"] == ["rain", "not asked", "not asked", "not asked", "– → –"]
-    told = Page(text).words
-    assert "noise present, probability 97%" in told and "severity 39, 80% interval 33–49" in told
-    assert "sigma 20 8-bit levels" in told and "cause too few photons" in told
-    assert "Not asked compression, low resolution, low light, snow, rain" in told
-    assert "lighting bright, layout brighter top" in told and "Plan noise" in told
+    reported = Page(text).words
+    assert "noise present, probability 97%" in reported and "severity 39, 80% interval 33–49" in reported
+    assert "sigma 20 8-bit levels" in reported and "cause too few photons" in reported
+    assert "Not asked compression, low resolution, low light, snow, rain" in reported
+    assert "lighting bright, layout brighter top" in reported and "Plan noise" in reported
 
 
 def plain(row: str) -> list[str]:
