@@ -10,9 +10,15 @@ import pytest
 from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 
 import rnr
+from rnr.quality.captions import LADDERS
 from rnr.quality.export import export, read_card
 from rnr.quality.loading import load, load_clip
 from rnr.quality.network import build_tokenizer
+from rnr.quality.others import LanguageScorer
+from rnr.reasoner.model import new_model, tiny_config
+from rnr.reasoner.processor import build_processor
+from rnr.reasoner.tokenizer import build_tokenizer as build_words
+from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION
 
 TOWER = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
 
@@ -67,3 +73,24 @@ def test_pyiqa_is_named_where_it_is_missing() -> None:
 def test_the_built_in_reasoner_has_no_such_words() -> None:
     with pytest.raises(rnr.SetupError, match="writes a Diagnosis and no such words"):
         load("reasoner:built-in")
+
+
+def test_a_vision_language_model_scores_by_five_words() -> None:
+    tokenizer = build_words(extra=LanguageScorer.words)
+    model = new_model(tiny_config(tokenizer, SMALL_TEXT, SMALL_VISION), seed=3)
+    scorer = LanguageScorer(model, build_processor(tokenizer), "random")
+    draw = np.random.default_rng(0)
+    pictures = [draw.integers(0, 256, (96, 128, 3), dtype=np.uint8), np.full((64, 64, 3), 90, np.uint8)]
+    first, second = scorer.score(pictures)
+    assert first.ladder is not None and list(first.ladder) == list(LADDERS[0].words)
+    assert sum(first.ladder.values()) == pytest.approx(1, abs=1e-3) and first.aesthetic is None
+    expected = sum(p * at for p, at in zip(first.ladder.values(), (0, 25, 50, 75, 100)))
+    assert first.technical == pytest.approx(expected, abs=0.1) and first.technical != second.technical
+    assert scorer.score(pictures[1:])[0] == second, "alone as beside another"
+    scorer.tokens = scorer.tokens.flip(0)
+    assert scorer.score(pictures[:1])[0].technical == pytest.approx(100 - expected, abs=0.1), "from bad to perfect"
+
+
+def test_words_that_begin_alike_are_refused() -> None:
+    with pytest.raises(rnr.SetupError, match="begins two of .* alike; name another model"):
+        LanguageScorer(None, build_processor(build_words()), "letters")
