@@ -213,6 +213,7 @@ def diagnose(
     """Say what happened to pictures: severity, probability, evidence and physical factors of each kind of damage."""
     from rnr.app.tables import print_for_people
     from rnr.work.diagnosing import diagnose_all
+    from rnr.work.each import Files
 
     if as_json and as_jsonl:
         stop("--json and --jsonl exclude each other")
@@ -222,18 +223,10 @@ def diagnose(
         name = server_of(server) or reasoner
         _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, name, device, frames)
         return
-    rows = diagnose_all(
-        pictures,
-        recursive,
-        max_megapixels,
-        models_of(server_of(server) or reasoner, BUILT_IN, device),
-        traceback,
-        as_jsonl,
-        skip_unreadable,
-        frames,
-    )
+    files = Files(pictures, recursive, max_megapixels, skip_unreadable, frames, traceback)
+    models = models_of(server_of(server) or reasoner, BUILT_IN, device)
     try:
-        results = list(rows)
+        results = list(diagnose_all(files, models, as_jsonl))
     except SetupError as error:
         stop(str(error))
     if as_json:
@@ -282,12 +275,13 @@ def quality(
     """Say how good pictures are, 0-100, with an interval, the words of a ladder and what comes nearest in words."""
     from rnr.app.tables import print_scores
     from rnr.work.console import json_stdout
+    from rnr.work.each import Files
     from rnr.work.models import Models
     from rnr.work.scoring import score_all
 
     models = Models(device=device, scorer=scorer)
     try:
-        rows = list(score_all(pictures, recursive, max_megapixels, models, traceback, skip_unreadable, frames))
+        rows = list(score_all(Files(pictures, recursive, max_megapixels, skip_unreadable, frames, traceback), models))
     except SetupError as error:
         stop(str(error))
     if as_json:

@@ -156,9 +156,11 @@ def _matches(chunk: dict) -> bool:
 
 def _diagnose_chunk(models: Models, chunk: dict) -> dict[str, Any]:
     from rnr.work.diagnosing import diagnose_all, fixed
+    from rnr.work.each import Files
 
     with _as_files(chunk) as files:
-        rows = list(diagnose_all(files, False, chunk["max_megapixels"], models, False, False, which=chunk["frames"]))
+        wanted = Files(files, max_megapixels=chunk["max_megapixels"], which=chunk["frames"])
+        rows = list(diagnose_all(wanted, models))
         names = dict(zip(map(printable, files), chunk["files"], strict=True))
     found = [fixed(row.as_json()) for row in rows]
     if "table" in chunk:

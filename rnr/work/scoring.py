@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.errors import SetupError
 from rnr.degradation.files import printable
-from rnr.images.files import PictureError, find_pictures
-from rnr.images.frames import Which, read_frames
-from rnr.work.console import Meter, problem_of, reason_of, remark_frames, tell_skipped
+from rnr.images.files import PictureError
+from rnr.images.frames import Frames
+from rnr.work.console import reason_of
+from rnr.work.each import Files
 from rnr.work.models import Models
 
 if TYPE_CHECKING:
@@ -69,33 +70,14 @@ def with_quality(models: Models, record: DiagnosisRecord, pixels_HWC3: NDArray[A
     return record.model_copy(update={"diagnosis": record.diagnosis.model_copy(update={"quality": quality})})
 
 
-def score_all(
-    pictures: Sequence[str], recursive: bool, max_megapixels: float, models: Models, with_traceback: bool,
-    skip_unreadable: bool = False, which: Which = "all",
-) -> Iterator[ScoredFile]:  # fmt: skip
-    """Every picture once; errors go to stderr and have a row each. Raises SetupError."""
-    skipped: list[Path] = []
-    found, problems = find_pictures(pictures, recursive, skipped)
-    problems += tell_skipped(skipped, skip_unreadable)
-    with Meter(len(found), "loading the model") as meter:
-        for path in found:
-            meter.tell(printable(path.name))
-            try:
-                rows = _rows(path, max_megapixels, models, which)
-            except SetupError:
-                raise
-            except Exception as error:
-                rows = [_failed(problem_of(str(path), error, with_traceback))]
-            meter.done()
-            yield from rows
-    yield from map(_failed, problems)
+def score_all(files: Files, models: Models) -> Iterator[ScoredFile]:
+    """Every picture once. Raises SetupError."""
 
+    def rows_of(path: Path, frames: Frames) -> list[ScoredFile]:
+        scores = [score_pixels(models, picture.pixels_HWC3, str(path)) for picture in frames.pictures]
+        return [ScoredFile(printable(path), each, i, frames.words(i)) for i, each in enumerate(scores, 1)]
 
-def _rows(path: Path, max_megapixels: float, models: Models, which: Which) -> list[ScoredFile]:
-    frames = read_frames(path, max_megapixels, which)
-    remark_frames(path.name, frames.first.note)
-    scores = [score_pixels(models, picture.pixels_HWC3, str(path)) for picture in frames.pictures]
-    return [ScoredFile(printable(path), each, i, frames.words(i)) for i, each in enumerate(scores, 1)]
+    return files.each(rows_of, _failed)
 
 
 def _failed(problem: PictureError) -> ScoredFile:
