@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.degradation._lazy import LazyModule
 from rnr.reasoner.collate import patchify
 from rnr.reasoner.reasoner import side_of
-from rnr.reasoner.spectrum import exact, exact_fine
+from rnr.reasoner.spectrum import with_exact
 from rnr.reasoner.views import Box, boxes_of, reduction
 
 if TYPE_CHECKING:
@@ -55,10 +55,7 @@ def views_of_tensor(image_1CHW: torch.Tensor, card: Mapping[str, Any], boxes: li
     overview = resized(image, side)
     crops = [image[..., top : top + side, left : left + side] for top, left, _, _ in boxes[1:]]
     views = torch.cat([overview, *crops])
-    wanted = card.get("views", {})
-    more = [exact(views[None])] if wanted.get("spectrum") else []
-    more += [exact_fine(views[None])] if wanted.get("fine") else []
-    return torch.cat([views, *more])
+    return with_exact(views, card.get("views", {}))
 
 
 def mirrored(image_1CHW: torch.Tensor, side: int) -> torch.Tensor:

@@ -243,7 +243,7 @@ def decode(
     """Run a program. `forced` {field: string} sets values; `watch(choice, session)` is called at each present field.
 
     `instead` {field: any text} is read in the place of a value, legal or not (an experiment on what the words do); the
-    text is then no Diagnosis, and the program goes on as if the field's first legal string had been chosen.
+    text need be no Diagnosis: after what is not legal the program goes on as after the field's first legal string.
 
     Log-probabilities are among the legal tokens, at temperature 1. A number's tokens end with its delimiter.
     Raises ValueError for a forced field that is never asked or a string that is not legal there.
@@ -257,7 +257,8 @@ def decode(
             answer, value = None, piece.text
             session.feed(lexicon.ids(piece.text))
         elif instead and piece.path in instead:
-            answer, value = piece.options[0], instead[piece.path]
+            value = instead[piece.path]
+            answer = value if value in piece.options else piece.options[0]
             session.feed(lexicon.ids(value))
         else:
             if watch and piece.path.endswith(".present"):

@@ -14,7 +14,8 @@ resolution, 0.44 -> 0.60 for blur (6,400 pictures; docs/lab-log.md, 2026-11-29).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.dct import dct_matrix
@@ -37,6 +38,13 @@ def with_spectrum(views_BVCHW: torch.Tensor, fine: bool = True) -> torch.Tensor:
     fine one: (B, 4 or 5, 3, S, S)."""
     more = [spectrum(views_BVCHW)] + ([fine_spectrum(views_BVCHW)] if fine else [])
     return torch.cat([views_BVCHW, torch.stack(more, 1)], 1)
+
+
+def with_exact(views_VCHW: torch.Tensor, wanted: Mapping[str, Any]) -> torch.Tensor:
+    """The views of one picture with the spectra that a card's `views` want, through which gradients flow."""
+    more = [exact(views_VCHW[None])] if wanted.get("spectrum") else []
+    more += [exact_fine(views_VCHW[None])] if wanted.get("fine") else []
+    return torch.cat([views_VCHW, *more])
 
 
 def spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:

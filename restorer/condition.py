@@ -130,6 +130,12 @@ def wanted(
     return [k for k in diagnosis.present if k in asked and k not in doubtful and (known is None or k in known)]
 
 
+def beyond(source: DiagnosisRecord | Diagnosis, known: Collection[str]) -> list[str]:
+    """Kinds that are present and that a restorer of these kinds cannot undo."""
+    diagnosis = diagnosis_of(source)
+    return [kind for kind in diagnosis.present if kind not in known] if diagnosis else []
+
+
 def left_alone(source: DiagnosisRecord | Diagnosis, intent: Intent | None = None) -> dict[str, float]:
     """Findings of a model that are not restored by, because it is not sure of them.
 

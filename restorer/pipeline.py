@@ -40,7 +40,7 @@ from rnr.restorer.chain import (
     severity_given,
     walk,
 )
-from rnr.restorer.condition import encode, left_alone, wanted
+from rnr.restorer.condition import beyond, encode, left_alone, wanted
 from rnr.restorer.expert import ExpertNetwork, Experts
 from rnr.restorer.images import as_type, images_of
 from rnr.restorer.network import RestorerNetwork
@@ -174,7 +174,9 @@ class RestorePipeline(DiffusionPipeline):
         started, steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "tile": tile}
         settings["intent"] = None if intent is None else vars(intent)
-        settings["left_alone"] = left_alone(source, intent) if source is not None else {}
+        doubtful = left_alone(source, intent) if source is not None else {}
+        settings["left_alone"] = {kind: p for kind, p in doubtful.items() if kind in self.kinds}
+        settings["beyond"] = beyond(source, self.kinds) if source is not None else []
         planned = self._route(source, intent)
         if not planned:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)

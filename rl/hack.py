@@ -19,7 +19,7 @@ from rnr.evaluation import running
 from rnr.reasoner.collate import Collator, patchify
 from rnr.reasoner.loading import load_local
 from rnr.reasoner.reasoner import Reasoner
-from rnr.reasoner.spectrum import exact
+from rnr.reasoner.spectrum import with_exact
 from rnr.reasoner.views import SIDE
 from rnr.restorer.loading import load_bridge
 from rnr.rl.judge import Judge
@@ -45,7 +45,7 @@ def uphill(reasoner: Reasoner, picture_CHW: torch.Tensor, clean_CHW: torch.Tenso
     labels, weights = batch.pop("labels")[0, 1:], batch.pop("loss_weights")[0, 1:]
     picture = picture_CHW.detach().clone().requires_grad_(True)
     views = picture.expand(3, -1, -1, -1)  # a picture as small as a view is each of them
-    batch["pixel_values"] = patchify(torch.cat([views, exact(views[None])]) * 2 - 1)
+    batch["pixel_values"] = patchify(with_exact(views, reasoner.card["views"]) * 2 - 1)
     logits = reasoner.model(**batch, use_cache=False).logits[0, :-1].float()
     loss = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     return -torch.autograd.grad((loss * weights).sum() / weights.sum(), picture)[0]

@@ -17,6 +17,7 @@ from rnr.judge.reading import severities
 if TYPE_CHECKING:
     import torch
 
+    from rnr.degradation.diagnosis import DiagnosisRecord
     from rnr.reasoner import Reasoner
 else:
     torch = LazyModule("torch")
@@ -58,7 +59,8 @@ class Judge:
         self._known: dict[bytes, list[Severities] | None] = {}
 
     def severities(self, picture_CHW: torch.Tensor) -> list[Severities] | None:
-        """Expected severity of each kind, per view; None where the picture could not be diagnosed."""
+        """Expected severity of each kind, per view; None where the picture could not be diagnosed, and where it is held
+        to be no photograph: a grid drawn over one would else pass for an undamaged chart."""
         pixels = to_uint8(picture_CHW)
         key = str(pixels.shape).encode() + pixels.tobytes()
         if key not in self._known:
@@ -74,7 +76,7 @@ class Judge:
 
     def _look(self, picture_CHW: torch.Tensor) -> list[Severities] | None:
         records = self.reasoner.diagnose([to_uint8(view) for view in views(picture_CHW, self.view_count)])
-        if any(record.error or not record.beliefs for record in records):
+        if any(record.error or not record.beliefs or _graphic(record) for record in records):
             return None
         return [severities(record) for record in records]
 
@@ -83,3 +85,7 @@ class Judge:
         own = {p.data_ptr() for p in self.reasoner.model.parameters()}
         if any(p.data_ptr() in own for p in parameters):
             raise ValueError("the judge is the policy: load a second, frozen reasoner to judge")
+
+
+def _graphic(record: DiagnosisRecord) -> bool:
+    return record.diagnosis is not None and record.diagnosis.scene.medium == "graphic"

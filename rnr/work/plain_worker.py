@@ -152,12 +152,9 @@ def stamp_of(data: dict[str, Any]) -> dict[str, Any]:
 
 def _explanation(request: Request, outcome: Outcome) -> str:
     """Why a picture was left as it is, or a finding was; empty where all that was found was removed."""
-    doubts = outcome.settings.get("left_alone") or {}
-    if doubts:
-        scene = outcome.before.diagnosis.scene if outcome.before.diagnosis else None
-        reason = "this looks like no photograph" if scene and scene.medium == "graphic" else "the reasoner is not sure"
-        found = ", ".join(f"{kind_named(kind).words.title} (probability {p:.2f})" for kind, p in doubts.items())
-        return f"{reason}: {found} left alone; --force restores it"
+    reasons = [reason for reason in (_doubt(outcome), _beyond(outcome)) if reason]
+    if reasons:
+        return "; ".join(reasons)
     if not outcome.untouched:
         return ""
     if request.strength == 0:
@@ -166,3 +163,18 @@ def _explanation(request: Request, outcome: Outcome) -> str:
         return "nothing of what was to be removed was found, left as it is"
     who = "nothing in the given diagnosis" if request.diagnosis else "nothing found"
     return f"{who}, left as it is"
+
+
+def _doubt(outcome: Outcome) -> str:
+    doubts = outcome.settings.get("left_alone") or {}
+    if not doubts:
+        return ""
+    scene = outcome.before.diagnosis.scene if outcome.before.diagnosis else None
+    reason = "this looks like no photograph" if scene and scene.medium == "graphic" else "the reasoner is not sure"
+    found = ", ".join(f"{kind_named(kind).words.title} (probability {p:.2f})" for kind, p in doubts.items())
+    return f"{reason}: {found} left alone; --force restores it"
+
+
+def _beyond(outcome: Outcome) -> str:
+    titles = [kind_named(kind).words.title for kind in outcome.settings.get("beyond") or []]
+    return f"{' and '.join(titles)} found, which this restorer cannot undo" if titles else ""

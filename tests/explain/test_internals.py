@@ -39,7 +39,7 @@ def test_places_are_named_by_fields_and_views(run: Run, built_in: Internals) -> 
             assert tokenizer.decode(ids) == place.value, name
     assert run.script.path("haze.severity") == "findings.haze.severity"
     assert run.hidden("rich_crop", 0).shape == run.hidden("haze.severity", 3).shape == (192,)
-    with pytest.raises(Error, match="no 'haze.depth' in this answer; there are scene.lighting"):
+    with pytest.raises(Error, match="no 'haze.depth' in this answer; there are scene."):
         run.hidden("haze.depth")
     with pytest.raises(Error, match="there is no layer 9; there are 0 to 4"):
         run.hidden("haze.severity", 9)

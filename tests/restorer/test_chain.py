@@ -206,3 +206,12 @@ def test_an_edited_record_overrules_its_beliefs(pipe: RestorePipeline, kind: str
     np.testing.assert_array_equal(edited, alone)
     np.testing.assert_array_equal(hand, alone)
     assert pipe.restore(pixels, record.without(kind)).untouched
+
+
+def test_what_the_restorer_cannot_undo_is_named_and_not_called_doubtful(pipe):
+    pixels, diagnosis, _ = damaged({"snow": 60, "noise": 60})
+    assert "snow" not in pipe.kinds
+    beliefs = {kind: Belief(probability=0.7, severity_if_present=60, spread=8) for kind in ("snow", "noise")}
+    record = DiagnosisRecord(diagnosis=diagnosis, beliefs=beliefs, text=diagnosis.to_json())
+    left = pipe.restore(pixels, record)
+    assert left.settings["beyond"] == ["snow"] and left.settings["left_alone"] == {"noise": 0.7}

@@ -198,8 +198,8 @@ def test_loop_b_ends_with_weights_that_restore(config):
 def test_two_processes_give_the_curve_of_one(folder, tmp_path):
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(
-        'max_steps = 2\ngroup = 2\nprompts = 2\nsize = 64\ntasks = 4\nval_tasks = 2\ntold = "true"\nviews = 1\n'
-        "rank = 2\nthreads = 1\n"
+        "max_steps = 2\ngroup = 2\nprompts = 2\nsize = 64\ntasks = 4\nval_tasks = 2\nviews = 1\n"
+        'conditioned_on = "true"\nrank = 2\nthreads = 1\n'
     )
     common = ["rl", "restorer", "--config", str(recipe), "--images", str(folder), "--val", str(folder), "-o"]
     launch = ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",

@@ -51,7 +51,7 @@ def recipe(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     path = tmp_path / "mine.toml"
     path.write_text(
         f'images = "{folder}"\nval = "{folder}"\nout = "{tmp_path / "run"}"\nmax_steps = 1\ngroup = 2\nprompts = 1\n'
-        'size = 64\ntasks = 2\nval_tasks = 2\ntold = "true"\nviews = 1\nrank = 2\n'
+        'size = 64\ntasks = 2\nval_tasks = 2\nconditioned_on = "true"\nviews = 1\nrank = 2\n'
         'reward = "rewards_i_wrote:Darker"\njudge = "rewards_i_wrote:Calm"\npolicy = "rewards_i_wrote:policy"\n'
     )
     return path
