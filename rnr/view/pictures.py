@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 192  # px, longer side: shown at 96 px, sharp on a phone
 MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
-VIEWS = ("the whole", "richest crop", "smoothest crop", "spectrum and tones", "fine spectrum")
+VIEWS = ("the whole", "richest crop", "smoothest crop", "spectrum and tones", "fine spectrum")  # older weights: four
 Shown = tuple[bytes, str]  # the file and its MIME type
 
 
@@ -83,6 +83,13 @@ class Pictures:
         out = io.BytesIO()
         Image.fromarray(np.concatenate(list(shown(pixels, read_card(BUILT_IN))), 1)).save(out, "PNG")
         return out.getvalue(), "image/png"
+
+
+def names_of_views() -> tuple[str, ...]:
+    """What the built-in reasoner's views show, in their order."""
+    from rnr.reasoner.card import BUILT_IN, read_card
+
+    return VIEWS if read_card(BUILT_IN)["views"].get("fine") else VIEWS[:-1]
 
 
 def small_jpeg(data: bytes, side: int, quality: int, colours: bool = False) -> tuple[bytes, tuple[int, int]]:

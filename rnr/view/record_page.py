@@ -19,7 +19,7 @@ from rnr.view.explained import about
 from rnr.view.facts import records, severity
 from rnr.view.files import legs_of
 from rnr.view.library import Library, suffix_of, truth_in
-from rnr.view.pictures import VIEWS, Pictures
+from rnr.view.pictures import Pictures, names_of_views
 
 MAPS = {"gradient": "gradient × input", "occlusion": "occlusion", "leg": "the restorer's leg"}
 ROLE_WORDS = {"before": "before", "after": "after", "clean": "undamaged original"}
@@ -124,7 +124,7 @@ class RecordPage:
 
     @property
     def views(self) -> Sequence[str]:
-        return VIEWS
+        return names_of_views()
 
     @property
     def severities(self) -> list[Severity]:

@@ -83,6 +83,7 @@ def test_severities_views_and_record_are_those_of_the_file(visit: Open, address:
     assert f"{low}–{high}" in row.inner_text() and row.locator("path.interval").count() == 1
     page.locator(".views img").scroll_into_view_if_needed()
     page.wait_for_function("() => document.querySelector('.views img').naturalWidth === 512")  # loads torch: seconds
+    assert page.locator(".views figcaption span").count() == 512 // 128, "a name for each view"
     page.get_by_text("The raw record").click()
     assert json.loads(page.locator("pre").inner_text()) == data
     legs = page.locator("section", has=page.get_by_role("heading", name="Legs"))
