@@ -47,6 +47,11 @@ class Scene(_Strict):
     layout: str | None = None
     objects: list[str] | None = None
 
+    @property
+    def is_graphic(self) -> bool:
+        """Whether the picture is held to be no photograph; False where the medium was not asked."""
+        return self.medium == "graphic"
+
     @model_serializer(mode="wrap")
     def _asked(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in write(self).items() if name != "medium" or value is not None}

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.dct import dct_matrix
 from rnr.degradation.log_spectrum import log_spectrum
+from rnr.degradation.photographs import rounded
 from rnr.reasoner.tones import tones
 
 if TYPE_CHECKING:
@@ -35,34 +36,24 @@ YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.0
 
 def with_spectrum(views_BVCHW: torch.Tensor, fine: bool = True) -> torch.Tensor:
     """The three views of `rnr.reasoner.views`, as the fourth their spectrum, and as the fifth, unless not `fine`, the
-    fine one: (B, 4 or 5, 3, S, S)."""
-    more = [spectrum(views_BVCHW)] + ([fine_spectrum(views_BVCHW)] if fine else [])
-    return torch.cat([views_BVCHW, torch.stack(more, 1)], 1)
+    fine one: (B, 4 or 5, 3, S, S), the spectra rounded to 8 bits."""
+    return torch.cat([views_BVCHW, rounded(_spectra(views_BVCHW, fine))], 1)
 
 
 def with_exact(views_VCHW: torch.Tensor, wanted: Mapping[str, Any]) -> torch.Tensor:
-    """The views of one picture with the spectra that a card's `views` want, through which gradients flow."""
-    more = [exact(views_VCHW[None])] if wanted.get("spectrum") else []
-    more += [exact_fine(views_VCHW[None])] if wanted.get("fine") else []
-    return torch.cat([views_VCHW, *more])
+    """The views of one picture with the spectra that a card's `views` want, unrounded: gradients flow through them."""
+    if not wanted.get("spectrum"):
+        return views_VCHW
+    return torch.cat([views_VCHW, _spectra(views_VCHW[None], wanted.get("fine", False))[0]])
 
 
-def spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
-    """(B, 3, S, S) in [0, 1] from views (B, 3, 3, S, S) in [0, 1]: overview, richest and smoothest crop.
-
-    S is a multiple of 32. The result is rounded to 8 bits.
-    """
-    return (exact(views_BVCHW) * 255).round() / 255
-
-
-def fine_spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
-    """The same shapes: the mean log power of windows (`rnr.degradation.log_spectrum`) of the richest and the smoothest
-    crop above, their cepstra below, in grey."""
-    return (exact_fine(views_BVCHW) * 255).round() / 255
+def _spectra(views_BVCHW: torch.Tensor, fine: bool) -> torch.Tensor:
+    return torch.stack([exact(views_BVCHW)] + ([exact_fine(views_BVCHW)] if fine else []), 1)
 
 
 def exact_fine(views_BVCHW: torch.Tensor) -> torch.Tensor:
-    """`fine_spectrum` before rounding, through which gradients flow."""
+    """The fifth view (B, 3, S, S) in [0, 1]: the mean log power of windows (`rnr.degradation.log_spectrum`) of the
+    richest and the smoothest crop above, their cepstra below, in grey."""
     above, below = [], []
     for crop in (1, 2):
         power, _, cepstrum, _ = log_spectrum(views_BVCHW[:, crop]).split(1, 1)
@@ -74,7 +65,8 @@ def exact_fine(views_BVCHW: torch.Tensor) -> torch.Tensor:
 
 
 def exact(views_BVCHW: torch.Tensor) -> torch.Tensor:
-    """`spectrum` before rounding, through which gradients flow."""
+    """The fourth view (B, 3, S, S) in [0, 1] from views (B, 3, 3, S, S) in [0, 1], S a multiple of 32: overview,
+    richest and smoothest crop."""
     side = views_BVCHW.shape[-1]
     rich, smooth = power(views_BVCHW[:, 1:]).unbind(1)  # each (B, 3, blocks, 16, 16)
     blocks = torch.cat([rich, smooth], 2)

@@ -130,13 +130,13 @@ def wanted(
     return [k for k in diagnosis.present if k in asked and k not in doubtful and (known is None or k in known)]
 
 
-def beyond(source: DiagnosisRecord | Diagnosis, known: Collection[str]) -> list[str]:
+def beyond(source: DiagnosisRecord | Diagnosis | None, known: Collection[str]) -> list[str]:
     """Kinds that are present and that a restorer of these kinds cannot undo."""
     diagnosis = diagnosis_of(source)
     return [kind for kind in diagnosis.present if kind not in known] if diagnosis else []
 
 
-def left_alone(source: DiagnosisRecord | Diagnosis, intent: Intent | None = None) -> dict[str, float]:
+def left_alone(source: DiagnosisRecord | Diagnosis | None, intent: Intent | None = None) -> dict[str, float]:
     """Findings of a model that are not restored by, because it is not sure of them.
 
     Args:
@@ -149,7 +149,7 @@ def left_alone(source: DiagnosisRecord | Diagnosis, intent: Intent | None = None
     """
     if not isinstance(source, DiagnosisRecord) or (intent and (intent.force or intent.kinds is not None)):
         return {}
-    graphic = source.diagnosis is not None and source.diagnosis.scene.medium == "graphic"
+    graphic = source.diagnosis is not None and source.diagnosis.scene.is_graphic
     believed = {kind: source.belief(kind) for kind in source.diagnosis.present} if source.diagnosis else {}
     estimated = {kind: belief.probability for kind, belief in believed.items() if belief and belief.spread}
     return {kind: p for kind, p in estimated.items() if graphic or p < CONFIDENT}

@@ -174,9 +174,9 @@ class RestorePipeline(DiffusionPipeline):
         started, steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "tile": tile}
         settings["intent"] = None if intent is None else vars(intent)
-        doubtful = left_alone(source, intent) if source is not None else {}
-        settings["left_alone"] = {kind: p for kind, p in doubtful.items() if kind in self.kinds}
-        settings["beyond"] = beyond(source, self.kinds) if source is not None else []
+        known = self.kinds
+        settings["left_alone"] = {kind: p for kind, p in left_alone(source, intent).items() if kind in known}
+        settings["beyond"] = beyond(source, known)
         planned = self._route(source, intent)
         if not planned:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)

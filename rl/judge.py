@@ -88,4 +88,4 @@ class Judge:
 
 
 def _graphic(record: DiagnosisRecord) -> bool:
-    return record.diagnosis is not None and record.diagnosis.scene.medium == "graphic"
+    return record.diagnosis is not None and record.diagnosis.scene.is_graphic

@@ -141,7 +141,7 @@ class DiffusionGRPOTrainer:
             )
             groups += [] if advantages.flat_groups else [(trajectory, values)]
         everyone: list[Row] = gather_object(local)
-        row = self._told(everyone)
+        row = self._row(everyone)
         if row["flat"] < len(everyone):
             for _ in range(config.updates):
                 row |= self._descend(groups, len(everyone))
@@ -193,7 +193,7 @@ class DiffusionGRPOTrainer:
         for p, part in zip(self.live.values(), parts):
             p.grad = part.view_as(p)
 
-    def _told(self, everyone: Sequence[Row]) -> Row:
+    def _row(self, everyone: Sequence[Row]) -> Row:
         """Scores by reward (weights stand in the configuration), their sum, and what could not be used."""
         totals = [total for group in everyone for total in group["totals"]]
         scores = {name: mean([s for group in everyone for s in group["scores"][name]]) for name in self.rewards}

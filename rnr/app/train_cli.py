@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +55,8 @@ def train_reasoner(
         _real("reasoner", recipe, model, data, out, resume)
     else:
         _refuse({"--data": data}, "goes with --recipe: the built-in reasoner learns from --images")
-        _built_in("reasoner", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
+        _built_in(lambda work, given: work.train_reasoner(given, work.Lines()),
+                  out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
                   rate=rate, restored=restored, confusion=confusion, threads=threads, license=license,
                   objects=objects)  # fmt: skip
 
@@ -72,7 +74,8 @@ def train_restorer(
         _refuse(own, "go with the built-in restorer: a real one has its recipe and --images")
         _real("restorer", recipe, model, images, out, resume, device)
     else:
-        _built_in("restorer", out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
+        _built_in(lambda work, given: work.train_restorer(given, work.Lines()),
+                  out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
                   rate=rate, confusion=confusion, threads=threads, device=device, license=license)  # fmt: skip
 
 
@@ -95,19 +98,13 @@ def train_expert(
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
 ) -> None:  # fmt: skip
     """Train the network of one leg: it removes one kind of degradation and leaves the others."""
-    from rnr.work import training
-
-    if images is None:
-        stop("name the clean photographs: --images DIR")
-    settings = training.Training(
-        images, out, val, samples, seed, resume, init, rate, threads=threads, device=device, license=license
-    )
-    _show(
-        lambda: training.train_expert(
-            kind, settings, blocks, residue, physics, overview, spread, minutes, training.Lines()
+    _built_in(
+        lambda work, given: work.train_expert(
+            kind, given, blocks, residue, physics, overview, spread, minutes, work.Lines()
         ),
-        out,
-    )
+        out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init, rate=rate,
+        threads=threads, device=device, license=license,
+    )  # fmt: skip
 
 
 @train_app.command("quality")
@@ -117,14 +114,9 @@ def train_quality(
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
 ) -> None:  # fmt: skip
     """Train picture -> quality: damaged pictures beside words of their damage, then the adapter that reads scores."""
-    from rnr.work import training
-
-    if images is None:
-        stop("name the clean photographs: --images DIR")
-    settings = training.Training(
-        images, out, val, samples, seed, resume, None, rate, threads=threads, device=device, license=license
-    )
-    _show(lambda: training.train_quality(settings, minutes, training.Lines()), out)
+    _built_in(lambda work, given: work.train_quality(given, minutes, work.Lines()), out=out, images=images, val=val,
+              samples=samples, seed=seed, resume=resume, rate=rate, threads=threads, device=device,
+              license=license)  # fmt: skip
 
 
 @train_app.command("average")
@@ -146,13 +138,13 @@ def _refuse(options: dict[str, Any], reason: str) -> None:
         stop(f"{', '.join(given)}: {reason}")
 
 
-def _built_in(which: str, **settings: Any) -> None:
+def _built_in(run: Callable[[Any, Any], Path], **settings: Any) -> None:
+    """`run` gets the module of the trainings and the settings of one."""
     from rnr.work import training
 
     if settings["images"] is None:
         stop("name the clean photographs: --images DIR")
-    run = training.train_reasoner if which == "reasoner" else training.train_restorer
-    _show(lambda: run(training.Training(**settings), training.Lines()), settings["out"])
+    _show(lambda: run(training, training.Training(**settings)), settings["out"])
 
 
 def _real(

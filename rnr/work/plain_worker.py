@@ -170,7 +170,7 @@ def _doubt(outcome: Outcome) -> str:
     if not doubts:
         return ""
     scene = outcome.before.diagnosis.scene if outcome.before.diagnosis else None
-    reason = "this looks like no photograph" if scene and scene.medium == "graphic" else "the reasoner is not sure"
+    reason = "this looks like no photograph" if scene and scene.is_graphic else "the reasoner is not sure"
     found = ", ".join(f"{kind_named(kind).words.title} (probability {p:.2f})" for kind, p in doubts.items())
     return f"{reason}: {found} left alone; --force restores it"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnr.degradation.dct import dct_matrix
-from rnr.reasoner.spectrum import BLOCK, exact_fine, spectrum, with_spectrum
+from rnr.reasoner.spectrum import BLOCK, exact_fine, with_spectrum
 from rnr.reasoner.views import views_of, views_of_batch
 from tests.reasoner.conftest import picture
 
@@ -18,7 +18,7 @@ CELL = 4  # px of a 128 px view
 
 def cells(views_BVCHW: torch.Tensor) -> torch.Tensor:
     """(32, 32) brightness of the luma in each cell of the first picture."""
-    return spectrum(views_BVCHW)[0, 0, ::CELL, ::CELL]
+    return with_spectrum(views_BVCHW)[0, 3, 0, ::CELL, ::CELL]
 
 
 def test_a_wave_lights_its_own_cell_of_its_own_quadrant() -> None:

@@ -15,6 +15,7 @@ from rnr.restorer.expert_data import retoned
 from rnr.restorer.expert_train import train_expert
 from rnr.restorer.overview import Tones, toned
 from rnr.training import Run
+from tests.restorer.tiles import assert_tiles_agree, randomised
 
 CLEAN = to_tensor(skimage.data.chelsea()[:256, :384])
 
@@ -56,17 +57,8 @@ def test_an_overview_is_trained_alone_and_a_u_net_is_added_to_it(tmp_path):
 
 @pytest.mark.parametrize("widths", [(), (8, 8)])
 def test_the_pipeline_shows_it_the_whole_picture_whatever_the_tiles(tmp_path, widths):
-    network = ExpertNetwork("haze", widths, (1,) * len(widths), overview=True)
-    for name, p in network.named_parameters():
-        torch.nn.init.normal_(p, std=0.03, generator=torch.Generator().manual_seed(len(name)))
-    save_expert(network, tmp_path / "haze.safetensors", {})
-    pipe = RestorePipeline(None, BridgeScheduler(), Experts.from_pretrained(tmp_path))
-    mixture = prescribe({"haze": 60}, seed=1)
-    hazy = degrade(CLEAN, mixture)
-    diagnosis, pixels = truths(CLEAN, hazy, mixture)[0], hazy[0].permute(1, 2, 0).numpy()
-    whole, tiles = (pipe.restore(pixels, diagnosis, tile=tile).pixels_HWC3 for tile in (768, 64))
-    assert np.abs(whole - pixels).mean() > 1e-3
-    np.testing.assert_allclose(whole, tiles, atol=1e-4)
+    network = randomised(ExpertNetwork("haze", widths, (1,) * len(widths), overview=True))
+    assert_tiles_agree(network, CLEAN, 60, tmp_path, atol=1e-4)
 
 
 def test_the_built_in_haze_expert_undoes_haze():

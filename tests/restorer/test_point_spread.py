@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import skimage.data
 import torch
@@ -12,12 +11,12 @@ from rnr.degradation.kind import kind_named
 from rnr.degradation.log_spectrum import log_spectrum
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import rounded, to_tensor
-from rnr.degradation.synthesize import degrade, prescribe, truths
-from rnr.restorer import BridgeScheduler, RestorePipeline
-from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert
+from rnr.restorer import RestorePipeline
+from rnr.restorer.expert import ExpertNetwork, load_expert
 from rnr.restorer.expert_train import train_expert
 from rnr.restorer.point_spread import PointSpreadReader, loss
 from rnr.training import Run
+from tests.restorer.tiles import assert_tiles_agree, randomised
 
 CLEAN = to_tensor(skimage.data.astronaut()[:256, 96:352])
 BLUR = kind_named("blur")
@@ -92,17 +91,8 @@ def test_a_reader_is_trained_alone_and_the_network_after_it(tmp_path):
 
 
 def test_tiles_restore_by_what_the_whole_picture_shows(tmp_path):
-    network = ExpertNetwork("blur", (8, 8), (1, 1), spread=True)
-    for name, p in network.named_parameters():
-        torch.nn.init.normal_(p, std=0.03, generator=torch.Generator().manual_seed(len(name)))
-    save_expert(reads_motion(network), tmp_path / "blur.safetensors", {})
-    pipe = RestorePipeline(None, BridgeScheduler(), Experts.from_pretrained(tmp_path))
-    mixture = prescribe({"blur": 50}, seed=1)
-    blurred = degrade(CLEAN, mixture)
-    diagnosis, pixels = truths(CLEAN, blurred, mixture)[0], blurred[0].permute(1, 2, 0).numpy()
-    whole, tiles = (pipe.restore(pixels, diagnosis, tile=tile).pixels_HWC3 for tile in (768, 64))
-    assert np.abs(whole - pixels).mean() > 1e-3
-    np.testing.assert_allclose(whole, tiles, atol=1e-5)
+    network = reads_motion(randomised(ExpertNetwork("blur", (8, 8), (1, 1), spread=True)))
+    assert_tiles_agree(network, CLEAN, 50, tmp_path, atol=1e-5)
 
 
 @pytest.mark.parametrize("name, width, gain", [("gaussian", 2.0, 1.5), ("defocus", 1.5, 1.5), ("motion", 4.33, 1.0)])
