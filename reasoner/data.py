@@ -39,6 +39,8 @@ SPARED = 0.1  # share of photographs that stay undamaged beside those that the s
 SPARED_GRAPHIC = 0.8  # the same of graphics; a choice
 COUNTERFACTUAL = 0.1  # share of batches whose text is that of the same picture with other severities; a choice
 SHIFT = (8.0, 25.0)  # points by which those severities differ; the lower end is what an edit must move: a choice
+APART = 0.2  # share of batches that show one of two kinds that are taken for each other, alone; a choice
+PAIRS = (("blur", "low_resolution"), ("rain", "snow"))  # of 8 blurred pictures 8 were called low resolution (lab log)
 UNTAUGHT = ("low_light", "compression")  # kinds that are never shifted: on them the effect of evidence is measured
 EASY = 0.04  # share of the stream that shows one kind at a time
 LATER = {"single": 0.35, "several": 0.5, "high_order": 0.15}
@@ -64,11 +66,12 @@ def rows(
     block: int = 32,
     damage: Damage | None = None,
     counterfactual: float = COUNTERFACTUAL,
+    apart: float = APART,
 ) -> Iterator[Row]:
     """Rows from sample number `start` (a multiple of `batch`) on, for ever; `total` scales the curriculum.
 
     `damage` makes what `make_rows` takes but for the prompt (default: `damaged_batch`), except for a share
-    `counterfactual` of the batches (`counterfactual_batch`).
+    `counterfactual` of the batches (`counterfactual_batch`) and a share `apart` (`apart_batch`).
 
     Making a row costs half as much as learning from it, so each block of batches is shown `echo` times, shuffled anew
     (data echoing, Choi et al. 2019).
@@ -78,8 +81,10 @@ def rows(
     while True:
         begin, kept = number * block * echo, []
         for place in range(begin, begin + block):
-            other = random.Random(seed * 1_000_003 + place).random() < counterfactual
-            drawn = (counterfactual_batch if other else damage)(photographs, seed, place, place * batch / total, batch)
+            share = random.Random(seed * 1_000_003 + place).random()
+            rare = counterfactual_batch if share < counterfactual else apart_batch
+            make = rare if share < counterfactual + apart else damage
+            drawn = make(photographs, seed, place, place * batch / total, batch)
             made = make_rows(drawn[0], drawn[1], prompt, *drawn[2:])
             kept += made
             yield from made if place >= first else []
@@ -124,6 +129,15 @@ def counterfactual_batch(
     own = torch.stack([mixture.severity(name) / 100 for name in reasoning_order()], 1)
     diagnoses = truths(clean, degrade(clean, other), other, graphic_B=graphic, objects=objects)
     return degrade(clean, mixture), diagnoses, own, [words is not None for words in objects]
+
+
+def apart_batch(photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int) -> Drawn:
+    """Batch `number` with one kind of a pair at most in each picture, as `damaged_batch`, but asked of all kinds."""
+    pair = PAIRS[number % len(PAIRS)]
+    clean, mixture, graphic, objects, _ = _drawn(photographs, seed, number, 0, batch, pair)  # progress 0: single kinds
+    degraded = degrade(clean, mixture)
+    diagnoses = truths(clean, degraded, mixture, graphic_B=graphic, objects=objects)
+    return degraded, diagnoses, None, [words is not None for words in objects]
 
 
 def shifted(mixture: Mixture, generator: torch.Generator) -> Mixture:
@@ -193,5 +207,5 @@ def make_rows(
 
 def held_out(photographs: Sequence[np.ndarray], prompt: str, count: int, batch: int = 16, seed: int = 77) -> list[Row]:
     """A fixed set of rows for validation: the late stages of the curriculum on other photographs."""
-    stream = rows(photographs, prompt, seed, total=1, start=0, batch=batch, echo=1, counterfactual=0)
+    stream = rows(photographs, prompt, seed, total=1, start=0, batch=batch, echo=1, counterfactual=0, apart=0)
     return [next(stream) for _ in range(count)]

@@ -168,7 +168,7 @@ def train_expert(
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, 12).values()) if val else []
     objective: ExpertObjective | PointSpreadObjective = (
-        PointSpreadObjective(network, photographs, held_out)
+        PointSpreadObjective(network, photographs, held_out, residue)
         if spread
         else ExpertObjective(network, photographs, held_out, residue)
     )

@@ -19,7 +19,9 @@ from rnr.reasoner.collate import IGNORED, SKELETON, Collator
 from rnr.reasoner.data import (
     COUNTERFACTUAL,
     EASY,
+    PAIRS,
     UNTAUGHT,
+    apart_batch,
     counterfactual_batch,
     damaged_batch,
     held_out,
@@ -221,6 +223,16 @@ def test_the_text_of_a_counterfactual_is_that_of_other_severities_and_fits_the_p
                 assert abs(said - true) <= (1 if name in UNTAUGHT else 60)
                 compared += name not in UNTAUGHT and abs(said - true) >= 7
     assert compared >= 10
+
+
+@pytest.mark.parametrize("number", range(2))
+def test_kinds_that_are_taken_for_each_other_are_shown_alone(number):
+    pictures, diagnoses, own, _ = apart_batch(PHOTOGRAPHS, 5, number, 0.9, 32)
+    assert own is None and len(pictures) == len(diagnoses) == 32
+    shown = [diagnosis.present for diagnosis in diagnoses]
+    assert all(len(present) <= 1 for present in shown)
+    assert {name for present in shown for name in present} == set(PAIRS[number])
+    assert all(set(diagnosis.findings) == set(kinds()) for diagnosis in diagnoses), "every kind is asked"
 
 
 def test_a_row_of_another_pictures_text_shows_its_evidence_and_does_not_learn_it(processor):

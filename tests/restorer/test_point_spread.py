@@ -11,8 +11,8 @@ from rnr.degradation.kind import kind_named
 from rnr.degradation.log_spectrum import log_spectrum
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import rounded, to_tensor
-from rnr.restorer import RestorePipeline
-from rnr.restorer.expert import ExpertNetwork, load_expert
+from rnr.restorer import RestorePipeline, point_spread_train
+from rnr.restorer.expert import ExpertNetwork, Experts, load_expert
 from rnr.restorer.expert_train import train_expert
 from rnr.restorer.point_spread import PointSpreadReader, loss
 from rnr.training import Run
@@ -88,6 +88,19 @@ def test_a_reader_is_trained_alone_and_the_network_after_it(tmp_path):
     assert alone.reader and both.reader and both.mix
     assert all(torch.equal(p, q) for p, q in zip(alone.reader.parameters(), both.reader.parameters()))
     assert both.mix.weight.any(), "the inverse is used"
+
+
+def test_a_share_of_what_the_reader_sees_went_through_the_experts_before_it(monkeypatch):
+    monkeypatch.setattr(point_spread_train, "BATCH", 8)
+    before, seen = ExpertNetwork("noise", (8, 8), (1, 1)), []
+    before.register_forward_hook(lambda network, given, out: seen.append(len(given[0])))
+    network = ExpertNetwork("blur", (8, 8), (1, 1), spread=True)
+    objective = point_spread_train.PointSpreadObjective(
+        network, [skimage.data.astronaut()], experts=Experts({"noise": before})
+    )
+    batches = [objective.batch(0.5, seed)[0] for seed in range(12)]
+    assert all(spectra.isfinite().all() and len(spectra) == 8 for spectra, _, _ in batches)
+    assert 1 <= len(seen) <= 6 and sum(seen) < 8 * len(seen), "only what was noisy goes through noise's expert"
 
 
 def test_tiles_restore_by_what_the_whole_picture_shows(tmp_path):
