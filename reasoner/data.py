@@ -177,6 +177,9 @@ def _drawn(
     for i in graphic.nonzero()[:, 0].tolist():
         clean[i], objects[i] = to_tensor(drawing(draw_seed(generator), size))[0], None
     mixture = draw_mixture(batch, generator, stage_at(progress, generator), names)
+    for step in mixture.of("low_light"):  # where hardly any light is missing, nobody raised the gain: else noisy
+        # pictures were called dark with P 1.00 (docs/lab-log.md, 2026-11-29)
+        step.factors["noise"] = step.factors["noise"] * (1 - step.factors["exposure"])
     spared = torch.rand(batch, generator=generator) < torch.where(graphic, SPARED_GRAPHIC, SPARED)
     for step in mixture.steps:
         step.mask_B = step.mask_B & ~spared
