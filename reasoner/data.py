@@ -102,10 +102,12 @@ def damaged_batch(
     progress: float,
     batch: int,
     names: Sequence[str] | None = None,
+    among: Sequence[str] | None = None,
 ) -> Drawn:
     """Batch `number` of the stream: regions of photographs and graphics (B, 3, H, W), degraded or spared, their true
-    diagnoses of these kinds (all), None, and whether it is known what they show."""
-    clean, mixture, graphic, objects, _ = _drawn(photographs, seed, number, progress, batch, names)
+    diagnoses of these kinds (all), None, and whether it is known what they show. `among`: kinds that may be there,
+    where they are fewer than those that are asked."""
+    clean, mixture, graphic, objects, _ = _drawn(photographs, seed, number, progress, batch, among or names)
     degraded = degrade(clean, mixture)
     diagnoses = truths(clean, degraded, mixture, names, graphic, objects=objects)
     return degraded, diagnoses, None, [words is not None for words in objects]
@@ -132,12 +134,8 @@ def counterfactual_batch(
 
 
 def apart_batch(photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int) -> Drawn:
-    """Batch `number` with one kind of a pair at most in each picture, as `damaged_batch`, but asked of all kinds."""
-    pair = PAIRS[number % len(PAIRS)]
-    clean, mixture, graphic, objects, _ = _drawn(photographs, seed, number, 0, batch, pair)  # progress 0: single kinds
-    degraded = degrade(clean, mixture)
-    diagnoses = truths(clean, degraded, mixture, graphic_B=graphic, objects=objects)
-    return degraded, diagnoses, None, [words is not None for words in objects]
+    """Batch `number` with one kind of a pair at most in each picture, as `damaged_batch` at the curriculum's start."""
+    return damaged_batch(photographs, seed, number, 0, batch, among=PAIRS[number % len(PAIRS)])
 
 
 def shifted(mixture: Mixture, generator: torch.Generator) -> Mixture:

@@ -30,8 +30,8 @@ def test_the_built_in_models_answer_as_before(models: Models, crop: np.ndarray, 
     assert kind_named(name).name == name and answers(models, crop[:128, :128]) == before
 
 
-def test_they_are_not_asked_for_it(models: Models, crop: np.ndarray, new_kind: str) -> None:
-    newer = "stripes"
+@pytest.mark.parametrize("newer", ["snow", "low_resolution", "stripes"])
+def test_they_are_not_asked_for_it(models: Models, crop: np.ndarray, newer: str, new_kind: str) -> None:
     record = models.reasoner.diagnose([crop[:128, :128]])[0]
     assert newer not in models.reasoner.kinds and record.diagnosis is not None
     assert record.diagnosis.state(newer) == "not_asked" and newer not in record.beliefs
@@ -48,7 +48,7 @@ def _titles(record: DiagnosisRecord) -> list[str]:
 
 @pytest.mark.parametrize("newer", ["snow", "stripes"])
 def test_the_restorer_leaves_it_alone(models: Models, crop: np.ndarray, newer: str, new_kind: str) -> None:
-    """Where a person says that it is there; of snow the restorer knows nothing either."""
+    """Where a person says that it is there. Low resolution has an expert, though the reasoner is not asked for it."""
     pixels = crop.astype(np.float32) / 255
     diagnosis = Diagnosis(findings={newer: Finding(present=True, severity=40)}, plan=[newer])
     result = models.pipeline.restore(pixels, diagnosis)
