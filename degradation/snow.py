@@ -3,11 +3,11 @@ Chen et al., "JSTASR", ECCV 2020)."""
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.kind import Factor, Factors, Kind, Measurement, Words, column, uniform
+from rnr.degradation.openings import opened
 from rnr.degradation.particles import Sheet, axes, dots_per_pixel, doubled, half
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ else:
     torch = LazyModule("torch")
 
 KERNEL = 41  # px, largest flake of a layer with its motion
-SPOT = 8  # px: wider spots are not measured
-LINES = ((0, 1), (1, 0), (1, 1), (1, -1), (2, 1), (2, -1))  # directions (down, right), most of them those of rain
+SPOT = 9  # px: wider spots are not measured
+DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1), (2, 1), (2, -1))  # steps (px down, px right), most of them those of rain
 
 
 class Snow(Kind):
@@ -88,23 +88,8 @@ class Snow(Kind):
 
     def measure(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         darkest = image_BCHW.amin(1, keepdim=True)  # flakes are white
-        lines = [opened(darkest, down, right) for down, right in LINES]
+        lines = [opened(darkest, step, SPOT) for step in DIRECTIONS]
         return 1000 * (darkest - torch.stack(lines).amax(0)).mean((1, 2, 3))
-
-
-def opened(y_B1HW: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """Opening by a line of `SPOT` px in this direction (a dotted one where its step is longer than a pixel)."""
-    steps = range(SPOT // max(abs(down), abs(right)) + 1)
-    eroded = functools.reduce(torch.minimum, (shifted(y_B1HW, step * down, step * right) for step in steps))
-    return functools.reduce(torch.maximum, (shifted(eroded, -step * down, -step * right) for step in steps))
-
-
-def shifted(y_B1HW: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """The pixel so far down and right; beyond the border its nearest one."""
-    height, width = y_B1HW.shape[-2:]
-    padding = (max(0, -right), max(0, right), max(0, -down), max(0, down))
-    padded = torch.nn.functional.pad(y_B1HW, padding, mode="replicate")
-    return padded[..., max(0, down) : max(0, down) + height, max(0, right) : max(0, right) + width]
 
 
 def flake_layers(shape: torch.Size, factors: Factors, generator: torch.Generator) -> torch.Tensor:

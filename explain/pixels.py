@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.reasoner.collate import patchify
+from rnr.reasoner.drawn import with_exact
 from rnr.reasoner.reasoner import side_of
-from rnr.reasoner.spectrum import with_exact
 from rnr.reasoner.views import Box, boxes_of, reduction
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
-# the order of `rnr.reasoner.views` and `.spectrum`
-VIEWS = ("overview", "rich_crop", "smooth_crop", "spectrum", "fine_spectrum")
+# the order of `rnr.reasoner.views` and `.drawn`
+VIEWS = ("overview", "rich_crop", "smooth_crop", "spectrum", "fine_spectrum", "marks")
 Row = Callable[[int], "torch.Tensor"]  # logits (vocabulary,) that follow a token of the sequence
 
 

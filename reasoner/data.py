@@ -18,7 +18,7 @@ from rnr.degradation.drawings import drawing
 from rnr.degradation.kind import uniform
 from rnr.degradation.photographs import WHOLE, random_crops, to_tensor
 from rnr.degradation.synthesize import VISIBLE, Mixture, Stage, Step, degrade, draw_mixture, draw_seed, truths
-from rnr.reasoner.spectrum import with_spectrum
+from rnr.reasoner.drawn import with_drawn
 from rnr.reasoner.views import views_of_batch
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def make_rows(
     holds them as `own`, else None. `looked`: of which pictures it is known what they show (none): null is then an
     answer, not a gap.
     """
-    views = (with_spectrum(views_of_batch(image_BCHW)) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
+    views = (with_drawn(views_of_batch(image_BCHW)) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
     own = [None] * len(diagnoses) if own_BK is None else own_BK.tolist()
     looked = looked or [False] * len(diagnoses)
     return [

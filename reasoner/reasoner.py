@@ -22,11 +22,11 @@ from rnr.reasoner.card import BUILT_IN, folder_of, physics_of, read_card
 from rnr.reasoner.checkpoint import OUT_OF_MEMORY, bare, load_model
 from rnr.reasoner.collate import messages
 from rnr.reasoner.decode import Decoded, Lexicon, Session, decode, sampler
+from rnr.reasoner.drawn import with_drawn
 from rnr.reasoner.forcing import overruled, settled
 from rnr.reasoner.grammar import program
 from rnr.reasoner.processor import load_processor
 from rnr.reasoner.severity import belief
-from rnr.reasoner.spectrum import with_spectrum
 from rnr.reasoner.views import SIDE, Box, as_uint8, boxes_of, views_of
 
 LARGE_SIDE = 448  # views of a checkpoint that has no card of its own, px
@@ -179,12 +179,10 @@ def shown(picture_HWC: np.ndarray, card: Mapping[str, Any], boxes: Sequence[Box]
     large as the picture and the budget (`most`) allow. ValueError for a spectrum as former versions drew it."""
     wanted = card.get("views", {})
     views = views_of(picture_HWC, side_of(picture_HWC.shape[:2], card), boxes)
-    if not wanted.get("spectrum"):
-        return views
-    if not wanted.get("tones"):
+    if wanted.get("spectrum") and not wanted.get("tones"):
         raise ValueError("these weights were trained on a fourth view without tones; train them on with --init")
     seen = torch.from_numpy(views).permute(0, 3, 1, 2)[None].float() / 255  # whatever the host's default type
-    return (with_spectrum(seen, wanted.get("fine", False))[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    return (with_drawn(seen, wanted)[0] * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
 def side_of(size: tuple[int, ...], card: Mapping[str, Any]) -> int:

@@ -14,13 +14,11 @@ resolution, 0.44 -> 0.60 for blur (6,400 pictures; docs/lab-log.md, 2026-11-29).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.dct import dct_matrix
 from rnr.degradation.log_spectrum import log_spectrum
-from rnr.degradation.photographs import rounded
 from rnr.reasoner.tones import tones
 
 if TYPE_CHECKING:
@@ -34,24 +32,7 @@ LIFT, RANGE, GAIN = 2.2, 6.0, 1.5  # log power -9.6 to 8.4 fills 0 to 1, 999 in 
 YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # JPEG's colour transform
 
 
-def with_spectrum(views_BVCHW: torch.Tensor, fine: bool = True) -> torch.Tensor:
-    """The three views of `rnr.reasoner.views`, as the fourth their spectrum, and as the fifth, unless not `fine`, the
-    fine one: (B, 4 or 5, 3, S, S), the spectra rounded to 8 bits."""
-    return torch.cat([views_BVCHW, rounded(_spectra(views_BVCHW, fine))], 1)
-
-
-def with_exact(views_VCHW: torch.Tensor, wanted: Mapping[str, Any]) -> torch.Tensor:
-    """The views of one picture with the spectra that a card's `views` want, unrounded: gradients flow through them."""
-    if not wanted.get("spectrum"):
-        return views_VCHW
-    return torch.cat([views_VCHW, _spectra(views_VCHW[None], wanted.get("fine", False))[0]])
-
-
-def _spectra(views_BVCHW: torch.Tensor, fine: bool) -> torch.Tensor:
-    return torch.stack([exact(views_BVCHW)] + ([exact_fine(views_BVCHW)] if fine else []), 1)
-
-
-def exact_fine(views_BVCHW: torch.Tensor) -> torch.Tensor:
+def fine_spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
     """The fifth view (B, 3, S, S) in [0, 1]: the mean log power of windows (`rnr.degradation.log_spectrum`) of the
     richest and the smoothest crop above, their cepstra below, in grey."""
     above, below = [], []
@@ -64,7 +45,7 @@ def exact_fine(views_BVCHW: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.interpolate(shown, (side, side)).expand(-1, 3, -1, -1)
 
 
-def exact(views_BVCHW: torch.Tensor) -> torch.Tensor:
+def spectrum(views_BVCHW: torch.Tensor) -> torch.Tensor:
     """The fourth view (B, 3, S, S) in [0, 1] from views (B, 3, 3, S, S) in [0, 1], S a multiple of 32: overview,
     richest and smoothest crop."""
     side = views_BVCHW.shape[-1]

@@ -30,6 +30,7 @@ from rnr.degradation.photographs import read_folder, read_objects, weighted
 from rnr.reasoner.callbacks import Averaging, Metrics, SaveByClock, hours_of, last_checkpoint
 from rnr.reasoner.collate import MISREAD, SPREAD, Collator
 from rnr.reasoner.data import Damage, Row, held_out, rows
+from rnr.reasoner.drawn import DRAW
 from rnr.reasoner.export import finish
 from rnr.reasoner.model import deepened, grown, new_model, tiny_config, use_linear_patches
 from rnr.reasoner.probe import NAME, attach
@@ -173,7 +174,7 @@ def build(run: ReasonerRun, photographs: list, prompt: str):
     else:
         model, processor = new_model(tiny_config(tokenizer), run.seed, photographs), build_processor(tokenizer)
     model.model.visual.patch_embed.requires_grad_(False)
-    attach(model, VIEWS["crops"] + 3)  # overview and two spectra
+    attach(model, 1 + VIEWS["crops"] + len(DRAW))
     if run.init and (run.init / "model.safetensors").is_file():  # an export has no probe
         kept = load_file(run.init / "model.safetensors")
         model.load_state_dict({name: kept[name] for name in kept if name.startswith(f"{NAME}.")}, strict=False)

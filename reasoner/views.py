@@ -24,7 +24,8 @@ else:
 
 SIDE = 128
 CROPS = 2  # a third, of median energy, cost a quarter of the training speed
-VIEWS = {"side": SIDE, "crops": CROPS, "spectrum": True, "tones": True, "fine": True}  # what the cards of weights say
+DRAWN = {"spectrum": True, "tones": True, "fine": True, "marks": True}  # views beside these: `rnr.reasoner.drawn`
+VIEWS = {"side": SIDE, "crops": CROPS} | DRAWN  # what the cards of weights say
 CELL = 8  # px; windows are made of whole cells
 STRIDE = 32  # px between candidate windows, more in large pictures
 BAND = 256  # rows that are converted at a time: bounded memory

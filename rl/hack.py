@@ -17,9 +17,9 @@ from rnr.degradation.photographs import to_uint8
 from rnr.degradation.synthesize import Mixture, truths
 from rnr.evaluation import running
 from rnr.reasoner.collate import Collator, patchify
+from rnr.reasoner.drawn import with_exact
 from rnr.reasoner.loading import load_local
 from rnr.reasoner.reasoner import Reasoner
-from rnr.reasoner.spectrum import with_exact
 from rnr.reasoner.views import SIDE
 from rnr.restorer.loading import load_bridge
 from rnr.rl.judge import Judge

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 THUMBNAIL = 192  # px, longer side: shown at 96 px, sharp on a phone
 MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
-VIEWS = ("the whole", "richest crop", "smoothest crop", "spectrum and tones", "fine spectrum")  # older weights: four
+VIEWS = ("the whole", "richest crop", "smoothest crop")
+DRAWN = {"spectrum": "spectrum and tones", "fine": "fine spectrum", "marks": "lines, spots and veil"}
 Shown = tuple[bytes, str]  # the file and its MIME type
 
 
@@ -89,7 +90,8 @@ def names_of_views() -> tuple[str, ...]:
     """What the built-in reasoner's views show, in their order."""
     from rnr.reasoner.card import BUILT_IN, read_card
 
-    return VIEWS if read_card(BUILT_IN)["views"].get("fine") else VIEWS[:-1]
+    wanted = read_card(BUILT_IN)["views"]
+    return *VIEWS, *(name for key, name in DRAWN.items() if wanted.get(key))
 
 
 def small_jpeg(data: bytes, side: int, quality: int, colours: bool = False) -> tuple[bytes, tuple[int, int]]:
