@@ -147,6 +147,12 @@ def severity_given(source: Diagnosis | DiagnosisRecord | None, kind: str) -> flo
     return None if severity is None else float(severity)
 
 
+def severity_said(source: Diagnosis | DiagnosisRecord | None, kind: str) -> float | None:
+    """The severity of a kind, if it is present: as a reasoner believes, else as the diagnosis writes it."""
+    belief = source.belief(kind) if isinstance(source, DiagnosisRecord) else None
+    return severity_given(source, kind) if belief is None else belief.severity_if_present
+
+
 def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Undo | None:
     """Physics' inverse of a kind by the factors of its finding; None where the diagnosis does not give all of them."""
     diagnosis = diagnosis_of(source)

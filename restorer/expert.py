@@ -5,8 +5,9 @@ Plain 3x3 convolutions without normalisation, as in EDSR (Lim et al., CVPRW 2017
 network sees the picture at the start of the leg, x_1, and the bridge's state x_t; it predicts the velocity
 v = x_0 - x_1, from which the estimate of the leg's end is x_t + t v (InDI, Delbracio & Milanfar 2023, in velocity
 form). At t = 1 the state is the start, so a network that was trained without a bridge is one with it, bit for bit. Time
-enters by feature-wise scale and shift that begin at zero. A third input, where the network takes one, is the picture as
-physics would undo it (`Kind.invert`) by the factors of the diagnosis; without them it is the start itself.
+enters by feature-wise scale and shift that begin at zero, and so does the severity of the finding where a network is
+conditioned on it (rain: a crop does not tell how much light its mist adds). A third input, where the network takes one,
+is the picture as physics would undo it (`Kind.invert`) by the factors of the diagnosis; without them it is the start.
 For veils and darkness, which are nearly all global, that input comes from a look at the whole picture
 (`overview.Overview`), and the U-Net adds to it; with no widths there is no U-Net, and the overview is the expert.
 For blur it comes by the point spread function that the expert itself reads (`point_spread.PointSpreadReader`).
@@ -76,6 +77,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         overview: Whether it looks at the whole picture first; the velocity is counted from what that gives.
         reads: Whether it reads the severity of its kind (`severity`): a dose is counted from that.
         spread: Whether it reads the point spread function of the whole picture (blur); physics undoes that (`undo`).
+        finding: Whether it is conditioned on the severity that the diagnosis gives.
     """
 
     @register_to_config
@@ -88,6 +90,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         overview: bool = False,
         reads: bool = False,
         spread: bool = False,
+        finding: bool = False,
     ) -> None:
         super().__init__()
         self.glance = Overview(physics) if overview else None
@@ -100,7 +103,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.state = nn.Conv2d(12, widths[0], 3, padding=1, bias=False)
         self.undone = nn.Conv2d(12, widths[0], 3, padding=1, bias=False) if physics or overview or spread else None
         self.mix = nn.Conv2d(widths[0], 12, 3, padding=1) if spread else None  # how much of the inverse to take
-        self.time = nn.Sequential(nn.Linear(1, TIME_WIDTH), nn.GELU())
+        self.time = nn.Sequential(nn.Linear(3 if finding else 1, TIME_WIDTH), nn.GELU())
         self.down = nn.ModuleList(Stage(w, n) for w, n in zip(widths[:-1], blocks))
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairs)
         self.middle = Stage(widths[-1], blocks[-1])
@@ -136,6 +139,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         start_BCHW: torch.Tensor,
         t: torch.Tensor,
         inverse_BCHW: torch.Tensor | None = None,
+        severity_B: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The velocity v (B, 3, H, W), float32: x_t + t v estimates the end of the leg.
 
@@ -146,6 +150,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
             inverse_BCHW: The start as physics would undo it; None where no factors are known. Of a network with an
                 overview `self.glance.undo(whole picture, its inverse)`, of one that reads the point spread function
                 `self.undo(start, self.reader.read(whole picture))`; of both None where the start is a whole picture.
+            severity_B: Of the finding, 0..100 or NaN where it is not known; None: nowhere.
         """
         if self.glance is not None and inverse_BCHW is None:
             inverse_BCHW = self.glance.undo(start_BCHW)
@@ -159,7 +164,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         def seen(image_BCHW: torch.Tensor) -> torch.Tensor:
             return channels_last(functional.pixel_unshuffle(image_BCHW, 2).to(dtype))
 
-        time_BD = self.time((1 - t[:, None]).to(dtype))
+        time_BD = self._steering(t, severity_B)
         h = self.intro(seen(start_BCHW - 0.5))
         if bool((t < 1).any()):
             h = h + self.state(seen(x_BCHW - start_BCHW))
@@ -172,6 +177,14 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if self.mix is not None and inverse_BCHW is not None:
             velocity = velocity + functional.pixel_shuffle(self.mix(h).float(), 2) * (inverse_BCHW - start_BCHW)
         return velocity if self.glance is None or inverse_BCHW is None else velocity + (inverse_BCHW - start_BCHW)
+
+    def _steering(self, t: torch.Tensor, severity_B: torch.Tensor | None = None) -> torch.Tensor:
+        """What scales and shifts: time, and the severity of the finding where the network takes it."""
+        numbers = [1 - t]
+        if self.config["finding"]:
+            known = torch.full_like(t, torch.nan) if severity_B is None else severity_B.to(t)
+            numbers += [known.nan_to_num() / 100, known.isfinite().to(t)]
+        return self.time(torch.stack(numbers, 1).to(self.head.weight.dtype))
 
     def undo(self, image_BCHW: torch.Tensor, read: tuple[torch.Tensor, Factors]) -> torch.Tensor:
         """The pictures as physics would undo what `reader.read` found in them or in the whole of them, in [-0.5, 1.5];
@@ -193,7 +206,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def features(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Mean and deviation over the picture of each channel at the finest and the coarsest resolution, (B, D)."""
         seen = functional.pixel_unshuffle(image_BCHW - 0.5, 2).to(self.head.weight.dtype)
-        maps = self._down(self.intro(channels_last(seen)), self.time(torch.zeros_like(seen[:, 0, 0, :1])))
+        maps = self._down(self.intro(channels_last(seen)), self._steering(torch.ones_like(image_BCHW[:, 0, 0, 0])))
         return torch.cat(
             [of(map_.float(), (2, 3)) for map_ in (maps[0], maps[-1]) for of in (torch.mean, torch.std)], 1
         )
@@ -270,9 +283,8 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 def shape_of(network: ExpertNetwork) -> dict[str, Any]:
     """The arguments that make such a network."""
-    return {
-        name: network.config[name] for name in ("kind", "widths", "blocks", "physics", "overview", "reads", "spread")
-    }
+    names = ("kind", "widths", "blocks", "physics", "overview", "reads", "spread", "finding")
+    return {name: network.config[name] for name in names}
 
 
 def save_expert(network: ExpertNetwork, path: Path, card: Mapping[str, Any]) -> None:

@@ -30,6 +30,7 @@ JITTER = 0.04  # standard deviation of a reading, by the range of the factor; a 
 READ = 15.0  # standard deviation in points of severity, from which the main factor follows; with 10 haze beside other
 # kinds lost 0.1 to 0.7 dB by prediction (docs/lab-log.md, 2026-11-28)
 GAMMA, DIMMER, BALANCE = 0.2, 0.25, 0.08  # spread of log gamma, most light and colour taken off; a choice
+DIMMED = 0.4  # share of pictures that light is taken off: with all of them an overview expects grey skies
 SEVERITY = 2.0  # the weakest damage that is drawn: below 2.5 it counts as absent (synthesize.VISIBLE)
 
 
@@ -40,6 +41,7 @@ class LegBatch:
     start: torch.Tensor
     end: torch.Tensor
     inverse: torch.Tensor | None = None  # the start as physics would undo it; the start itself where nothing is known
+    severity_B: torch.Tensor | None = None  # as a diagnosis says it, 0..100; NaN where it says nothing
 
 
 def draw_legs(
@@ -76,14 +78,16 @@ def draw_legs(
         start = without_later(kind, start, mixture, residue_B, experts)
     later = {k.name: ~residue_B if k.formation > kind.formation else torch.ones(batch).bool() for k in kinds().values()}
     end = degrade(clean, mixture, later | {kind.name: torch.zeros(batch).bool()})
-    return LegBatch(start, end, inverse_of(start, kind, mixture, generator) if physics else None)
+    inverse = inverse_of(start, kind, mixture, generator) if physics else None
+    return LegBatch(start, end, inverse, said(kind, mixture, torch.Generator().manual_seed(seed + 3)))
 
 
 def retoned(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """The pictures with another exposure, gamma and white balance, as another camera might have taken them."""
     count = len(image_BCHW)
     gamma = torch.exp(GAMMA * torch.randn(count, 1, 1, 1, generator=generator))
-    gain = 1 - DIMMER * torch.rand(count, 1, 1, 1, generator=generator)
+    less = torch.rand(count, 1, 1, 1, generator=generator) / DIMMED - (1 / DIMMED - 1)
+    gain = 1 - DIMMER * less.clamp(min=0)
     balance = 1 - BALANCE * torch.rand(count, 3, 1, 1, generator=generator)
     return rounded(image_BCHW**gamma * gain * balance)
 
@@ -108,6 +112,17 @@ def inverse_of(start_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, generator
     read = {name: torch.where(misread, other[name].to(value.dtype), value) for name, value in read.items()}
     known = ((draw[0] < KNOWN) & step.mask_B).view(-1, 1, 1, 1)
     return torch.where(known, kind.invert(start_BCHW, read).clamp(-0.5, 1.5), start_BCHW)
+
+
+def said(kind: Kind, mixture: Mixture, generator: torch.Generator) -> torch.Tensor:
+    """The severity (B,) that a diagnosis may give: read with an error, misread or false; NaN where it gives none."""
+    (step,) = mixture.of(kind.name)
+    count = len(step.mask_B)
+    draw, off = torch.rand(2, count, generator=generator), READ * torch.randn(count, generator=generator)
+    other = SEVERITY + (kind.top - SEVERITY) * torch.rand(count, generator=generator)
+    wrong = (draw[1] < MISREAD) | ~step.mask_B
+    severity = torch.where(wrong, other, (kind.severity(step.factors) + off).clamp(SEVERITY, kind.top))
+    return torch.where(draw[0] < KNOWN, severity, torch.nan)
 
 
 def draw_formation(kind: Kind, batch: int, later_B: torch.Tensor, generator: torch.Generator) -> Mixture:

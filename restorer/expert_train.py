@@ -25,7 +25,7 @@ from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.restorer.bridge import corrupt
 from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert, shape_of
-from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of
+from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of, said
 from rnr.restorer.point_spread_train import PointSpreadObjective
 from rnr.restorer.reading import fit
 from rnr.training.config import Run
@@ -94,14 +94,15 @@ class ExpertObjective:
             noise = torch.randn(start.shape, generator=generator).to(device)
             x = corrupt(end, start, t, SIGMA * draw[2], noise)
         inverse = looked(self.model, start, None if batch.inverse is None else batch.inverse.to(device))
-        estimate = x + t.view(-1, 1, 1, 1) * self.model(x, start, t, inverse)
+        severity = None if batch.severity_B is None else batch.severity_B.to(device)
+        estimate = x + t.view(-1, 1, 1, 1) * self.model(x, start, t, inverse, severity)
         if progress < ROOT_FROM:
             return (estimate - end).abs().mean()
         return ((estimate - end) ** 2).mean((1, 2, 3)).add(1e-6).sqrt().mean()
 
     def validate(self, model: Any) -> dict[str, float]:
         """PSNR in dB of one step, by the severity of the kind alone; clean pictures up to 70. Where the network takes
-        physics' inverse, by factors that are read as in training."""
+        physics' inverse or the severity, by what is read as in training."""
         if self.clean is None:
             return {}
         result = {}
@@ -111,7 +112,8 @@ class ExpertObjective:
             read = None
             if model.config["physics"]:
                 read = inverse_of(start, self.kind, mixture, torch.Generator().manual_seed(7))
-            velocity = model(start, start, torch.ones(len(start)), looked(model, start, read))
+            claimed = said(self.kind, mixture, torch.Generator().manual_seed(7)) if severity else None
+            velocity = model(start, start, torch.ones(len(start)), looked(model, start, read), claimed)
             restored = (start + velocity).clamp(0, 1)
             name = f"{self.kind.name} {severity:g}" if severity else "clean"
             result[name] = round(float(psnr(restored, self.clean).clamp(max=70).mean()), 2)
@@ -134,6 +136,7 @@ def train_expert(
     physics: bool = False,
     overview: bool = False,
     spread: bool = False,
+    finding: bool = False,
     report: Report = lambda row: None,
 ) -> Path:
     """Train one expert and write it to `run.out`/weights/KIND.safetensors.
@@ -150,6 +153,7 @@ def train_expert(
         overview: Train a network that looks at the whole picture, alone; with an `init` that has one, add the U-Net.
             With `physics` it corrects what physics makes of the picture.
         spread: Train the reader of the point spread function alone (blur); a later training from `init` has it.
+        finding: Condition it on the severity of the finding; an `init` without that is grown by it.
         report: Gets every row of the journal.
 
     Returns:
@@ -162,7 +166,7 @@ def train_expert(
     kind_named(kind)
     torch.manual_seed(run.seed)
     network, before = load_expert(Path(init)) if init else (fresh(kind, blocks, physics, overview), {})
-    network = grown(network, () if overview else blocks, physics, spread) if init or spread else network
+    network = grown(network, () if overview or not init else blocks, physics=physics, spread=spread, finding=finding)
     if network.config["kind"] != kind:
         raise ValueError(f"{init}: an expert for {network.config['kind']}, not for {kind}")
     photographs = list(read_folder(images).values())
@@ -175,6 +179,7 @@ def train_expert(
     engine = Engine(objective, run, report)
     engine.train()
     shape = " --overview" * overview + " --physics" * bool(network.config["physics"]) + " --point-spread" * spread
+    shape += " --severity" * bool(network.config["finding"])
     card = card_of(engine, before, len(photographs), Path(images).name, shape)
     folder = run.out / "weights"
     folder.mkdir(exist_ok=True)
@@ -194,17 +199,20 @@ def fresh(kind: str, blocks: tuple[int, ...], physics: bool, overview: bool) -> 
     )
 
 
-def grown(network: ExpertNetwork, blocks: tuple[int, ...], physics: bool, spread: bool = False) -> ExpertNetwork:
-    """The same function with what begins at zero: an input for physics' inverse, a U-Net after an overview alone, a
-    reader of the point spread function."""
+def grown(network: ExpertNetwork, blocks: tuple[int, ...], **inputs: bool) -> ExpertNetwork:
+    """The same function with what begins at zero: a U-Net after an overview alone, and the inputs that are named:
+    physics' inverse, a reader of the point spread function (`spread`), the severity of the finding (`finding`)."""
     config = shape_of(network)
-    wanted = config | {"physics": physics or config["physics"], "spread": spread or config["spread"]}
+    wanted = config | {name: config[name] or asked for name, asked in inputs.items()}
     if blocks and config["overview"] and not config["widths"]:
         wanted |= {"widths": (64, 128, 256), "blocks": blocks}
     if wanted == config:
         return network
     larger = ExpertNetwork(**wanted).to(memory_format=torch.channels_last)
-    larger.load_state_dict(network.state_dict(), strict=False)
+    weights = network.state_dict()
+    if larger.config["finding"] and not config["finding"] and config["widths"]:
+        weights["time.0.weight"] = torch.nn.functional.pad(weights["time.0.weight"], (0, 2))
+    larger.load_state_dict(weights, strict=False)
     return larger
 
 

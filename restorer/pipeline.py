@@ -38,6 +38,7 @@ from rnr.restorer.chain import (
     removed_severity,
     route,
     severity_given,
+    severity_said,
     walk,
 )
 from rnr.restorer.condition import beyond, encode, left_alone, wanted
@@ -285,6 +286,7 @@ class RestorePipeline(DiffusionPipeline):
     def _expert(self, kind: str, call: Call) -> Estimate:
         """Whole pictures through the expert of a kind."""
         network: ExpertNetwork = self.experts[kind]
+        severity = severity_said(call.source, kind) if network.config["finding"] else None
         undo = inverse(call.source, kind) if network.config["physics"] else None
         if network.glance is not None:
             glance = network.glance
@@ -304,7 +306,8 @@ class RestorePipeline(DiffusionPipeline):
             return self._prepared(network, deblurred, call)
 
         def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return x + t * network(x, start, t, undo(start) if undo else None)
+            said = None if severity is None else torch.full_like(t, severity)
+            return x + t * network(x, start, t, undo(start) if undo else None, said)
 
         return by_tiles(function, network, network.reach, call.tile)
 

@@ -89,6 +89,8 @@ def train_expert(
         help="Show what the experts of this restorer leave: `built-in` or a folder.")] = None,
     physics: Annotated[bool, typer.Option(
         "--physics", help="Give it the picture as physics would undo it, by the diagnosed factors.")] = False,
+    severity: Annotated[bool, typer.Option(
+        "--severity", help="Condition it on the severity that the diagnosis gives.")] = False,
     overview: Annotated[bool, typer.Option(
         "--overview", help="Train the look at the whole picture, alone; a later training from --init adds the U-Net."
     )] = False,
@@ -100,7 +102,8 @@ def train_expert(
     """Train the network of one leg: it removes one kind of degradation and leaves the others."""
     _built_in(
         lambda work, given: work.train_expert(
-            kind, given, blocks, residue, physics, overview, spread, minutes, work.Lines()
+            kind, given, blocks, residue, minutes, work.Lines(),
+            physics=physics, overview=overview, spread=spread, finding=severity,
         ),
         out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init, rate=rate,
         threads=threads, device=device, license=license,

@@ -104,13 +104,12 @@ def train_expert(
     training: Training,
     blocks: str,
     residue: str | None,
-    physics: bool,
-    overview: bool,
-    spread: bool,
     minutes: float | None,
     report: Report,
+    **shape: bool,
 ) -> Path:
-    """The expert of one kind; returns its file. Raises SetupError for what cannot be used."""
+    """The expert of one kind, `shape` as `rnr.restorer.expert_train.train_expert` names it; returns its file. Raises
+    SetupError for what cannot be used."""
     with explained("training"):
         quiet()
         from rnr.restorer import load_bridge
@@ -122,9 +121,7 @@ def train_expert(
         counts = tuple(int(count) for count in blocks.split(","))
         experts = load_bridge(residue).experts if residue else None
         init = expert_file(training.init, kind) if training.init else None
-        return train_expert(
-            kind, training.images, run, counts, training.val, init, experts, physics, overview, spread, report
-        )
+        return train_expert(kind, training.images, run, counts, training.val, init, experts, report=report, **shape)
 
 
 def train_quality(training: Training, minutes: float | None, report: Report) -> Path:

@@ -13,7 +13,8 @@ from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.restorer import BridgeScheduler, ExpertNetwork, Experts, Intent, RestorePipeline
 from rnr.restorer.chain import dose_of, removed_severity, route, walk
 from rnr.restorer.expert import load_expert
-from rnr.restorer.expert_data import draw_legs
+from rnr.restorer.expert_data import draw_legs, said
+from rnr.restorer.expert_train import grown
 
 CLEAN = to_tensor(skimage.data.chelsea()[40:232, 100:292])
 
@@ -169,6 +170,29 @@ def test_a_new_expert_changes_nothing_and_its_reach_is_its_reach():
     with torch.no_grad():
         moved = (network(x, x, torch.ones(1)) - network(y, y, torch.ones(1))).abs().amax((0, 1)).nonzero()
     assert (moved - 128).abs().max() <= network.reach < 96
+
+
+def test_an_expert_conditioned_on_the_severity_begins_as_it_was_and_learns_to_use_it():
+    before = ExpertNetwork("rain", widths=(8, 8), blocks=(1, 1))
+    for p in before.parameters():
+        torch.nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(p.numel()))
+    network = grown(before, (), finding=True)
+    x, one = torch.rand(2, 3, 32, 32), torch.ones(2)
+    with torch.no_grad():
+        old = before(x, x, one)
+        for severity in (None, torch.tensor([20.0, torch.nan])):
+            torch.testing.assert_close(network(x, x, one, None, severity), old)
+        network.get_submodule("time.0").weight[:, 1] += 1  # type: ignore[index, operator]
+        moved = (network(x, x, one, None, torch.tensor([20.0, torch.nan])) - old).abs().amax((1, 2, 3))
+    assert moved[0] > 1e-3 and moved[1] < 1e-6, "an unknown severity steers nothing"
+
+
+def test_a_diagnosis_says_the_severity_about_right_and_not_always():
+    kind = kind_named("rain")
+    mixture = prescribe({"rain": 50}, seed=1, batch=400)
+    claimed = said(kind, mixture, torch.Generator().manual_seed(0))
+    known = claimed[claimed.isfinite()]
+    assert 0.85 < len(known) / 400 < 0.95 and abs(float(known.median()) - 50) < 4 and 8 < float(known.std()) < 25
 
 
 def test_a_leg_s_pair_differs_by_its_kind_alone_and_depends_on_the_seed_alone():
