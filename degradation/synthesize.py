@@ -7,7 +7,7 @@ its factors and the seed of its random layers. The same recipe can be applied ag
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -133,6 +133,16 @@ def degrade(clean_BCHW: torch.Tensor, mixture: Mixture, keep: dict[str, torch.Te
         (torch.Size([1, 3, 32, 32]), True)
     """
     image = clean_BCHW
+    for _, changed in stages(clean_BCHW, mixture, keep):
+        image = changed
+    return rounded(image)
+
+
+def stages(
+    clean_BCHW: torch.Tensor, mixture: Mixture, keep: dict[str, torch.Tensor] | None = None
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Each kind that does something, and the pictures after it, in the order of formation; arguments of `degrade`."""
+    image = clean_BCHW
     for step in mixture.steps:
         rows = step.mask_B.nonzero()[:, 0]
         if len(rows) == 0 or (keep is not None and not keep[step.kind.name][rows].any()):
@@ -142,7 +152,18 @@ def degrade(clean_BCHW: torch.Tensor, mixture: Mixture, keep: dict[str, torch.Te
         if keep is not None:
             damaged = torch.where(keep[step.kind.name][rows].view(-1, 1, 1, 1), damaged, image[rows])
         image = image.index_copy(0, rows, damaged)
-    return rounded(image)
+        yield step.kind.name, image
+
+
+def traces(clean_BCHW: torch.Tensor, mixture: Mixture, names: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The degraded pictures, and where each of these kinds changed them: (B, K, H, W), mean over colours, 0..1."""
+    traced = torch.zeros(len(clean_BCHW), len(names), *clean_BCHW.shape[-2:])
+    before = clean_BCHW
+    for name, image in stages(clean_BCHW, mixture):
+        if name in names:
+            traced[:, list(names).index(name)] += (image - before).abs().mean(1)
+        before = image
+    return rounded(before), traced
 
 
 def truths(

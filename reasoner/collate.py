@@ -80,7 +80,8 @@ class Collator:
     `spread`: numbers are learned as a gaussian about the true one, its deviation this share of the scale (HL-Gauss,
     Farebrother et al. 2024): 57 is a better answer than 27 where 58 is true. The batch then has soft_places
     (N, 3: row, position, token) and soft_shares (N,).
-    `severities`: the batch has the true severities (B, K) in 0..1 for `rnr.reasoner.probe`, too.
+    `severities`: the batch has the true severities (B, K) in 0..1 for `rnr.reasoner.probe`, too, and, where all rows
+    have them, the `traces` of its tokens (B, 4, 16, K).
     Rows with the text of another picture (`own`, see `rnr.reasoner.data.counterfactual_batch`) are shown its evidence
     and do not learn to say it; rows of which nobody knows what they show (`looked`) do not learn its words.
     """
@@ -124,6 +125,9 @@ class Collator:
         if self.severities:
             written = severities(diagnoses).tolist()
             batch["severities"] = torch.tensor([row.get("own") or true for row, true in zip(rows, written)])
+            traced = [row.get("traces") for row in rows]
+            if all(trace is not None for trace in traced):
+                batch["traces"] = torch.from_numpy(np.stack([np.asarray(trace, np.float32) for trace in traced]))
         return batch | {"mm_token_type_ids": kinds} | self.pixels([row["images"] for row in rows])
 
     def pixels(self, pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:

@@ -1,8 +1,8 @@
 """Training rows for the reasoner: an endless, seeded stream of damaged pictures with their true Diagnosis.
 
-A row is {images: uint8 (5, 128, 128, 3) views, prompt, completion, own, looked}, what TRL's SFTTrainer takes. Rows are
-made a batch at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on where it
-was.
+A row is {images: uint8 (6, 128, 128, 3) views, prompt, completion, own, looked, traces}, what TRL's SFTTrainer takes.
+Rows are made a batch at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on
+where it was.
 """
 
 from __future__ import annotations
@@ -17,9 +17,19 @@ from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.drawings import drawing
 from rnr.degradation.kind import uniform
 from rnr.degradation.photographs import WHOLE, random_crops, to_tensor
-from rnr.degradation.synthesize import VISIBLE, Mixture, Stage, Step, degrade, draw_mixture, draw_seed, truths
+from rnr.degradation.synthesize import (
+    VISIBLE,
+    Mixture,
+    Stage,
+    Step,
+    degrade,
+    draw_mixture,
+    draw_seed,
+    traces,
+    truths,
+)
 from rnr.reasoner.drawn import with_drawn
-from rnr.reasoner.views import views_of_batch
+from rnr.reasoner.views import crops_of_batch, views_of_batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +38,7 @@ else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
 Row = dict[str, Any]
-Drawn = tuple["torch.Tensor", list[Diagnosis], "torch.Tensor | None", "list[bool] | None"]
+Drawn = tuple[Any, ...]  # pictures, diagnoses, and what else `make_rows` takes
 Damage = Callable[..., Drawn]  # as `damaged_batch`
 REGIONS = {  # height and width in px: share of the batches; the last three are nearly whole photographs
     (128, 128): 0.05, (160, 160): 0.17, (192, 192): 0.26, (256, 256): 0.23, (320, 320): 0.12, (320, 480): 0.11,
@@ -41,6 +51,7 @@ COUNTERFACTUAL = 0.1  # share of batches whose text is that of the same picture 
 SHIFT = (8.0, 25.0)  # points by which those severities differ; the lower end is what an edit must move: a choice
 APART = 0.2  # share of batches that show one of two kinds that are taken for each other, alone; a choice
 PAIRS = (("blur", "low_resolution"), ("rain", "snow"))  # of 8 blurred pictures 8 were called low resolution (lab log)
+TOKENS = 4  # a side of each view: 128 px in patches of 16, merged by two
 UNTAUGHT = ("low_light", "compression")  # kinds that are never shifted: on them the effect of evidence is measured
 EASY = 0.04  # share of the stream that shows one kind at a time
 LATER = {"single": 0.35, "several": 0.5, "high_order": 0.15}
@@ -105,12 +116,12 @@ def damaged_batch(
     among: Sequence[str] | None = None,
 ) -> Drawn:
     """Batch `number` of the stream: regions of photographs and graphics (B, 3, H, W), degraded or spared, their true
-    diagnoses of these kinds (all), None, and whether it is known what they show. `among`: kinds that may be there,
-    where they are fewer than those that are asked."""
+    diagnoses of these kinds (all), None, whether it is known what they show, and the traces of all kinds. `among`:
+    kinds that may be there, where they are fewer than those that are asked."""
     clean, mixture, graphic, objects, _ = _drawn(photographs, seed, number, progress, batch, among or names)
-    degraded = degrade(clean, mixture)
+    degraded, traced = traces(clean, mixture, reasoning_order())
     diagnoses = truths(clean, degraded, mixture, names, graphic, objects=objects)
-    return degraded, diagnoses, None, [words is not None for words in objects]
+    return degraded, diagnoses, None, [words is not None for words in objects], traced
 
 
 def counterfactual_batch(
@@ -123,14 +134,15 @@ def counterfactual_batch(
     that the words still fit the pixels; words that do not fit are the collator's `FALSE`.
 
     Returns:
-        The pictures (B, 3, H, W), the diagnoses of the others, the pictures' own severities (B, K) in 0..1, and whether
-        it is known what they show.
+        The pictures (B, 3, H, W), the diagnoses of the others, the pictures' own severities (B, K) in 0..1, whether
+        it is known what they show, and the pictures' traces (B, K, H, W).
     """
     clean, mixture, graphic, objects, generator = _drawn(photographs, seed, number, progress, batch, None)
     other = shifted(mixture, generator)
     own = torch.stack([mixture.severity(name) / 100 for name in reasoning_order()], 1)
     diagnoses = truths(clean, degrade(clean, other), other, graphic_B=graphic, objects=objects)
-    return degrade(clean, mixture), diagnoses, own, [words is not None for words in objects]
+    degraded, traced = traces(clean, mixture, reasoning_order())
+    return degraded, diagnoses, own, [words is not None for words in objects], traced
 
 
 def apart_batch(photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int) -> Drawn:
@@ -190,20 +202,32 @@ def make_rows(
     prompt: str,
     own_BK: torch.Tensor | None = None,
     looked: Sequence[bool] | None = None,
+    traced_BKHW: torch.Tensor | None = None,
 ) -> list[Row]:
     """Rows of any pictures (of one size, at least 128 px) whose diagnosis is known, restored ones too.
 
     `own_BK`: the pictures' severities in 0..1 where the diagnoses are those of others (`counterfactual_batch`); a row
     holds them as `own`, else None. `looked`: of which pictures it is known what they show (none): null is then an
-    answer, not a gap.
+    answer, not a gap. `traced_BKHW`: where each kind changed them (`rnr.degradation.synthesize.traces`), which becomes
+    the rows' `traces` (4, 16, K): of each token of the three views and of the marks.
     """
     views = (with_drawn(views_of_batch(image_BCHW)) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
     own = [None] * len(diagnoses) if own_BK is None else own_BK.tolist()
     looked = looked or [False] * len(diagnoses)
+    seen = [None] * len(diagnoses) if traced_BKHW is None else traces_of_tokens(image_BCHW, traced_BKHW).numpy()
     return [
-        {"images": view, "prompt": prompt, "completion": diagnosis.to_json(), "own": mine, "looked": known}
-        for view, diagnosis, mine, known in zip(views, diagnoses, own, looked)
+        {"images": view, "prompt": prompt, "completion": diagnosis.to_json(), "own": mine, "looked": known, "traces": t}
+        for view, diagnosis, mine, known, t in zip(views, diagnoses, own, looked, seen)
     ]
+
+
+def traces_of_tokens(image_BCHW: torch.Tensor, traced_BKHW: torch.Tensor) -> torch.Tensor:
+    """Square root of the mean trace under each token: (B, 4, 16, K) of overview, richest and smoothest crop, marks."""
+    pool = torch.nn.functional.adaptive_avg_pool2d
+    whole, rich, smooth = (pool(m, TOKENS) for m in (traced_BKHW, *crops_of_batch(image_BCHW, traced_BKHW)))
+    half = [pool(m, TOKENS // 2) for m in (whole, rich, smooth)]  # as the quadrants of the marks lie
+    marks = torch.cat([torch.cat([half[0], half[0]], -1), torch.cat(half[1:], -1)], -2)
+    return torch.stack([whole, rich, smooth, marks], 1).flatten(3).transpose(2, 3).clamp(min=0).sqrt()
 
 
 def held_out(photographs: Sequence[np.ndarray], prompt: str, count: int, batch: int = 16, seed: int = 77) -> list[Row]:

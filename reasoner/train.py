@@ -50,16 +50,17 @@ PROBE = 1.0  # weight of the probe's loss
 
 
 class DiagnosisTrainer(SFTTrainer):
-    """SFT with a weight for each token (`loss_weights`), and the loss of the vision tower's probe (`severities`).
+    """SFT with a weight for each token (`loss_weights`), and the loss of the vision tower's probe (`severities`,
+    `traces`).
 
     Prompts have one length: only the answer's logits are made.
     """
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         inputs = dict(inputs)
-        severities = inputs.pop("severities", None)
+        severities, traces = inputs.pop("severities", None), inputs.pop("traces", None)
         loss = self._words_loss(model, inputs)
-        return loss if severities is None else loss + PROBE * getattr(model, NAME).loss(severities)
+        return loss if severities is None else loss + PROBE * getattr(model, NAME).loss(severities, traces)
 
     @staticmethod
     def _words_loss(model, inputs):

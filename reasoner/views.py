@@ -96,15 +96,19 @@ def as_uint8(picture_HWC: np.ndarray) -> np.ndarray:
 
 def views_of_batch(image_BCHW: torch.Tensor, side: int = SIDE) -> torch.Tensor:
     """The same for a batch of one size at least `side`: (B, 3, 3, side, side), rounded to 8 bits, in [0, 1]."""
-    batch, _, height, width = image_BCHW.shape
-    places = _places(_energies(image_BCHW, side), (height, width), side)
+    height, width = image_BCHW.shape[-2:]
     overview = image_BCHW if height == width == side else _resize(image_BCHW, side)
-    views = [overview]
-    for place in places.unbind(1):
-        corners = enumerate(place.tolist())
-        crops = [image_BCHW[i, :, top : top + side, left : left + side] for i, (top, left) in corners]
-        views.append(torch.stack(crops))
-    return rounded(torch.stack(views, 1))
+    return rounded(torch.stack([overview, *crops_of_batch(image_BCHW, image_BCHW, side)], 1))
+
+
+def crops_of_batch(image_BCHW: torch.Tensor, maps_BKHW: torch.Tensor, side: int = SIDE) -> list[torch.Tensor]:
+    """Of any maps of pictures the crops that `views_of_batch` takes of these pictures, each (B, K, side, side)."""
+    height, width = image_BCHW.shape[-2:]
+    places = _places(_energies(image_BCHW, side), (height, width), side)
+    return [
+        torch.stack([maps_BKHW[i, :, top : top + side, left : left + side] for i, (top, left) in enumerate(corners)])
+        for corners in places.unbind(1)
+    ]
 
 
 def _resize(image_BCHW: torch.Tensor, side: int) -> torch.Tensor:

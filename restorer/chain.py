@@ -15,7 +15,7 @@ import torch
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.intent import Intent
-from rnr.degradation.kind import kind_named, kinds
+from rnr.degradation.kind import PHYSICS, kind_named, kinds
 from rnr.degradation.measure import ms_ssim, severity_of_loss
 from rnr.restorer.bridge import BridgeScheduler, times
 from rnr.restorer.condition import diagnosis_of, wanted
@@ -154,7 +154,12 @@ def severity_said(source: Diagnosis | DiagnosisRecord | None, kind: str) -> floa
 
 
 def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Undo | None:
-    """Physics' inverse of a kind by the factors of its finding; None where the diagnosis does not give all of them."""
+    """Physics' inverse of a kind by the factors of its finding; None where the diagnosis does not give all of them.
+
+    A reasoner's main factor is what its expected severity makes of the others: the mean of what it believes is nearer
+    to the truth than the one number that it writes (low light by physics alone 21.5 -> 21.9 dB; docs/lab-log.md). Not
+    in records of another physics, whose severities lie on other curves.
+    """
     diagnosis = diagnosis_of(source)
     written = diagnosis.findings[kind].factors if diagnosis and kind in diagnosis.findings else {}
     known = kind_named(kind)
@@ -162,6 +167,11 @@ def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Undo | Non
     if any(factor.name not in written for factor in known.as_of(1).factors):
         return None
     values = known.values(written)
+    estimated = isinstance(source, DiagnosisRecord) and source.physics == PHYSICS
+    belief = source.belief(kind) if estimated else None  # type: ignore[union-attr]
+    if belief is not None and belief.spread > 0:
+        expected = torch.tensor([belief.severity_if_present])
+        values = known.with_severity(expected, {name: value.view(-1) for name, value in values.items()})
 
     def undo(image_BCHW: torch.Tensor) -> torch.Tensor:
         factors = {name: value.to(image_BCHW.device) for name, value in values.items()}

@@ -73,7 +73,8 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         kind: Name of the kind of degradation that this expert undoes.
         widths: Channels at 1/2, 1/4, 1/8 of the resolution.
         blocks: Residual blocks of each resolution, on the way down (all) and up (all but the last).
-        physics: Whether it takes the picture as physics would undo it; with an overview it is the overview that does.
+        physics: Whether it takes the picture as physics would undo it, and counts the velocity from that; with an
+            overview it is the overview that does.
         overview: Whether it looks at the whole picture first; the velocity is counted from what that gives.
         reads: Whether it reads the severity of its kind (`severity`): a dose is counted from that.
         spread: Whether it reads the point spread function of the whole picture (blur); physics undoes that (`undo`).
@@ -176,7 +177,8 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         velocity = functional.pixel_shuffle(self.head(h).float(), 2)
         if self.mix is not None and inverse_BCHW is not None:
             velocity = velocity + functional.pixel_shuffle(self.mix(h).float(), 2) * (inverse_BCHW - start_BCHW)
-        return velocity if self.glance is None or inverse_BCHW is None else velocity + (inverse_BCHW - start_BCHW)
+        whole = self.config["physics"] or self.glance is not None
+        return velocity + (inverse_BCHW - start_BCHW) if whole and inverse_BCHW is not None else velocity
 
     def _steering(self, t: torch.Tensor, severity_B: torch.Tensor | None = None) -> torch.Tensor:
         """What scales and shifts: time, and the severity of the finding where the network takes it."""

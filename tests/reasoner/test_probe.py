@@ -47,6 +47,30 @@ def test_a_view_that_shows_nothing_is_not_excused() -> None:
     assert right < swapped - 0.05
 
 
+def test_a_token_must_say_what_lies_under_it() -> None:
+    torch.manual_seed(0)
+    tower = Tower()
+    attach(tower, 6)
+    optimizer = torch.optim.Adam(tower.parameters(), 0.05)
+    kinds, absent = len(reasoning_order()), torch.zeros(8, len(reasoning_order()))
+    for _ in range(150):
+        traces = torch.zeros(8, 4, 16, kinds)
+        traces[..., 0] = torch.rand(8, 4, 16)
+        tokens = torch.zeros(8, 6, 16, 3)
+        tokens[:, [0, 1, 2, 5], :, 0] = traces[..., 0]
+        tower.merger(tokens.flatten(0, 2))
+        loss = getattr(tower, NAME).loss(absent, traces)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        tower.merger(tokens.flatten(0, 2))
+        right = getattr(tower, NAME).loss(absent, traces)
+        tower.merger(tokens.roll(1, 2).flatten(0, 2))
+        elsewhere = getattr(tower, NAME).loss(absent, traces)
+    assert right < elsewhere - 0.1
+
+
 def test_severities_in_the_probes_order() -> None:
     diagnosis = random_diagnosis(1)
     row = severities([diagnosis])[0]

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.kind import kinds
 from rnr.degradation.photographs import read_objects, weighted
+from rnr.degradation.synthesize import degrade, prescribe, traces
 from rnr.reasoner.callbacks import hours_of
 from rnr.reasoner.collate import IGNORED, SKELETON, Collator
 from rnr.reasoner.data import (
@@ -28,6 +29,7 @@ from rnr.reasoner.data import (
     make_rows,
     rows,
     stage_at,
+    traces_of_tokens,
 )
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.probe import NAME
@@ -51,6 +53,22 @@ def test_the_stream_goes_on_anywhere() -> None:
         assert all(a["completion"] == b["completion"] for a, b in zip(later, whole[start:]))
         assert all(np.array_equal(a["images"], b["images"]) for a, b in zip(later, whole[start:]))
     assert sorted(r["completion"] for r in whole[:4]) == sorted(r["completion"] for r in whole[4:8])
+
+
+def test_traces_say_where_each_kind_is() -> None:
+    clean = torch.full((2, 3, 160, 160), 0.4)
+    clean[:, :, :, :80] = 0.5
+    mixture = prescribe({"rain": 60, "noise": 40}, seed=3, batch=2)
+    for step in mixture.steps:
+        step.mask_B = torch.tensor([True, False])
+    degraded, traced = traces(clean, mixture, reasoning_order())
+    assert torch.equal(degraded, degrade(clean, mixture))
+    by_kind = dict(zip(reasoning_order(), traced[0]))
+    assert {kind for kind, trace in by_kind.items() if trace.any()} == {"rain", "noise"} and not traced[1].any()
+    tokens = traces_of_tokens(degraded, traced)
+    assert tokens.shape == (2, 4, 16, len(reasoning_order()))
+    whole = tokens[0, 0].square().mean(0)[reasoning_order().index("rain")]
+    assert float(whole) == pytest.approx(float(by_kind["rain"].mean()), rel=1e-4)
 
 
 def test_rows_are_valid_and_some_are_clean() -> None:
@@ -198,7 +216,7 @@ def test_objects_are_learned_from_nearly_whole_photographs_alone(tokenizer, proc
     tokens = [tokenizer.encode(text, add_special_tokens=False) for text in ("null", '["person"')]
     found = set()
     for number in range(12):
-        pictures, diagnoses, own, looked = damaged_batch(photographs, 3, number, 0.9, 16)
+        pictures, diagnoses, own, looked, _ = damaged_batch(photographs, 3, number, 0.9, 16)
         for row, diagnosis in zip(make_rows(pictures, diagnoses, "diagnose", own, looked), diagnoses):
             ids, _, weights, _ = Collator(processor).encode(row, diagnosis)
             (token,) = tokens[diagnosis.scene.objects is not None]
@@ -211,7 +229,7 @@ def test_objects_are_learned_from_nearly_whole_photographs_alone(tokenizer, proc
 def test_the_text_of_a_counterfactual_is_that_of_other_severities_and_fits_the_pixels():
     compared = 0
     for number in range(4):
-        pictures, diagnoses, own, _ = counterfactual_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
+        pictures, diagnoses, own, *_ = counterfactual_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
         assert own is not None
         again, truths, *_ = damaged_batch(PHOTOGRAPHS, 5, number, 0.9, 8)
         assert torch.equal(pictures, again), "the pixels are those of the stream"
@@ -227,7 +245,7 @@ def test_the_text_of_a_counterfactual_is_that_of_other_severities_and_fits_the_p
 
 @pytest.mark.parametrize("number", range(2))
 def test_kinds_that_are_taken_for_each_other_are_shown_alone(number):
-    pictures, diagnoses, own, _ = apart_batch(PHOTOGRAPHS, 5, number, 0.9, 32)
+    pictures, diagnoses, own, *_ = apart_batch(PHOTOGRAPHS, 5, number, 0.9, 32)
     assert own is None and len(pictures) == len(diagnoses) == 32
     shown = [diagnosis.present for diagnosis in diagnoses]
     assert all(len(present) <= 1 for present in shown)
