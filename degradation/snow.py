@@ -32,6 +32,7 @@ class Snow(Kind):
     )
     main = "density"
     harmless = {"density": 0}
+    alike = ("rain",)
     validation_severity = 60
     measurement = Measurement(
         "bright round spots",

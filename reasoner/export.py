@@ -68,7 +68,7 @@ Qwen3-VL (`Qwen3VLForConditionalGeneration`, unmodified) with {size:.1f} M param
 trained from scratch to diagnose: {", ".join(card["kinds"])}.
 Prompt: `{card["prompt"]}`, version {card["prompt_version"]}.
 It sees one overview of {card["views"]["side"]} px, {card["views"]["crops"]} native crops, their spectra
-and the tones of the overview.
+and the tones of the overview, and what lies over the scene: lines, spots and veil.
 
 Trained by `python -m rnr.reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
 of clean photographs (folder `{training.get("photographs", "?")}`) in {training.get("hours", "?")} hours.{averaged}

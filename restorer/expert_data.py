@@ -4,7 +4,8 @@ Of all pictures a tenth holds nothing of the leg's kind (a choice: the expert le
 are formed earlier are often there and stay in the target, because the chain comes to them later. Kinds that are formed
 later have usually been removed before the leg: exactly, or by the experts that are there, whose residue is part of the
 picture then (on-policy); a fifth of the pictures still has them at both ends, for `only` and for findings that were
-missed. For a kind that comes last of all nothing is later. What is drawn depends on the seed alone.
+missed. For a kind that comes last of all nothing is later. Kinds that are taken for the leg's are undone by its expert,
+too, so that the wrong name costs little. What is drawn depends on the seed alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from rnr.degradation.synthesize import Mixture, Step, degrade, draw_seed
 from rnr.restorer.expert import Experts
 
 ABSENT = 0.1  # share of pictures without the leg's kind; a choice
+ALIKE = 0.3  # share that shows what is taken for the kind instead of it (`Kind.alike`); a choice
 KEPT = 0.2  # share that holds a later-formed kind at both ends; a choice (DESIGN: 20%)
 RESIDUE = 0.35  # share that went through the experts of later-formed kinds; a choice
 OTHERS = (0.5, 0.3, 0.2)  # shares of pictures with 0, 1, 2 other kinds; a choice
@@ -77,7 +79,7 @@ def draw_legs(
     if experts is not None:
         start = without_later(kind, start, mixture, residue_B, experts)
     later = {k.name: ~residue_B if k.formation > kind.formation else torch.ones(batch).bool() for k in kinds().values()}
-    end = degrade(clean, mixture, later | {kind.name: torch.zeros(batch).bool()})
+    end = degrade(clean, mixture, later | dict.fromkeys((kind.name, *kind.alike), torch.zeros(batch).bool()))
     inverse = inverse_of(start, kind, mixture, generator) if physics else None
     return LegBatch(start, end, inverse, said(kind, mixture, torch.Generator().manual_seed(seed + 3)))
 
@@ -132,6 +134,10 @@ def draw_formation(kind: Kind, batch: int, later_B: torch.Tensor, generator: tor
     rank = torch.rand(batch, len(others), generator=generator).argsort(1).argsort(1)
     masks = {k.name: rank[:, i] < count for i, k in enumerate(others)}
     masks[kind.name] = torch.rand(batch, generator=generator) >= ABSENT
+    if kind.alike:
+        instead = torch.rand(batch, generator=generator) < ALIKE
+        masks[kind.name] &= ~instead
+        masks |= {name: masks[name] | instead for name in kind.alike}
     steps = []
     for k in kinds().values():
         mask = masks[k.name] & later_B if k.formation > kind.formation else masks[k.name]
