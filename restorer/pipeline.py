@@ -295,7 +295,7 @@ class RestorePipeline(DiffusionPipeline):
                 known = undo and self._undone(undo, network, start, call).to(network.device)
                 return glance.undo(start.to(network.device), known).cpu()
 
-            return self._prepared(network, overviewed, call)
+            return self._prepared(network, overviewed, severity, call)
         if network.reader is not None:
             reader = network.reader
 
@@ -303,11 +303,10 @@ class RestorePipeline(DiffusionPipeline):
                 read = reader.read(middle(start).to(network.device))
                 return self._undone(lambda tile: network.undo(tile, read), network, start, call)
 
-            return self._prepared(network, deblurred, call)
+            return self._prepared(network, deblurred, severity, call)
 
         def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            said = None if severity is None else torch.full_like(t, severity)
-            return x + t * network(x, start, t, undo(start) if undo else None, said)
+            return x + t * network(x, start, t, undo(start) if undo else None, like(t, severity))
 
         return by_tiles(function, network, network.reach, call.tile)
 
@@ -317,12 +316,14 @@ class RestorePipeline(DiffusionPipeline):
         return in_tiles(lambda tile, t: undo(tile), network, SPREAD, call.tile, [start], 1.0)
 
     @staticmethod
-    def _prepared(network: ExpertNetwork, prepare: Callable[[torch.Tensor], torch.Tensor], call: Call) -> Estimate:
+    def _prepared(
+        network: ExpertNetwork, prepare: Callable[[torch.Tensor], torch.Tensor], severity: float | None, call: Call
+    ) -> Estimate:
         """For an expert that looks at the whole picture first, once a leg: `prepare` gives its last input."""
         seen: list[torch.Tensor] = []
 
         def function(x: torch.Tensor, start: torch.Tensor, undone: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return x + t * network(x, start, t, undone)
+            return x + t * network(x, start, t, undone, like(t, severity))
 
         def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
             if not seen:
@@ -351,6 +352,11 @@ class RestorePipeline(DiffusionPipeline):
         condition = encode(self.network.layout, call.source, self._shown(names, call))
         function = estimator(self.network, condition, start, ensemble=call.steps == 1)
         return by_tiles(function, self.network, MARGIN, call.tile)
+
+
+def like(t_B: torch.Tensor, severity: float | None) -> torch.Tensor | None:
+    """The severity for each picture of a batch."""
+    return None if severity is None else torch.full_like(t_B, severity)
 
 
 def by_tiles(function: TileEstimate, network: ExpertNetwork | RestorerNetwork, margin: int, tile: int) -> Estimate:
