@@ -161,7 +161,7 @@ def traces(clean_BCHW: torch.Tensor, mixture: Mixture, names: Sequence[str]) -> 
     before = clean_BCHW
     for name, image in stages(clean_BCHW, mixture):
         if name in names:
-            traced[:, list(names).index(name)] += (image - before).abs().mean(1)
+            traced[:, names.index(name)] += (image - before).abs().mean(1)
         before = image
     return rounded(before), traced
 

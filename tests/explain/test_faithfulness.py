@@ -97,9 +97,7 @@ def test_a_real_reasoner_is_a_subject(built_in: Internals, cases: list[Case], ru
     assert thought.evidence("noise") == record.diagnosis.findings["noise"].evidence
     other = subject.answer(None, thought.edited("noise", rule.opposite("noise", str(thought.evidence("noise")))))
     assert 0 <= other["noise"] <= 100
-    hinted = subject.think(case.picture, "A colleague says: severe haze.")
-    asked = [{field for field in one.fields if "objects" not in field} for one in (hinted, thought)]  # a list is open
-    assert asked[0] == asked[1]
+    assert subject.think(case.picture, "A colleague says: severe haze.").fields.keys() == thought.fields.keys()
 
 
 def test_goals_and_edges() -> None:
