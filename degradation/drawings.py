@@ -103,8 +103,8 @@ def shade(colour: Colour, amount: int) -> Colour:
     return tuple(max(0, min(255, channel + amount)) for channel in colour)  # type: ignore[return-value]
 
 
-def lines(draw: ImageDraw.ImageDraw, rng: random.Random, box: tuple[int, int, int, int], height: float, colour: Colour,
-          ragged: float = 0.2) -> None:  # fmt: skip
+def lines(draw: ImageDraw.ImageDraw, rng: random.Random, box: tuple[int, int, int, int], height: float,
+          colour: Colour | int, ragged: float = 0.2) -> None:  # fmt: skip
     """Lines of words that fill a box (left, top, right, bottom)."""
     face, (left, _, right, bottom), y = font(height), box, float(box[1])
     spacing = height * rng.uniform(1.25, 1.8)

@@ -31,6 +31,7 @@ class LowResolution(Kind):
     )
     main = "reduction"
     harmless = {"reduction": 1}
+    alike = ("blur",)  # of 8 blurred pictures 8 were called low resolution (docs/lab-log.md, 2026-11-29)
     validation_severity = 35
     measurement = Measurement(
         "neighbour redundancy",

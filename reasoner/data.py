@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.drawings import drawing
-from rnr.degradation.kind import uniform
-from rnr.degradation.photographs import WHOLE, random_crops, to_tensor
+from rnr.degradation.kind import kinds, uniform
+from rnr.degradation.overlays import overlaid
+from rnr.degradation.photographs import WHOLE, random_crops, to_tensor, to_uint8
 from rnr.degradation.synthesize import (
     VISIBLE,
     Mixture,
@@ -29,7 +30,7 @@ from rnr.degradation.synthesize import (
     truths,
 )
 from rnr.reasoner.drawn import with_drawn
-from rnr.reasoner.views import crops_of_batch, views_of_batch
+from rnr.reasoner.views import views_and_maps
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,10 +48,10 @@ REGIONS = {  # height and width in px: share of the batches; the last three are 
 GRAPHIC = 0.14  # share of pictures that are no photographs; a choice
 SPARED = 0.1  # share of photographs that stay undamaged beside those that the stages leave so; a choice
 SPARED_GRAPHIC = 0.8  # the same of graphics; a choice
+OVERLAID = 0.03  # share of pictures with something drawn over them before the damage, and again after it; a choice
 COUNTERFACTUAL = 0.1  # share of batches whose text is that of the same picture with other severities; a choice
 SHIFT = (8.0, 25.0)  # points by which those severities differ; the lower end is what an edit must move: a choice
-APART = 0.2  # share of batches that show one of two kinds that are taken for each other, alone; a choice
-PAIRS = (("blur", "low_resolution"), ("rain", "snow"))  # of 8 blurred pictures 8 were called low resolution (lab log)
+APART = 0.2  # share of batches that show one of the kinds that are taken for each other, alone; a choice
 TOKENS = 4  # a side of each view: 128 px in patches of 16, merged by two
 UNTAUGHT = ("low_light", "compression")  # kinds that are never shifted: on them the effect of evidence is measured
 EASY = 0.04  # share of the stream that shows one kind at a time
@@ -118,10 +119,10 @@ def damaged_batch(
     """Batch `number` of the stream: regions of photographs and graphics (B, 3, H, W), degraded or spared, their true
     diagnoses of these kinds (all), None, whether it is known what they show, and the traces of all kinds. `among`:
     kinds that may be there, where they are fewer than those that are asked."""
-    clean, mixture, graphic, objects, _ = _drawn(photographs, seed, number, progress, batch, among or names)
+    clean, mixture, graphic, objects, generator = _drawn(photographs, seed, number, progress, batch, among or names)
     degraded, traced = traces(clean, mixture, reasoning_order())
     diagnoses = truths(clean, degraded, mixture, names, graphic, objects=objects)
-    return degraded, diagnoses, None, [words is not None for words in objects], traced
+    return some_overlaid(degraded, generator), diagnoses, None, [words is not None for words in objects], traced
 
 
 def counterfactual_batch(
@@ -142,12 +143,22 @@ def counterfactual_batch(
     own = torch.stack([mixture.severity(name) / 100 for name in reasoning_order()], 1)
     diagnoses = truths(clean, degrade(clean, other), other, graphic_B=graphic, objects=objects)
     degraded, traced = traces(clean, mixture, reasoning_order())
-    return degraded, diagnoses, own, [words is not None for words in objects], traced
+    return some_overlaid(degraded, generator), diagnoses, own, [words is not None for words in objects], traced
 
 
 def apart_batch(photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int) -> Drawn:
-    """Batch `number` with one kind of a pair at most in each picture, as `damaged_batch` at the curriculum's start."""
-    return damaged_batch(photographs, seed, number, 0, batch, among=PAIRS[number % len(PAIRS)])
+    """Batch `number` with one of the kinds that are taken for each other (`Kind.alike`) at most in each picture, as
+    `damaged_batch` at the curriculum's start."""
+    groups = [(*kind.alike, kind.name) for kind in kinds().values() if kind.alike]
+    return damaged_batch(photographs, seed, number, 0, batch, among=groups[number % len(groups)])
+
+
+def some_overlaid(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """The pictures, a share `OVERLAID` of them with something drawn over them that is no damage."""
+    chosen = torch.rand(len(image_BCHW), generator=generator) < OVERLAID
+    for i in chosen.nonzero()[:, 0].tolist():
+        image_BCHW[i] = to_tensor(overlaid(to_uint8(image_BCHW[i]), draw_seed(generator)))[0]
+    return image_BCHW
 
 
 def shifted(mixture: Mixture, generator: torch.Generator) -> Mixture:
@@ -186,6 +197,7 @@ def _drawn(
     graphic = torch.rand(batch, generator=generator) < GRAPHIC
     for i in graphic.nonzero()[:, 0].tolist():
         clean[i], objects[i] = to_tensor(drawing(draw_seed(generator), size))[0], None
+    clean = some_overlaid(clean, generator)
     mixture = draw_mixture(batch, generator, stage_at(progress, generator), names)
     for step in mixture.of("low_light"):  # where hardly any light is missing, nobody raised the gain: else noisy
         # pictures were called dark with P 1.00 (docs/lab-log.md, 2026-11-29)
@@ -211,20 +223,25 @@ def make_rows(
     answer, not a gap. `traced_BKHW`: where each kind changed them (`rnr.degradation.synthesize.traces`), which becomes
     the rows' `traces` (4, 16, K): of each token of the three views and of the marks.
     """
-    views = (with_drawn(views_of_batch(image_BCHW)) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
+    maps_BKHW = image_BCHW[:, :0] if traced_BKHW is None else traced_BKHW
+    seen, crops = views_and_maps(image_BCHW, maps_BKHW)
+    views = (with_drawn(seen) * 255).round().byte().permute(0, 1, 3, 4, 2).numpy()
     own = [None] * len(diagnoses) if own_BK is None else own_BK.tolist()
     looked = looked or [False] * len(diagnoses)
-    seen = [None] * len(diagnoses) if traced_BKHW is None else traces_of_tokens(image_BCHW, traced_BKHW).numpy()
+    traces = [None] * len(diagnoses) if traced_BKHW is None else traces_of_tokens(maps_BKHW, crops).numpy()
     return [
         {"images": view, "prompt": prompt, "completion": diagnosis.to_json(), "own": mine, "looked": known, "traces": t}
-        for view, diagnosis, mine, known, t in zip(views, diagnoses, own, looked, seen)
+        for view, diagnosis, mine, known, t in zip(views, diagnoses, own, looked, traces)
     ]
 
 
-def traces_of_tokens(image_BCHW: torch.Tensor, traced_BKHW: torch.Tensor) -> torch.Tensor:
-    """Square root of the mean trace under each token: (B, 4, 16, K) of overview, richest and smoothest crop, marks."""
+def traces_of_tokens(traced_BKHW: torch.Tensor, crops_BVKHW: torch.Tensor) -> torch.Tensor:
+    """Square root of the mean trace under each token: (B, 4, 16, K) of overview, richest and smoothest crop, marks.
+
+    `crops_BVKHW`: the traces where the two crops lie (`views_and_maps`).
+    """
     pool = torch.nn.functional.adaptive_avg_pool2d
-    whole, rich, smooth = (pool(m, TOKENS) for m in (traced_BKHW, *crops_of_batch(image_BCHW, traced_BKHW)))
+    whole, rich, smooth = (pool(m, TOKENS) for m in (traced_BKHW, *crops_BVKHW.unbind(1)))
     half = [pool(m, TOKENS // 2) for m in (whole, rich, smooth)]  # as the quadrants of the marks lie
     marks = torch.cat([torch.cat([half[0], half[0]], -1), torch.cat(half[1:], -1)], -2)
     return torch.stack([whole, rich, smooth, marks], 1).flatten(3).transpose(2, 3).clamp(min=0).sqrt()

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from rnr.degradation.kind import Kind, kinds
+from rnr.degradation.kind import Factor, Kind, kinds
 from rnr.degradation.photographs import random_crops, rounded
 from rnr.degradation.synthesize import Mixture, Step, degrade, draw_seed
 from rnr.restorer.expert import Experts
@@ -80,8 +80,8 @@ def draw_legs(
         start = without_later(kind, start, mixture, residue_B, experts)
     later = {k.name: ~residue_B if k.formation > kind.formation else torch.ones(batch).bool() for k in kinds().values()}
     end = degrade(clean, mixture, later | dict.fromkeys((kind.name, *kind.alike), torch.zeros(batch).bool()))
-    inverse = inverse_of(start, kind, mixture, generator) if physics else None
-    return LegBatch(start, end, inverse, said(kind, mixture, torch.Generator().manual_seed(seed + 3)))
+    read = read_of(kind, mixture, torch.Generator().manual_seed(seed + 3))
+    return LegBatch(start, end, inverse_of(start, kind, read) if physics else None, read.severity_B)
 
 
 def retoned(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -94,37 +94,46 @@ def retoned(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     return rounded(image_BCHW**gamma * gain * balance)
 
 
-def inverse_of(start_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, generator: torch.Generator) -> torch.Tensor:
-    """The start as physics would undo it, by what a reasoner could say of the factors."""
-    steps = mixture.of(kind.name)
-    if not steps:  # validation on clean pictures
-        return start_BCHW
-    (step,) = steps
-    draw = torch.rand(2, len(start_BCHW), generator=generator)
-    other = kind.draw_between(SEVERITY, kind.top, len(start_BCHW), generator)
-    misread, read = draw[1] < MISREAD, {}
-    for factor in kind.factors:
-        value, off = step.factors[factor.name], torch.randn(len(start_BCHW), generator=generator)
-        if not factor.choices:
-            span = JITTER * (factor.high - factor.low)
-            value = (value + span * off).clamp(factor.low, factor.high)
-        read[factor.name] = value
-    severity = kind.severity(step.factors) + READ * torch.randn(len(start_BCHW), generator=generator)
-    read = kind.with_severity(severity.clamp(SEVERITY, kind.top), read)
-    read = {name: torch.where(misread, other[name].to(value.dtype), value) for name, value in read.items()}
-    known = ((draw[0] < KNOWN) & step.mask_B).view(-1, 1, 1, 1)
-    return torch.where(known, kind.invert(start_BCHW, read).clamp(-0.5, 1.5), start_BCHW)
+@dataclass
+class Read:
+    """What diagnoses say of a kind in the pictures of a batch, with the errors of a reasoner.
+
+    Attributes:
+        severity_B: 0..100; NaN where nothing is said.
+        factors: (B,) by name, those of this severity; what they say where `severity_B` is NaN means nothing.
+        found_B: Where something is said and the kind is there.
+    """
+
+    severity_B: torch.Tensor
+    factors: dict[str, torch.Tensor]
+    found_B: torch.Tensor
 
 
-def said(kind: Kind, mixture: Mixture, generator: torch.Generator) -> torch.Tensor:
-    """The severity (B,) that a diagnosis may give: read with an error, misread or false; NaN where it gives none."""
+def read_of(kind: Kind, mixture: Mixture, generator: torch.Generator) -> Read:
+    """Most are read with an error; some are another damage altogether, or none; what is not there is found, too."""
     (step,) = mixture.of(kind.name)
     count = len(step.mask_B)
+    other = kind.draw_between(SEVERITY, kind.top, count, generator)
     draw, off = torch.rand(2, count, generator=generator), READ * torch.randn(count, generator=generator)
-    other = SEVERITY + (kind.top - SEVERITY) * torch.rand(count, generator=generator)
     wrong = (draw[1] < MISREAD) | ~step.mask_B
-    severity = torch.where(wrong, other, (kind.severity(step.factors) + off).clamp(SEVERITY, kind.top))
-    return torch.where(draw[0] < KNOWN, severity, torch.nan)
+    near = (kind.severity(step.factors) + off).clamp(SEVERITY, kind.top)
+    factors = kind.with_severity(near, {f.name: _jittered(f, step.factors[f.name], generator) for f in kind.factors})
+    factors = {name: torch.where(wrong, other[name].to(value.dtype), value) for name, value in factors.items()}
+    severity, known = torch.where(wrong, kind.severity(other), near), draw[0] < KNOWN
+    return Read(torch.where(known, severity, torch.nan), factors, known & step.mask_B)
+
+
+def _jittered(factor: Factor, value_B: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if factor.choices:
+        return value_B
+    off = JITTER * (factor.high - factor.low) * torch.randn(len(value_B), generator=generator)
+    return (value_B + off).clamp(factor.low, factor.high)
+
+
+def inverse_of(start_BCHW: torch.Tensor, kind: Kind, read: Read) -> torch.Tensor:
+    """The start as physics would undo it by what was read; the start itself where that is nothing, or of nothing."""
+    undone = kind.invert(start_BCHW, read.factors).clamp(-0.5, 1.5)
+    return torch.where(read.found_B.view(-1, 1, 1, 1), undone, start_BCHW)
 
 
 def draw_formation(kind: Kind, batch: int, later_B: torch.Tensor, generator: torch.Generator) -> Mixture:

@@ -25,7 +25,7 @@ from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.restorer.bridge import corrupt
 from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert, shape_of
-from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of, said
+from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of, read_of
 from rnr.restorer.point_spread_train import PointSpreadObjective
 from rnr.restorer.reading import fit
 from rnr.training.config import Run
@@ -109,11 +109,12 @@ class ExpertObjective:
         for severity in (0.0, *sorted({min(s, self.kind.top) for s in SEVERITIES})):
             mixture = prescribe({self.kind.name: severity} if severity else {}, seed=7, batch=len(self.clean))
             start = degrade(self.clean, mixture).contiguous(memory_format=torch.channels_last)
-            read = None
-            if model.config["physics"]:
-                read = inverse_of(start, self.kind, mixture, torch.Generator().manual_seed(7))
-            claimed = said(self.kind, mixture, torch.Generator().manual_seed(7)) if severity else None
-            velocity = model(start, start, torch.ones(len(start)), looked(model, start, read), claimed)
+            inverse = claimed = None
+            if severity:
+                read = read_of(self.kind, mixture, torch.Generator().manual_seed(7))
+                inverse, claimed = inverse_of(start, self.kind, read), read.severity_B
+            undone = looked(model, start, inverse) if model.config["physics"] else None
+            velocity = model(start, start, torch.ones(len(start)), undone, claimed)
             restored = (start + velocity).clamp(0, 1)
             name = f"{self.kind.name} {severity:g}" if severity else "clean"
             result[name] = round(float(psnr(restored, self.clean).clamp(max=70).mean()), 2)

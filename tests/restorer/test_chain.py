@@ -13,7 +13,7 @@ from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.restorer import BridgeScheduler, ExpertNetwork, Experts, Intent, RestorePipeline
 from rnr.restorer.chain import dose_of, removed_severity, route, walk
 from rnr.restorer.expert import load_expert
-from rnr.restorer.expert_data import draw_formation, draw_legs, said
+from rnr.restorer.expert_data import draw_formation, draw_legs, inverse_of, read_of
 from rnr.restorer.expert_train import grown
 
 CLEAN = to_tensor(skimage.data.chelsea()[40:232, 100:292])
@@ -190,9 +190,20 @@ def test_an_expert_conditioned_on_the_severity_begins_as_it_was_and_learns_to_us
 def test_a_diagnosis_says_the_severity_about_right_and_not_always():
     kind = kind_named("rain")
     mixture = prescribe({"rain": 50}, seed=1, batch=400)
-    claimed = said(kind, mixture, torch.Generator().manual_seed(0))
-    known = claimed[claimed.isfinite()]
+    read = read_of(kind, mixture, torch.Generator().manual_seed(0))
+    known = read.severity_B[read.found_B]
     assert 0.85 < len(known) / 400 < 0.95 and abs(float(known.median()) - 50) < 4 and 8 < float(known.std()) < 25
+    torch.testing.assert_close(kind.severity(read.factors)[read.found_B], known, rtol=0, atol=0.5)
+
+
+def test_physics_undoes_what_was_read_and_nothing_where_nothing_was_or_is():
+    kind, clean = kind_named("haze"), torch.full((200, 3, 16, 16), 0.3)
+    mixture = prescribe({"haze": 50}, seed=1, batch=200)
+    mixture.of("haze")[0].mask_B[:100] = False
+    read, hazy = read_of(kind, mixture, torch.Generator().manual_seed(0)), degrade(clean, mixture)
+    moved = (inverse_of(hazy, kind, read) - hazy).abs().mean((1, 2, 3)) > 1e-3
+    assert torch.equal(moved, read.found_B) and 80 < int(moved[100:].sum()) < 100
+    assert read.severity_B[:100].isfinite().sum() > 80, "what is not there is said, too"
 
 
 def test_what_is_taken_for_a_kind_is_shown_instead_of_it_and_undone_too():
