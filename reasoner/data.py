@@ -139,11 +139,11 @@ def counterfactual_batch(
         it is known what they show, and the pictures' traces (B, K, H, W).
     """
     clean, mixture, graphic, objects, generator = _drawn(photographs, seed, number, progress, batch, None)
-    other = shifted(mixture, generator)
+    degraded, traced = traces(clean, mixture, reasoning_order())
+    shown, other = some_overlaid(degraded, generator), shifted(mixture, generator)
     own = torch.stack([mixture.severity(name) / 100 for name in reasoning_order()], 1)
     diagnoses = truths(clean, degrade(clean, other), other, graphic_B=graphic, objects=objects)
-    degraded, traced = traces(clean, mixture, reasoning_order())
-    return some_overlaid(degraded, generator), diagnoses, own, [words is not None for words in objects], traced
+    return shown, diagnoses, own, [words is not None for words in objects], traced
 
 
 def apart_batch(photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int) -> Drawn:
