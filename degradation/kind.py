@@ -141,6 +141,7 @@ class Kind(ABC):
     words: ClassVar[Words]
     validation_severity: ClassVar[int]  # of the kind's own row among the tasks that trainings are validated on
     alike: ClassVar[tuple[str, ...]] = ()  # kinds that a reasoner takes for this one: its expert undoes them, too
+    said_alone: ClassVar[bool] = False  # a picture does not show how much: an expert must not correct what is diagnosed
     second_pass_helps: ClassVar[bool] = True  # whether the agent gains by it after a first pass
     curve: ClassVar[tuple[tuple[float, float], ...]] = ()  # frozen (magnitude, severity) knots: `degradation.calibrate`
 

@@ -25,6 +25,7 @@ class LowLight(Kind):
     main = "exposure"
     harmless = {"exposure": 1, "gamma": 1, "noise": 0}
     validation_severity = 75
+    said_alone = True  # dark photographs exist: an expert that judged by itself lost 4 dB (docs/lab-log.md, 2026-11-29)
     measurement = Measurement(
         "bright level",
         "%",

@@ -81,6 +81,8 @@ def draw_legs(
     later = {k.name: ~residue_B if k.formation > kind.formation else torch.ones(batch).bool() for k in kinds().values()}
     end = degrade(clean, mixture, later | dict.fromkeys((kind.name, *kind.alike), torch.zeros(batch).bool()))
     read = read_of(kind, mixture, torch.Generator().manual_seed(seed + 3))
+    if physics and kind.said_alone:
+        end = as_read(end, kind, mixture, read)
     return LegBatch(start, end, inverse_of(start, kind, read) if physics else None, read.severity_B)
 
 
@@ -134,6 +136,18 @@ def inverse_of(start_BCHW: torch.Tensor, kind: Kind, read: Read) -> torch.Tensor
     """The start as physics would undo it by what was read; the start itself where that is nothing, or of nothing."""
     undone = kind.invert(start_BCHW, read.factors).clamp(-0.5, 1.5)
     return torch.where(read.found_B.view(-1, 1, 1, 1), undone, start_BCHW)
+
+
+def as_read(end_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, read: Read) -> torch.Tensor:
+    """What physics would make of the degraded end, by what was read, if the kind had brought no noise with it.
+
+    The target of kinds whose amount only a diagnosis knows: the expert removes the noise and leaves the amount alone.
+    """
+    (step,) = mixture.of(kind.name)
+    clear = {"noise": torch.zeros(len(end_BCHW))}
+    degraded = kind.apply(end_BCHW, step.factors | clear, step.seed)
+    undone = kind.invert(degraded, read.factors | clear).clamp(0, 1)
+    return torch.where(read.found_B.view(-1, 1, 1, 1), undone, end_BCHW)
 
 
 def draw_formation(kind: Kind, batch: int, later_B: torch.Tensor, generator: torch.Generator) -> Mixture:

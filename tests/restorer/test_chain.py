@@ -207,6 +207,17 @@ def test_physics_undoes_what_was_read_and_nothing_where_nothing_was_or_is():
     assert read.severity_B[:100].isfinite().sum() > 80, "what is not there is said, too"
 
 
+def test_the_target_of_low_light_is_as_bright_as_the_reading_says():
+    kind, photographs = kind_named("low_light"), [skimage.data.chelsea()]
+    clean = draw_legs(kind, photographs, 16, 64, seed=1).end
+    legs = draw_legs(kind, photographs, 16, 64, seed=1, physics=True)
+    assert legs.inverse is not None
+    found = (legs.inverse - legs.start).abs().mean((1, 2, 3)) > 0.01
+    brightness = [image.mean((1, 2, 3))[found] for image in (legs.inverse.clamp(0, 1), legs.end, clean)]
+    assert found.sum() > 8 and (brightness[0] - brightness[1]).abs().median() < 0.02
+    assert (brightness[1] - brightness[2]).abs().median() > 0.02, "readings are not exact"
+
+
 def test_what_is_taken_for_a_kind_is_shown_instead_of_it_and_undone_too():
     snow, rain = kind_named("snow"), kind_named("rain")
     assert snow.alike == ("rain",)
