@@ -141,13 +141,14 @@ def inverse_of(start_BCHW: torch.Tensor, kind: Kind, read: Read) -> torch.Tensor
 def as_read(end_BCHW: torch.Tensor, kind: Kind, mixture: Mixture, read: Read) -> torch.Tensor:
     """What physics would make of the degraded end, by what was read, if the kind had brought no noise with it.
 
-    The target of kinds whose amount only a diagnosis knows: the expert removes the noise and leaves the amount alone.
+    The target of kinds whose amount only a diagnosis knows: the expert removes the noise and leaves the amount alone,
+    all of it where nothing is read.
     """
     (step,) = mixture.of(kind.name)
     clear = {"noise": torch.zeros(len(end_BCHW))}
-    degraded = kind.apply(end_BCHW, step.factors | clear, step.seed)
-    undone = kind.invert(degraded, read.factors | clear).clamp(0, 1)
-    return torch.where(read.found_B.view(-1, 1, 1, 1), undone, end_BCHW)
+    there, found = (mask_B.view(-1, 1, 1, 1) for mask_B in (step.mask_B, read.found_B))
+    degraded = torch.where(there, kind.apply(end_BCHW, step.factors | clear, step.seed), end_BCHW)
+    return torch.where(found, kind.invert(degraded, read.factors | clear).clamp(0, 1), degraded)
 
 
 def draw_formation(kind: Kind, batch: int, later_B: torch.Tensor, generator: torch.Generator) -> Mixture:

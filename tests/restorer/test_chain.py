@@ -116,10 +116,10 @@ def test_strength_zero_gives_the_same_pixels(pipe, strength):
 
 def test_a_finding_that_the_reasoner_is_not_sure_of_is_left_alone(pipe):
     pixels, diagnosis, _ = damaged({"noise": 60})
-    belief = Belief(probability=0.7, severity_if_present=60, spread=8)
+    belief = Belief(probability=0.6, severity_if_present=60, spread=8)
     record = DiagnosisRecord(diagnosis=diagnosis, beliefs={"noise": belief}, text=diagnosis.to_json())
     left = pipe.restore(pixels, record)
-    assert left.untouched and left.settings["left_alone"] == {"noise": 0.7}
+    assert left.untouched and left.settings["left_alone"] == {"noise": 0.6}
     for asked in ({"intent": Intent(force=True)}, {"intent": Intent(kinds=["noise"])}):
         assert [leg.kinds for leg in pipe.restore(pixels, record, **asked).legs] == [("noise",)]
     assert pipe.restore(pixels, record.edit("noise", severity=50)).legs
@@ -270,7 +270,7 @@ def test_what_the_restorer_cannot_undo_is_named_and_not_called_doubtful(pipe):
     pixels, diagnosis, _ = damaged({"snow": 60, "noise": 60})
     few = RestorePipeline(None, pipe.scheduler, Experts({"noise": pipe.experts["noise"]}))
     assert few.kinds == ["noise"]
-    beliefs = {kind: Belief(probability=0.7, severity_if_present=60, spread=8) for kind in ("snow", "noise")}
+    beliefs = {kind: Belief(probability=0.6, severity_if_present=60, spread=8) for kind in ("snow", "noise")}
     record = DiagnosisRecord(diagnosis=diagnosis, beliefs=beliefs, text=diagnosis.to_json())
     left = few.restore(pixels, record)
-    assert left.settings["beyond"] == ["snow"] and left.settings["left_alone"] == {"noise": 0.7}
+    assert left.settings["beyond"] == ["snow"] and left.settings["left_alone"] == {"noise": 0.6}

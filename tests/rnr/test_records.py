@@ -27,7 +27,7 @@ def test_a_run_as_json_lines_and_parquet(batch: Run, tmp_path: Path) -> None:
     noisy = next(row for row in rows if row["noise_present"])
     record = json.loads(noisy["record"])["before"]
     assert noisy["noise_expected"] == pytest.approx(DiagnosisRecord(**record).expected_severity("noise"))
-    assert noisy["snow_present"] is None and noisy["snow_severity"] is None  # these weights do not ask
+    assert noisy["snow_present"] is False and noisy["snow_severity"] == 0
     assert noisy["noise_left"] is not None and noisy["plan"]
     for one in (lines, path):  # what was exported opens in the viewer
         (source,) = sources_of(one)
