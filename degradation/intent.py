@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rnr.degradation.errors import SetupError
 from rnr.degradation.strength import FULL, Strength, strength_of
 
 
@@ -17,6 +18,8 @@ class Intent:
         instruction: For restorers that read text; the built-in one ignores it and says so.
         strength: How far each leg goes, 0-100, or by kind: 0 gives the same picture back, 100 goes to its end.
         force: Remove also findings that the model is not sure of.
+        quality: Score 0-100 that the result is to have, for restorers that can be asked for one (`latent`); None: the
+            best. Others refuse it.
 
     Example:
         >>> Intent(kinds=["noise"], strength={"noise": 60}).strength_of("noise")
@@ -28,7 +31,28 @@ class Intent:
     instruction: str | None = None
     strength: Strength = FULL
     force: bool = False
+    quality: float | None = None
 
     def strength_of(self, kind: str) -> float:
         """Strength of one kind's leg, 0..100."""
         return strength_of(self.strength, kind)
+
+
+def checked_quality(quality: float | None, best: float = 100.0) -> float:
+    """The score that is asked for; None: `best`. Raises SetupError for one outside 0..100.
+
+    Example:
+        >>> checked_quality(None), checked_quality(90)
+        (100.0, 90.0)
+    """
+    if quality is not None and not 0 <= quality <= 100:  # also NaN
+        raise SetupError(f"a quality lies in 0..100, not {quality:g}")
+    return best if quality is None else float(quality)
+
+
+def refuse_quality(intent: Intent | None, restorer: str) -> None:
+    """Raises SetupError where a quality is asked of a restorer that cannot be asked for one."""
+    if intent is not None and intent.quality is not None:
+        raise SetupError(
+            f"{restorer}: has no dial of quality; leave out --quality, or name a latent one (rnr train codes)"
+        )

@@ -12,6 +12,7 @@ __getattr__, __all__ = lazy_names(
         "rnr.restorer.expert": ("ExpertNetwork", "Experts"),
         "rnr.degradation.intent": ("Intent",),
         "rnr.restorer.condition": ("Condition",),
+        "rnr.restorer.latent.restorer": ("LatentRestorer",),
         "rnr.restorer.network": ("RestorerNetwork",),
         "rnr.restorer.loading": ("load", "load_bridge"),
         "rnr.restorer.other_models": ("DiffusersRestorer",),

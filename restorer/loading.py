@@ -24,8 +24,8 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
     """The restorer of this name, by the class that its model_index.json names.
 
     Args:
-        name: `built-in`, a folder in diffusers' format, a hub name, or a recipe (a TOML file with `model = "..."` and
-            options).
+        name: `built-in`, a folder (of experts in diffusers' format, or what `rnr train codes` wrote), a hub name, or a
+            recipe (a TOML file with `model = "..."` and options).
         device: auto, cpu, cuda, …
         options: Those of `QwenEditRestorer.from_pretrained` or `DiffusersRestorer.from_pretrained`; they overrule the
             recipe's. The bridge has none.
@@ -45,6 +45,12 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
             if wanted:
                 raise SetupError(f"{model}: the built-in restorer takes no {', '.join(wanted)}")
             return _bridge(model, device)
+        if kind == "LatentRestorer":
+            if wanted:
+                raise SetupError(f"{model}: a latent restorer takes no {', '.join(wanted)}")
+            from rnr.restorer.latent import LatentRestorer
+
+            return LatentRestorer.from_pretrained(model, device)
         if kind == "QwenImageEditPlusPipeline":
             from rnr.restorer.qwen_edit import QwenEditRestorer
 

@@ -22,7 +22,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils import logging as diffusers_logging
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
-from rnr.degradation.intent import Intent
+from rnr.degradation.intent import Intent, refuse_quality
 from rnr.degradation.kind import kinds
 from rnr.degradation.protocols import Diagnoser
 from rnr.restorer.all_in_one import TileEstimate, estimator
@@ -86,8 +86,8 @@ class Call:
 class RestorePipeline(DiffusionPipeline):
     """The bridge along the diagnosed chain: an expert for each kind that has one, a network for all others.
 
-    An optional autoencoder (`encode(image) -> latent, features`, `decode(latent, features, condition) -> image`) is
-    kept for restorers in a latent space. The built-in weights work on pixels. Set `diagnoser`, such as
+    An optional autoencoder, one of diffusers' (`rnr.restorer.latent.Autoencoder` wraps it), is kept and saved with the
+    rest, for restorers in a latent space. The built-in weights work on pixels. Set `diagnoser`, such as
     `rnr.reasoner.load()`, and images that come without a diagnosis are diagnosed by it; it is not saved with the rest.
     """
 
@@ -170,8 +170,10 @@ class RestorePipeline(DiffusionPipeline):
             The pixels, and what each leg did. Where nothing is to be removed, the same array comes back.
 
         Raises:
-            ValueError: For a record without a diagnosis or a number of steps outside 1..100.
+            ValueError: For a record without a diagnosis or a number of steps outside 1..100; SetupError for a quality,
+                which only latent restorers can be asked for.
         """
+        refuse_quality(intent, self.identity["model"])
         started, steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "tile": tile}
         settings["intent"] = None if intent is None else vars(intent)

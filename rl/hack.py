@@ -23,7 +23,7 @@ from rnr.reasoner.reasoner import Reasoner
 from rnr.reasoner.views import SIDE
 from rnr.restorer.loading import load_bridge
 from rnr.rl.judge import Judge
-from rnr.rl.record import Log, Row, assessed, draw, judged, sheet, warn_text
+from rnr.rl.record import Log, Row, alarm_since, assessed, draw, judged, sheet, warn_text
 from rnr.rl.rewards import SeverityReward, ask
 from rnr.rl.tasks import Task, Tasks
 from rnr.rl.trainer import Report
@@ -91,6 +91,29 @@ def run(images: Path, out: Path, count: int, steps: int, rate: float, seed: int,
     shown = [restorer.restore(task.degraded.permute(1, 2, 0).numpy(), task.truth).pixels_HWC3 for task in tasks]
     restored = [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in shown]
     return climb(judge, tasks, restored, out, steps, rate, report)
+
+
+def alarms(rows: Sequence[Row]) -> dict[str, Row | None]:
+    """The first alarm in each space of `rnr bench hacking`, from the rows of its hacking_paths.csv; None: silent.
+
+    The score over 100 is the reward; damage counts from the first picture of a path.
+    """
+    found: dict[str, Row | None] = {}
+    for space in dict.fromkeys(row["space"] for row in rows):
+        own, earlier = [row for row in rows if row["space"] == space], list[Row]()
+        first = {row["case"]: row["PSNR"] for row in own if row["step"] == 0}
+        found[space] = None
+        for step in sorted({row["step"] for row in own}):
+            pictures = [_picture(row, first[row["case"]]) for row in own if row["step"] == step]
+            now = {"step": step, "pictures": pictures}
+            found[space] = found[space] or alarm_since(earlier, now)
+            earlier.append(now)
+    return found
+
+
+def _picture(row: Row, first: float) -> Row:
+    damage = 10 ** ((first - row["PSNR"]) / 10)
+    return {"task": row["case"], "reward": row["score"] / 100, "metrics": {"psnr": row["PSNR"], "damage": damage}}
 
 
 def _triples(tasks: Sequence[Task], pictures: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:

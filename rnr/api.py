@@ -167,6 +167,7 @@ def restore(  # type: ignore[overload-overlap]
     num_inference_steps: int | None = ...,
     seed: int = ...,
     strength: Strength = ...,
+    quality: float | None = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -182,6 +183,7 @@ def restore(
     num_inference_steps: int | None = ...,
     seed: int = ...,
     strength: Strength = ...,
+    quality: float | None = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -196,6 +198,7 @@ def restore(
     num_inference_steps: int | None = None,
     seed: int = 0,
     strength: Strength = 100.0,
+    quality: float | None = None,
     reasoner: str = BUILT_IN,
     restorer: str = BUILT_IN,
     device: str = "auto",
@@ -212,6 +215,7 @@ def restore(
             image on average; more (up to 8 or so) give more texture.
         seed: Same seed, same result.
         strength: How far to go, 0-100, or by kind, {"haze": 20}; 0 gives the same pixels back.
+        quality: Score 0-100 that the result is to have, of a restorer that can be asked for one (docs/latent.md).
         reasoner: built-in, a weights folder, a hub name, a server's URL, a recipe.
         restorer: built-in, a weights folder, a hub name, a recipe.
         device: auto, cpu, cuda, ...
@@ -234,13 +238,13 @@ def restore(
         if len(given) != len(batch):
             raise SetupError(f"{len(batch)} pictures need as many diagnoses, not {len(given)}")
         options: dict[str, Any] = {"only": only, "force": force, "seed": seed, "strength": strength}
-        options |= {"num_inference_steps": num_inference_steps}
+        options |= {"num_inference_steps": num_inference_steps, "quality": quality}
         options |= {"reasoner": reasoner, "restorer": restorer, "device": device, "max_megapixels": max_megapixels}
         return [restore(one, each, **options) for one, each in zip(batch, given)]
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
     held, origin = _diagnosis(diagnosis), _origin(diagnosis)
-    request = Request(num_inference_steps, seed, only, held, origin, strength, force=force).check()
+    request = Request(num_inference_steps, seed, only, held, origin, strength, force=force, quality=quality).check()
     outcome = restore_picture(models, source, request, _name(picture))
     pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)

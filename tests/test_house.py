@@ -83,6 +83,9 @@ def test_every_package_is_a_room_of_the_house() -> None:
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     setuptools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     inside = {f"rnr.{path.parent.name}" for path in ROOT.glob("rnr/*/__init__.py") if not path.parent.is_symlink()}
+    inside |= {
+        f"rnr.{room}.{path.parent.name}" for room in set(ROOMS) - {"rnr"} for path in ROOT.glob(f"{room}/*/__init__.py")
+    }
     assert packages == set(ROOMS) and set(map(package, ROOMS)) | inside == set(setuptools["packages"])
     links = {path.name: path.readlink() for path in (ROOT / "rnr").iterdir() if path.is_symlink()}
     assert links == {name: Path("..", name) for name in {*ROOMS, "recipes"} - {"rnr"}}

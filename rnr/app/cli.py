@@ -18,6 +18,7 @@ from rnr.app.options import (
     Megapixels,
     Out,
     Overwrite,
+    Quality,
     ReasonerName,
     RestorerName,
     ScorerName,
@@ -86,6 +87,7 @@ def restore(
     diagnosis: Annotated[Path | None, typer.Option(help="Restore by this diagnosis, possibly edited.")] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
     strength: Strengths = None,
+    quality: Quality = None,
     force: Annotated[bool, typer.Option("--force", help="Restore also what the reasoner is not sure of.")] = False,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
@@ -122,7 +124,13 @@ def restore(
     try:
         request = request_of(num_inference_steps, seed, only or [], diagnosis)
         request = replace(
-            request, strength=parsed(strength or []), stamp=stamp, strip_gps=strip_gps, force=force, frames=frames
+            request,
+            strength=parsed(strength or []),
+            stamp=stamp,
+            strip_gps=strip_gps,
+            force=force,
+            frames=frames,
+            quality=quality,
         ).check()
         models = models_of(server_of(server) or reasoner, restorer, device)
         if engine:

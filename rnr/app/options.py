@@ -36,6 +36,12 @@ Unreadable = Annotated[
 WhichFrames = Annotated[
     Which, typer.Option("--frames", help="Of a file with several pages or frames: all of them, or the first.")
 ]
+Quality = Annotated[
+    float | None,
+    typer.Option(
+        "--quality", metavar="0..100", help="Score that the result is to have; for a latent restorer (docs/latent.md)."
+    ),
+]
 Strengths = Annotated[
     list[str] | None,
     typer.Option("--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the picture as it is. Repeat."),

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN
 from rnr.work.console import hush, plain_stdout, stop
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models, or real ones by a recipe.")
@@ -31,6 +32,7 @@ Restored = Annotated[
     str | None, typer.Option(help="Show it restored pictures, too: by this restorer, `built-in` or a folder.")
 ]
 License = Annotated[str | None, typer.Option("--license", help="Of the weights (SPDX): what the photographs allow.")]
+Minutes = Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Recipe = Annotated[
     Path | None, typer.Option(help="A real model with LoRA instead of the built-in one: recipes/*.toml.")
@@ -120,6 +122,33 @@ def train_quality(
     _built_in(lambda work, given: work.train_quality(given, minutes, work.Lines()), out=out, images=images, val=val,
               samples=samples, seed=seed, resume=resume, rate=rate, threads=threads, device=device,
               license=license)  # fmt: skip
+
+
+@train_app.command("autoencoder")
+def train_autoencoder(
+    out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
+    minutes: Minutes = None,
+) -> None:  # fmt: skip
+    """Train the autoencoder of the latent restorers: a picture through a quarter of its resolution and back."""
+    _built_in(lambda work, given: work.train_autoencoder(given, minutes, work.Lines()), out=out, images=images,
+              val=val, samples=samples, seed=seed, resume=resume, rate=rate, threads=threads, device=device,
+              license=license)  # fmt: skip
+
+
+@train_app.command("codes")
+def train_codes(
+    out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
+    minutes: Minutes = None,
+    autoencoder: Annotated[str, typer.Option(
+        help="built-in, a folder or a hub name of an AutoencoderKL or VQModel.")] = BUILT_IN,
+    no_quality: Annotated[bool, typer.Option("--no-quality", help="Without the score as input: an ablation.")] = False,
+) -> None:  # fmt: skip
+    """Train the latent restorer on an autoencoder: its codebooks, then the Transformer that predicts codes."""
+    _built_in(lambda work, given: work.train_codes(given, autoencoder, not no_quality, minutes, work.Lines()), out=out,
+              images=images, val=val, samples=samples, seed=seed, resume=resume, rate=rate, threads=threads,
+              device=device, license=license)  # fmt: skip
 
 
 @train_app.command("average")

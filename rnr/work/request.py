@@ -33,9 +33,11 @@ class Request:
     strip_gps: bool = False  # leave positions out of EXIF and XMP
     force: bool = False  # restore also what the reasoner is not sure of
     frames: Which = "all"  # of a file that holds several pictures
+    quality: float | None = None  # score 0..100 that the result is to have, of restorers that have this dial
 
     def check(self) -> Request:
         """Itself. Raises SetupError for a setting that cannot be."""
+        from rnr.degradation.intent import checked_quality
         from rnr.degradation.kind import kind_named
 
         if (steps := self.num_inference_steps) is not None and steps not in STEPS:
@@ -44,6 +46,7 @@ class Request:
             raise SetupError(f"the seed must be 0 or more, not {self.seed}")
         try:
             checked(self.strength)
+            checked_quality(self.quality)
             return replace(self, only=tuple(dict.fromkeys(kind_named(name).name for name in self.only)))
         except ValueError as error:
             raise SetupError(str(error)) from None
@@ -53,15 +56,17 @@ class Request:
         """What is wanted of the restorer; None: all that was found, all the way."""
         from rnr.degradation.intent import Intent
 
-        if not self.only and self.strength == FULL and not self.force:
+        if not self.only and self.strength == FULL and not self.force and self.quality is None:
             return None
-        return Intent(kinds=list(self.only) or None, strength=self.strength, force=self.force)
+        kinds = list(self.only) or None
+        return Intent(kinds=kinds, strength=self.strength, force=self.force, quality=self.quality)
 
     @property
     def asked(self) -> dict[str, Any]:
         """The settings by which a result is known again, by their names in records; those that came later where set."""
         settings = {"steps": self.num_inference_steps, "seed": self.seed, "only": list(self.only)}
         usual = {"strength": FULL, "stamp": False, "strip_gps": False, "force": False, "frames": "all"}
+        usual |= {"quality": None}
         later = {name: getattr(self, name) for name in usual}
         if isinstance(self.strength, Mapping):
             later["strength"] = dict(self.strength)

@@ -134,6 +134,27 @@ def train_quality(training: Training, minutes: float | None, report: Report) -> 
         return train_quality(training.images, run, training.val, report)
 
 
+def train_autoencoder(training: Training, minutes: float | None, report: Report) -> Path:
+    """The autoencoder of the latent restorers; returns its folder. Raises SetupError as `train_quality`."""
+    with explained("training"):
+        quiet()
+        from rnr.restorer.latent.autoencoder_train import AutoencoderRun, train_autoencoder
+
+        run = AutoencoderRun(**training.settings(), minutes=minutes)
+        return train_autoencoder(training.images, run, training.val, report)
+
+
+def train_codes(training: Training, autoencoder: str, quality: bool, minutes: float | None, report: Report) -> Path:
+    """Codebooks and code predictor of a latent restorer; returns its folder. Raises SetupError as `train_quality`."""
+    with explained("training"):
+        quiet()
+        from rnr.restorer.latent.codes_train import train_codes
+        from rnr.training import Run
+
+        run = Run(**training.settings(), minutes=minutes)
+        return train_codes(training.images, run, autoencoder, training.val, quality, report)
+
+
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
     """See `rnr.restorer.average`. Raises SetupError."""
     with explained("averaging"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -33,3 +35,14 @@ def test_only_pictures_of_a_views_size_are_climbed(reasoner, half_restored, tmp_
     tasks, _ = half_restored
     with pytest.raises(ValueError, match="128 px"):
         climb(Judge(reasoner, 1), tasks, [torch.zeros(3, 96, 96)] * 2, tmp_path, steps=1, rate=1.0)
+
+
+def test_the_alarm_reads_the_paths_of_the_three_spaces():
+    from rnr.rl.hack import alarms
+
+    def path(space: str, fall: float) -> list[dict[str, Any]]:
+        places: list[dict[str, Any]] = [{"space": space, "case": c, "step": s} for c in (0, 1) for s in range(4)]
+        return [place | {"score": 50 + 2 * place["step"], "PSNR": 30 - fall * place["step"]} for place in places]
+
+    found = alarms(path("pixels", 1.0) + path("codes", 0.0))
+    assert found["codes"] is None and found["pixels"] is not None and found["pixels"]["fallen"] == ["damage", "psnr"]

@@ -1,0 +1,220 @@
+"""The latent restorer measured: `rnr bench latent`.
+
+Round trip of clean pictures, by the autoencoder alone and through its codebooks; the quality dial on mixtures; what the
+parts are worth at the best quality. Intervals are bootstraps over photographs (95%): damages of one photograph go
+together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from rnr.degradation.measure import psnr, ssim, technical_quality
+from rnr.degradation.photographs import centre_crop, rounded, to_tensor
+from rnr.degradation.synthesize import degrade, draw_mixture
+from rnr.evaluation.tables import Cell, Row, Table
+from rnr.restorer.latent.codes import restored
+
+if TYPE_CHECKING:
+    from rnr.quality.model import QualityModel
+    from rnr.restorer.latent import LatentRestorer
+
+DIAL = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+RESAMPLES = 1000  # of a bootstrap
+Report = Callable[[int], None]
+
+
+@dataclass
+class Case:
+    """A photograph's centre and one damage of it (1, 3, H, W)."""
+
+    photograph: str
+    clean: torch.Tensor
+    damaged: torch.Tensor
+
+
+def cases(photographs: dict[str, np.ndarray], size: int, mixtures: int, seed: int) -> list[Case]:
+    """Centres of `size` px, each with so many mixtures of one or several kinds."""
+    found = []
+    for number, (name, picture) in enumerate(photographs.items()):
+        clean = to_tensor(centre_crop(picture, size) if size else picture)
+        for index in range(mixtures):
+            generator = torch.Generator().manual_seed(seed * 1_000_003 + 101 * number + index)
+            stage = "several" if index % 2 else "single"
+            mixture = draw_mixture(1, generator, stage, severity=(15, 80))  # type: ignore[arg-type]
+            found.append(Case(name, clean, degrade(clean, mixture)))
+    return found
+
+
+def interval(values: Sequence[float], groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
+    """95% of the mean over photographs that are drawn again, with replacement."""
+    names = list(dict.fromkeys(groups))
+    held = [np.array([v for v, g in zip(values, groups) if g == name and np.isfinite(v)]) for name in names]
+    held = [each for each in held if len(each)]
+    if not held:
+        return float("nan"), float("nan")
+    draw = np.random.default_rng(seed)
+    means = [np.concatenate([held[i] for i in draw.integers(0, len(held), len(held))]).mean() for _ in range(RESAMPLES)]
+    low, high = np.percentile(means, (2.5, 97.5))
+    return float(low), float(high)
+
+
+@torch.no_grad()
+def round_trip(restorer: LatentRestorer, photographs: dict[str, np.ndarray], size: int) -> Table:
+    """Clean pictures through the autoencoder, and through one codebook and both."""
+    autoencoder, book = restorer.autoencoder, restorer.predictor.book
+    score = {"autoencoder": None, "common codes": torch.zeros(1), "both codebooks": torch.full((1,), 100.0)}
+    found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in score}
+    for picture in photographs.values():
+        clean = even(to_tensor(centre_crop(picture, size) if size else picture), autoencoder.factor)
+        for name, asked in score.items():
+            began = time.perf_counter()
+            latent, _ = autoencoder.encode(clean)
+            latent = latent if asked is None else book.lookup(book.nearest(latent, asked))
+            made = rounded(autoencoder.decode(latent))
+            seconds = (time.perf_counter() - began) / clean[0, 0].numel() * 1e6
+            found[name].append((float(psnr(made, clean)), float(ssim(made, clean)), seconds))
+    rows = [row_of(name, values, restorer) for name, values in found.items()]
+    note = f"Clean photographs, n = {len(photographs)}; bits are those of the codes a pixel, without entropy coding."
+    return Table.of("Round trip", rows, note, {"SSIM": 3, "M parameters": 2})
+
+
+def row_of(name: str, values: list[tuple[float, float, float]], restorer: LatentRestorer) -> Row:
+    """Means of a way through the latent."""
+    means = np.array(values).mean(0)
+    book, places = restorer.predictor.book.common, restorer.autoencoder.factor**2
+    bits = {"common codes": 1, "both codebooks": 2}.get(name, 0) * book.groups * np.log2(book.size) / places
+    size = sum(p.numel() for p in restorer.autoencoder.parameters()) / 1e6
+    cells: Row = {"way": name, "PSNR": float(means[0]), "SSIM": float(means[1]), "s/MP": float(means[2])}
+    return cells | {"bits/px": float(bits) or None, "M parameters": size}
+
+
+def even(image_1CHW: torch.Tensor, multiple: int) -> torch.Tensor:
+    """Without what is left over at the lower and right border."""
+    height, width = (side - side % multiple for side in image_1CHW.shape[-2:])
+    return image_1CHW[..., :height, :width]
+
+
+def predicted(scorer: QualityModel, image_1CHW: torch.Tensor) -> float:
+    """The score that a quality model gives."""
+    (found,) = scorer.score([image_1CHW[0].permute(1, 2, 0).numpy()])
+    return float(found.technical or 0.0)
+
+
+def dial(
+    restorer: LatentRestorer, scorer: QualityModel, held: Sequence[Case], report: Report = lambda done: None
+) -> list[Row]:
+    """Each case at each quality: full reference and predicted; a first row of the input, quality None."""
+    rows: list[Row] = []
+    for number, case in enumerate(held):
+        for quality in (None, *DIAL):
+            began = time.perf_counter()
+            made = case.damaged if quality is None else rounded(restorer.shown(case.damaged, quality))
+            seconds = (time.perf_counter() - began) / case.clean[0, 0].numel() * 1e6
+            rows.append({
+                "photograph": case.photograph, "case": number, "quality": quality,
+                "PSNR": float(psnr(made, case.clean).clamp(max=60)), "SSIM": float(ssim(made, case.clean)),
+                "true score": float(technical_quality(made, case.clean)), "predicted score": predicted(scorer, made),
+                "s/MP": seconds,
+            })  # fmt: skip
+        report(number + 1)
+    return rows
+
+
+def dial_table(rows: Sequence[Row]) -> Table:
+    """Means by quality, with intervals of both scores."""
+    table = []
+    for quality in (None, *DIAL):
+        chosen = [row for row in rows if row["quality"] == quality]
+        groups = [str(row["photograph"]) for row in chosen]
+        cells: Row = {"quality": "input" if quality is None else f"{quality:g}"}
+        for name in ("PSNR", "SSIM", "true score", "predicted score"):
+            values = numbers(chosen, name)
+            cells[name] = float(np.mean(values))
+            if name.endswith("score"):
+                cells[f"{name.split()[0]} 95%"] = "{:.1f}..{:.1f}".format(*interval(values, groups))
+        table.append(cells)
+    return Table.of("The quality dial", table, f"n = {len(groups)} damages. {turn(rows)}", {"SSIM": 3})
+
+
+def turn(rows: Sequence[Row]) -> str:
+    """Rank correlation of the dial with both scores within a case, and where the true one is highest."""
+    from scipy.stats import spearmanr
+
+    ranks: dict[str, list[float]] = {"true score": [], "predicted score": []}
+    for case in dict.fromkeys(row["case"] for row in rows):
+        own = [row for row in rows if row["case"] == case and row["quality"] is not None]
+        for name, found in ranks.items():
+            values = numbers(own, name)
+            found.append(float(spearmanr(DIAL, values).statistic) if len(set(values)) > 1 else 0.0)
+    best = {q: float(np.mean(numbers([row for row in rows if row["quality"] == q], "true score"))) for q in DIAL}
+    text = ", ".join(f"{name} {np.mean(found):.2f}" for name, found in ranks.items())
+    return f"Spearman with the dial, mean over cases: {text}. The true score is highest at {max(best, key=best.get):g}."  # type: ignore[arg-type]
+
+
+def numbers(rows: Sequence[Row], name: str) -> list[float]:
+    return [float(row[name]) for row in rows]  # type: ignore[arg-type]
+
+
+Way = Callable[[torch.Tensor], torch.Tensor]
+
+
+def ways(restorer: LatentRestorer, rival: LatentRestorer | None = None) -> dict[str, Way]:
+    """The restorer at 100, and with a part taken away."""
+    model, autoencoder = restorer.predictor, restorer.autoencoder
+
+    def latent_of(image: torch.Tensor, way: str) -> torch.Tensor:
+        score = torch.full((1,), 100.0)
+        own, seen = model.seen(autoencoder, image)
+        found = model(own, seen, score)
+        if way == "continuous":
+            return found.moved_BDHW
+        codes = model.codes(found, score)
+        return model.expected(found, codes.on_B & False) if way == "single" else model.book.lookup(codes)
+
+    def by(way: str) -> Way:
+        return lambda image: autoencoder.decode(latent_of(image, way)).clamp(0, 1)
+
+    found: dict[str, Way] = {
+        "as it is": lambda image: restored(model, autoencoder, image, 100.0),
+        "HQ+ off (single codebook)": by("single"),
+        "score 50 instead of 100": lambda image: restored(model, autoencoder, image, 50.0),
+        "the likeliest codes instead of the expected latent": by("likeliest"),
+        "predicted latent without codes": by("continuous"),
+        "autoencoder alone, of the damaged picture": lambda image: autoencoder.decode(autoencoder.encode(image)[0]),
+    }
+    if rival is not None:
+        found["the other weights (--rival)"] = lambda image: restored(rival.predictor, rival.autoencoder, image, 100.0)
+    return found
+
+
+@torch.no_grad()
+def ablations(
+    restorer: LatentRestorer, scorer: QualityModel, held: Sequence[Case], rival: LatentRestorer | None = None
+) -> Table:
+    """What each part is worth at the best quality."""
+    multiple, rows = 8 * restorer.autoencoder.factor, []
+    for name, way in ways(restorer, rival).items():
+        values: dict[str, list[float]] = {"PSNR": [], "true score": [], "predicted score": []}
+        for case in held:
+            clean, made = even(case.clean, multiple), rounded(way(even(case.damaged, multiple)))
+            values["PSNR"].append(float(psnr(made, clean)))
+            values["true score"].append(float(technical_quality(made, clean)))
+            values["predicted score"].append(predicted(scorer, made))
+        groups = [case.photograph for case in held]
+        cells: dict[str, Cell] = {"way": name, **{key: float(np.mean(each)) for key, each in values.items()}}
+        cells["PSNR 95%"] = "{:.2f}..{:.2f}".format(*interval(values["PSNR"], groups))
+        rows.append(cells)
+    return Table.of("What the parts are worth", rows, f"Damaged pictures at quality 100, n = {len(held)}.")
+
+
+def about(restorer: LatentRestorer) -> dict[str, Any]:
+    """Parameters of both halves, in millions."""
+    parts = {"autoencoder": restorer.autoencoder, "predictor": restorer.predictor}
+    return {f"{name} M": round(sum(p.numel() for p in part.parameters()) / 1e6, 2) for name, part in parts.items()}

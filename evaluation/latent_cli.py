@@ -1,0 +1,107 @@
+"""The commands of `rnr bench` that measure the latent restorer; heavy imports are theirs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rnr.evaluation import running
+from rnr.evaluation.options import Limit, Out, Seed, Threads
+from rnr.restorer.loading import load as load_restorer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from rnr.restorer.latent import LatentRestorer
+
+Folders = Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")]
+Restorer = Annotated[str, typer.Option("--restorer", help="A folder that `rnr train codes` wrote.")]
+Scorer = Annotated[str, typer.Option("--scorer", help="built-in, or a folder that `rnr train quality` wrote.")]
+Size = Annotated[int, typer.Option("--size", min=32, help="Side of the centre that is used, px.")]
+Mixtures = Annotated[int, typer.Option("--mixtures", min=1, help="Damages of each photograph.")]
+
+
+def latent(
+    images: Folders,
+    out: Out,
+    restorer: Restorer,
+    rival: Annotated[str | None, typer.Option("--rival", help="Other weights, for the table of ablations.")] = None,
+    scorer: Scorer = "built-in",
+    mixtures: Mixtures = 2,
+    size: Size = 256,
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure the latent restorer: round trip, the quality dial from 0 to 100, what its parts are worth."""
+    from rnr.evaluation import latent as module
+    from rnr.evaluation.tables import Table
+    from rnr.quality.loading import load_clip
+
+    started = time.monotonic()
+    with running.errors():
+        model, judge = latent_restorer(restorer), load_clip(scorer)
+        other = latent_restorer(rival) if rival else None
+        photographs = gathered(images, limit)
+        held = module.cases(photographs, size, mixtures, seed)
+        tables = {"latent_round_trip": module.round_trip(model, photographs, size)}
+        with running.progress("damages", len(held)) as report:
+            rows = module.dial(model, judge, held, report)
+        tables |= {"latent_dial": module.dial_table(rows), "latent_rows": Table.of("Dial by case", rows)}
+        tables["latent_parts"] = module.ablations(model, judge, held, other)
+        settings = running.identity(restorer=model) | module.about(model) | {"images": [f.name for f in images]}
+        settings |= {"scorer": scorer, "scorer_hash": judge.identity["model_hash"], "mixtures": mixtures, "size": size}
+        running.publish(tables, out, settings | {"limit": limit, "seed": seed}, started, silent=["latent_rows"])
+
+
+def hacking(
+    images: Folders,
+    out: Out,
+    restorer: Restorer,
+    scorer: Scorer = "built-in",
+    mixtures: Mixtures = 1,
+    size: Size = 192,
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Raise a quality score in pixels, in latents and among codes: what the true quality loses at equal gain."""
+    from rnr.evaluation import hacking as module
+    from rnr.evaluation.latent import cases
+    from rnr.evaluation.tables import Table
+    from rnr.quality.loading import load_clip
+
+    started = time.monotonic()
+    with running.errors():
+        model, judge = latent_restorer(restorer), load_clip(scorer)
+        held = cases(gathered(images, limit), size, mixtures, seed)
+        with running.progress("pictures", len(held)) as report:
+            found = module.paths(model, judge, held, report)
+        tables = {"hacking": module.table(found, held), "hacking_paths": Table.of("Paths", module.rows_of(found))}
+        settings = running.identity(restorer=model) | {"images": [f.name for f in images], "limit": limit}
+        settings |= {"scorer": scorer, "scorer_hash": judge.identity["model_hash"], "mixtures": mixtures, "size": size}
+        settings |= {"steps": module.STEPS, "rates": module.RATES, "seed": seed}
+        running.publish(tables, out, settings, started, silent=["hacking_paths"])
+
+
+def gathered(folders: list[Path], limit: int | None) -> dict[str, np.ndarray]:
+    """Photographs of all folders, `limit` of each, evenly from all names."""
+    from rnr.degradation.photographs import read_folder
+
+    return {f"{f.name}/{name}": p for f in folders for name, p in read_folder(f, limit, spread=True).items()}
+
+
+def latent_restorer(name: str) -> LatentRestorer:
+    """Raises ValueError for another restorer."""
+    from rnr.restorer.latent import LatentRestorer
+
+    found = load_restorer(name)
+    if not isinstance(found, LatentRestorer):
+        raise ValueError(f"{name}: not a latent restorer; name latent, or a folder that `rnr train codes` wrote")
+    return found
+
+
+COMMANDS = (latent, hacking)

@@ -1,0 +1,15 @@
+"""Restoration in a latent space: an autoencoder, a dual codebook, and a Transformer that predicts codes (IQPIR)."""
+
+from __future__ import annotations
+
+from rnr.degradation._lazy import lazy_names
+
+__getattr__, __all__ = lazy_names(
+    __name__,
+    {
+        "rnr.restorer.latent.autoencoder": ("Autoencoder",),
+        "rnr.restorer.latent.codebook": ("Codebook", "DualCodebook"),
+        "rnr.restorer.latent.codes": ("CodePredictor",),
+        "rnr.restorer.latent.restorer": ("LatentRestorer",),
+    },
+)

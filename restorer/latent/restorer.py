@@ -1,0 +1,145 @@
+"""`LatentRestorer`: IQPIR as a restorer, degraded picture -> codes of one as good as is asked for -> picture.
+
+    restorer = rnr.restorer.load("runs/codes/weights")
+    result = restorer.restore(pixels_HWC3, record, Intent(quality=90))
+
+Whatever was diagnosed is undone at once; what decides is the score that is asked for, 100 where nobody asks. Where the
+diagnosis finds nothing, the same array comes back, as it does from the bridge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.errors import SetupError
+from rnr.degradation.intent import Intent, checked_quality
+from rnr.degradation.kind import kinds
+from rnr.degradation.strength import FULL
+from rnr.restorer.condition import left_alone, wanted
+from rnr.restorer.latent.autoencoder import MARGIN, TILE, Autoencoder
+from rnr.restorer.latent.codes import CODES, WINDOW, CodePredictor, autoencoder_of, load_predictor, restored
+from rnr.restorer.pipeline import RestoreResult
+from rnr.restorer.tiling import tiled
+
+BEST = 100.0  # the quality where nobody asks for another
+
+
+class LatentRestorer:
+    """`restore` by codes of a quality.
+
+    Args:
+        autoencoder: Pictures to latents and back.
+        predictor: The Transformer, with its codebooks.
+        identity: `model` and `model_hash`.
+
+    Attributes:
+        steps: 1; codes are predicted at once.
+    """
+
+    steps = 1
+
+    def __init__(
+        self, autoencoder: Autoencoder, predictor: CodePredictor, identity: Mapping[str, Any] | None = None
+    ) -> None:
+        if predictor.config["channels"] != autoencoder.channels or predictor.config["factor"] != autoencoder.factor:
+            raise ValueError(
+                f"codes of {predictor.config['channels']} channels at 1/{predictor.config['factor']} do not fit an "
+                f"autoencoder of {autoencoder.channels} at 1/{autoencoder.factor}; train them on it (rnr train codes)"
+            )
+        self.autoencoder, self.predictor = autoencoder.eval(), predictor.eval()
+        self.identity: dict[str, Any] = dict(identity or {"model": "latent", "model_hash": ""})
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> LatentRestorer:
+        """A folder that holds codes.safetensors and model_index.json, which names the autoencoder.
+
+        Raises:
+            OSError: For what is missing or broken; it names the file and the remedy.
+        """
+        folder = Path(name)
+        predictor, _ = load_predictor(folder / CODES)
+        autoencoder = Autoencoder.from_pretrained(autoencoder_of(folder)).to(device)
+        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder)}
+        return cls(autoencoder, torch.nn.Module.to(predictor, device), identity)  # type: ignore[arg-type]
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kinds of degradation that can be removed, in order of formation."""
+        return list(kinds())
+
+    def restore(
+        self,
+        pixels_HWC3: np.ndarray,
+        source: DiagnosisRecord | Diagnosis | None,
+        intent: Intent | None = None,
+        num_inference_steps: int | None = None,
+        seed: int = 0,
+        eta: float = 0.0,
+        tile: int = TILE,
+        callback_on_step_end: Callable[[Any, int, float, dict[str, Any]], None] | None = None,
+    ) -> RestoreResult:
+        """Restore one picture.
+
+        Args:
+            pixels_HWC3: Float in [0, 1], of any size.
+            source: What was diagnosed: whether there is anything to do. None: there is.
+            intent: `quality` is the score that the result is to have; `strength` blends it with what came in.
+            num_inference_steps, seed, eta: Of restorers with a sampler; nothing is drawn here.
+            tile: Core of a tile in px.
+            callback_on_step_end: Gets (self, 0, 1.0, {"sample", "estimate", "kinds"}).
+
+        Raises:
+            SetupError: For kinds or a strength by kind in the intent, which this restorer cannot tell apart; for a
+                quality outside 0..100.
+            ValueError: For a record without a diagnosis.
+        """
+        began, strength = time.perf_counter(), refused(intent)
+        quality = checked_quality(intent.quality if intent else None, BEST)
+        settings = {**self.identity, "num_inference_steps": 1, "seed": seed, "tile": tile, "quality": quality}
+        settings["intent"] = None if intent is None else vars(intent)
+        settings["left_alone"] = left_alone(source, intent)
+        names = wanted(source, intent) if source is not None else self.kinds
+        if not names or strength == 0:
+            return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
+        image = torch.from_numpy(np.ascontiguousarray(pixels_HWC3, dtype=np.float32)).permute(2, 0, 1)[None]
+        made = torch.lerp(image, self.shown(image, quality, tile), strength / 100)
+        if callback_on_step_end is not None:
+            callback_on_step_end(self, 0, 1.0, {"sample": image, "estimate": made, "kinds": tuple(names)})
+        pixels = np.ascontiguousarray(made[0].permute(1, 2, 0).numpy())
+        return RestoreResult(
+            pixels_HWC3=pixels, untouched=False, settings=settings, seconds=time.perf_counter() - began
+        )
+
+    def shown(self, image_1CHW: torch.Tensor, quality: float, tile: int = TILE) -> torch.Tensor:
+        """A picture of any size at this quality, in [0, 1]."""
+
+        def part(image_BCHW: torch.Tensor) -> torch.Tensor:
+            return restored(self.predictor, self.autoencoder, image_BCHW.to(self.autoencoder.device), quality)
+
+        return tiled(part, [image_1CHW], tile, WINDOW * self.autoencoder.factor, MARGIN)
+
+
+def refused(intent: Intent | None) -> float:
+    """The strength 0..100. SetupError for what a restorer that undoes everything at once cannot do."""
+    if intent is None:
+        return FULL
+    if intent.kinds is not None or isinstance(intent.strength, Mapping):
+        raise SetupError("the latent restorer undoes everything at once: leave out --only and strengths by kind, or "
+                         "name another restorer (--restorer built-in)")  # fmt: skip
+    return float(intent.strength)
+
+
+def hash_of(folder: Path) -> str:
+    """First 16 hex digits of the SHA-256 of all weights."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
