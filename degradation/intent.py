@@ -18,8 +18,8 @@ class Intent:
         instruction: For restorers that read text; the built-in one ignores it and says so.
         strength: How far each leg goes, 0-100, or by kind: 0 gives the same picture back, 100 goes to its end.
         force: Remove also findings that the model is not sure of.
-        quality: Score 0-100 that the result is to have, for restorers that can be asked for one (`latent`); None: the
-            best. Others refuse it.
+        quality: Score 0-100 that the result is to have, for restorers that can be asked for one (a latent one); None:
+            the best. Others refuse it.
 
     Example:
         >>> Intent(kinds=["noise"], strength={"noise": 60}).strength_of("noise")

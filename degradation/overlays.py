@@ -75,9 +75,7 @@ def dots(rng: random.Random, size: Size) -> np.ndarray:
     return 255 * (y[:, None] + x[None] < (0.5 + width) ** 2).astype(np.uint8)
 
 
-def drawn(
-    rng: random.Random, size: Size, draw: Callable[[random.Random, Size, ImageDraw.ImageDraw], None]
-) -> np.ndarray:
+def drawn(rng: random.Random, size: Size, draw: Draw) -> np.ndarray:
     mask = Image.new("L", (size[1], size[0]))
     draw(rng, size, ImageDraw.Draw(mask))
     return np.asarray(mask)
