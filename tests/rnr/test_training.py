@@ -57,7 +57,7 @@ def test_every_training_finds_its_first_weights_by_name(cli, images: Path, tmp_p
     shutil.copytree(REASONER, weights, ignore=shutil.ignore_patterns("reasoner.json"))
     code, _, stderr = cli("train", "reasoner", "--images", images, "-o", tmp_path / "run", "--init", weights)
     assert code == 2 and "its card reasoner.json is missing" in stderr
-    code, _, stderr = cli("train", "expert", "rain", "--images", images, "-o", tmp_path / "run", "--init", "built-in")
+    code, _, stderr = cli("train", "expert", "rain", "--images", images, "-o", tmp_path / "run", "--init", weights)
     assert code == 2 and "rain.safetensors: not an expert's weights" in stderr
 
 
