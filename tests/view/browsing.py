@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
@@ -33,6 +34,11 @@ def loaded(page: Page, selector: str) -> bool:
     """Whether every such picture has pixels."""
     page.wait_for_function("s => [...document.querySelectorAll(s)].every((i) => i.complete)", arg=selector)
     return page.evaluate("s => [...document.querySelectorAll(s)].every((i) => i.naturalWidth > 0)", selector)
+
+
+def values(record: Mapping[str, Any]) -> list[Any]:
+    """The entries of a record's trace that are values; null and the end of a list are chosen, too, and are none."""
+    return [entry for entry in record["trace"] if not record["text"][entry["start"] :].startswith(("]", "[]", "null"))]
 
 
 def column(page: Page, name: str) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.view.browsing import Open, loaded, open_first
+from tests.view.browsing import Open, loaded, open_first, values
 from tests.view.conftest import Serve
 
 pytestmark = pytest.mark.browser
@@ -49,9 +49,9 @@ def test_two_pictures_share_one_zoom(visit: Open, address: str) -> None:
 def test_each_token_tells_how_sure_the_model_was(visit: Open, address: str, gallery: Path) -> None:
     page = visit(address)
     open_first(page)
-    trace = json.loads((gallery / "run-a" / "astronaut.diagnosis.json").read_text())["before"]["trace"]
+    record = json.loads((gallery / "run-a" / "astronaut.diagnosis.json").read_text())["before"]
     tokens = page.locator(".columns .chain .token")
-    assert tokens.count() == len(trace)
+    assert tokens.count() == len(values(record))
     severity = page.locator(".finding", has=page.get_by_role("heading", name="noise")).locator(
         ".value", has_text="severity"
     )
@@ -59,9 +59,8 @@ def test_each_token_tells_how_sure_the_model_was(visit: Open, address: str, gall
     tip = severity.locator(".tip")
     expect(tip).to_be_visible()
     assert "% sure" in tip.inner_text() and tip.inner_text().count("token") >= 2  # digits are tokens of their own
-    others = [
-        other for entry in trace if entry["field"] == "findings.noise.severity" for other in entry["alternatives"]
-    ]
+    severities = [entry for entry in record["trace"] if entry["field"] == "findings.noise.severity"]
+    others = [other for entry in severities for other in entry["alternatives"]]
     assert "not recorded" not in tip.inner_text() and " 0 %" not in tip.inner_text()
     assert severity.locator(".tip .other").count() == sum(map(len, others)) > 0
     page.mouse.move(0, 0)
@@ -82,8 +81,8 @@ def test_severities_views_and_record_are_those_of_the_file(visit: Open, address:
     assert f"{belief['probability'] * belief['severity_if_present']:.0f} →" in row.inner_text()
     assert f"{low}–{high}" in row.inner_text() and row.locator("path.interval").count() == 1
     page.locator(".views img").scroll_into_view_if_needed()
-    page.wait_for_function("() => document.querySelector('.views img').naturalWidth === 512")  # loads torch: seconds
-    assert page.locator(".views figcaption span").count() == 512 // 128, "a name for each view"
+    page.wait_for_function("() => document.querySelector('.views img').naturalWidth === 768")  # loads torch: seconds
+    assert page.locator(".views figcaption span").count() == 768 // 128, "a name for each view"
     page.get_by_text("The raw record").click()
     assert json.loads(page.locator("pre").inner_text()) == data
     legs = page.locator("section", has=page.get_by_role("heading", name="Legs"))

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, expect
 
 from rnr.view.export import export
 from rnr.view.library import Library
-from tests.view.browsing import DESK, Open, arrive, column, falling, loaded, names, open_first
+from tests.view.browsing import DESK, Open, arrive, column, falling, loaded, names, open_first, values
 from tests.view.conftest import Serve, as_row, write_loop_a, write_rows, write_table
 
 pytestmark = pytest.mark.browser
@@ -39,7 +39,7 @@ def test_a_table_of_records(visit: Open, serve: Serve, gallery: Path, tmp_path: 
     page = visit(serve(write_table(tmp_path / f"rows{suffix}", rows, gallery), gallery / "damaged"))
     assert names(page) == ["astronaut.png", "chelsea.png", "coffee.png"] and loaded(page, "#rows .thumb img")
     open_first(page)
-    assert loaded(page, ".pane img") and page.locator(".chain .token").count() == len(rows[0]["trace"])
+    assert loaded(page, ".pane img") and page.locator(".chain .token").count() == len(values(rows[0]))
 
 
 def test_an_agents_store(visit: Open, serve: Serve, gallery: Path) -> None:
