@@ -61,7 +61,7 @@ class Start:
 @torch.no_grad()
 def start(restorer: LatentRestorer, case: Case) -> Start:
     """The case restored at quality 100."""
-    model, multiple = restorer.predictor, 8 * restorer.autoencoder.factor
+    model, multiple = restorer.predictor, restorer.multiple
     clean, damaged = even(case.clean, multiple), even(case.damaged, multiple)
     best = torch.full((1,), 100.0)
     own, seen = model.seen(restorer.autoencoder, damaged)

@@ -18,6 +18,7 @@ import torch
 from rnr.degradation.measure import psnr, ssim, technical_quality
 from rnr.degradation.photographs import centre_crop, rounded, to_tensor
 from rnr.degradation.synthesize import degrade, draw_mixture
+from rnr.evaluation import metrics
 from rnr.evaluation.tables import Cell, Row, Table
 from rnr.restorer.latent.codes import restored
 
@@ -59,10 +60,7 @@ def interval(values: Sequence[float], groups: Sequence[str], seed: int = 0) -> t
     held = [each for each in held if len(each)]
     if not held:
         return float("nan"), float("nan")
-    draw = np.random.default_rng(seed)
-    means = [np.concatenate([held[i] for i in draw.integers(0, len(held), len(held))]).mean() for _ in range(RESAMPLES)]
-    low, high = np.percentile(means, (2.5, 97.5))
-    return float(low), float(high)
+    return metrics.interval(len(held), lambda drawn: np.concatenate([held[i] for i in drawn]).mean(), seed, RESAMPLES)
 
 
 @torch.no_grad()
@@ -175,8 +173,9 @@ def ways(restorer: LatentRestorer, rival: LatentRestorer | None = None) -> dict[
         found = model(own, seen, score)
         if way == "continuous":
             return found.moved_BDHW
-        codes = model.codes(found, score)
-        return model.expected(found, codes.on_B & False) if way == "single" else model.book.lookup(codes)
+        if way == "single":
+            return model.expected(found, torch.zeros(1, dtype=torch.bool))
+        return model.book.lookup(model.codes(found, score))
 
     def by(way: str) -> Way:
         return lambda image: autoencoder.decode(latent_of(image, way)).clamp(0, 1)
@@ -199,7 +198,7 @@ def ablations(
     restorer: LatentRestorer, scorer: QualityModel, held: Sequence[Case], rival: LatentRestorer | None = None
 ) -> Table:
     """What each part is worth at the best quality."""
-    multiple, rows = 8 * restorer.autoencoder.factor, []
+    multiple, rows = restorer.multiple, []
     for name, way in ways(restorer, rival).items():
         values: dict[str, list[float]] = {"PSNR": [], "true score": [], "predicted score": []}
         for case in held:

@@ -100,7 +100,7 @@ def latent_restorer(name: str) -> LatentRestorer:
 
     found = load_restorer(name)
     if not isinstance(found, LatentRestorer):
-        raise ValueError(f"{name}: not a latent restorer; name latent, or a folder that `rnr train codes` wrote")
+        raise ValueError(f"{name}: not a latent restorer; name a folder that `rnr train codes` wrote")
     return found
 
 

@@ -5,7 +5,7 @@ Legend: N observations; a probability is P(present), `present` the ground truth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rnr.degradation._lazy import LazyModule, need
@@ -18,6 +18,9 @@ else:
 BINS = 10  # of the reliability diagram
 RINGS = 32  # of the radial spectrum, from 0 to half a cycle per pixel
 FLOOR = (0.5 / 255) ** 2 / 12  # power of rounding to half a level: silence below that is no texture
+RESAMPLES = 500  # of a bootstrap
+
+Statistic = Callable[["np.ndarray"], float]  # of the indices of what is drawn
 
 
 class Presence(NamedTuple):
@@ -110,3 +113,11 @@ def spectrum_distance(image_HW: np.ndarray, clean_HW: np.ndarray) -> float:
     """Root mean square difference of the two radial spectra over the rings, in dB: 0 = the same amount of texture."""
     difference = radial_spectrum(image_HW) - radial_spectrum(clean_HW)
     return float(np.sqrt((difference**2).mean()))
+
+
+def interval(count: int, statistic: Statistic, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """95% of a statistic over pictures that are drawn again, with replacement."""
+    draw = np.random.default_rng(seed)
+    values = [statistic(draw.integers(0, count, count)) for _ in range(resamples)]
+    low, high = np.nanpercentile(values, (2.5, 97.5))
+    return float(low), float(high)

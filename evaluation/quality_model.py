@@ -21,6 +21,7 @@ from rnr.degradation.kind import kind_named
 from rnr.degradation.measure import psnr, technical_quality
 from rnr.degradation.photographs import random_crops, rounded, to_uint8
 from rnr.degradation.synthesize import degrade, prescribe
+from rnr.evaluation.metrics import Statistic, interval
 from rnr.evaluation.tables import Row, Table
 from rnr.evaluation.unseen import UNSEEN, damaged
 from rnr.judge.reading import severities
@@ -37,13 +38,11 @@ if TYPE_CHECKING:
 SIDE, BATCH = 256, 16  # px of a region; a choice: the photographs have 340 px and more
 LABELS = (50, 100, 200)
 DRAWS = 5  # of the labels of a few-label fit, whose median is shown
-RESAMPLES = 500  # of a bootstrap
 AMONG, FIRST = 100, 10  # R@10 among 100
 TOLD = 0.5  # dB by which a restoration must change the PSNR to be ranked
 OVERDONE = (60.0, 25.0)  # severity undone, where 25 were there; a choice
 CHATTER = ("what a day", "my dog loves it here", "holiday 2019", "nice one , thanks for sharing", "first !")
 Report = Callable[[int], None]
-Statistic = Callable[[np.ndarray], float]
 
 
 @dataclass
@@ -56,14 +55,6 @@ class Regions:
     def arrays(self) -> list[np.ndarray]:
         """uint8 HWC."""
         return [to_uint8(picture) for picture in self.pictures]
-
-
-def interval(count: int, statistic: Statistic, seed: int = 0) -> tuple[float, float]:
-    """95% of a statistic over pictures that are drawn again, with replacement."""
-    draw = np.random.default_rng(seed)
-    values = [statistic(draw.integers(0, count, count)) for _ in range(RESAMPLES)]
-    low, high = np.nanpercentile(values, (2.5, 97.5))
-    return float(low), float(high)
 
 
 def figure(name: str, count: int, statistic: Statistic, **others: Any) -> Row:

@@ -8,12 +8,12 @@ scorer = rnr.quality.load("reasoner:recipes/qwen3vl_8b.toml")
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import hash_of
 from rnr.degradation.loading import BUILT_IN, device_named, explained, one_at_a_time
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def load_clip(name: str | Path = BUILT_IN, device: str = "cpu") -> QualityModel:
         raise SetupError(f"quality model {folder}: no weights here; {what}")
     card = read_card(folder) if folder.is_dir() else {}
     clip, tokenizer = towers(str(folder if folder.is_dir() else name))
-    identity = {"model": str(name), "model_hash": hash_of(folder) if folder.is_dir() else ""}
+    identity = {"model": str(name), "model_hash": hash_of(folder.glob("*.safetensors")) if folder.is_dir() else ""}
     views = views_of(card) if card else foreign_views(clip, folder)
     heads = heads_of(folder, card) if card else None
     return QualityModel(clip.to(device), tokenizer, views, heads, identity, missing=card.get("missing"))
@@ -93,11 +93,3 @@ def foreign_views(clip: Any, folder: Path) -> Any:
         settings = json.loads(path.read_text(encoding="utf-8"))
     mean, spread = (tuple(settings.get(key, d)) for key, d in (("image_mean", CLIP_MEAN), ("image_std", CLIP_SPREAD)))
     return Views(clip.config.vision_config.image_size, 2, 3, False, mean, spread)
-
-
-def hash_of(folder: Path) -> str:
-    """First 16 hex digits of the SHA-256 of all weights."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

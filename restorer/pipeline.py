@@ -8,7 +8,6 @@ The module paths of this package stand in model_index.json: they are part of the
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from diffusers.utils import BaseOutput
 from diffusers.utils import logging as diffusers_logging
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.files import hash_of
 from rnr.degradation.intent import Intent, refuse_quality
 from rnr.degradation.kind import kinds
 from rnr.degradation.protocols import Diagnoser
@@ -130,7 +130,7 @@ class RestorePipeline(DiffusionPipeline):
                           "scheduler/, experts/ or network/ as `rnr train` writes them") from error  # fmt: skip
         if pipe.network is not None:
             pipe.network.to(memory_format=torch.channels_last).eval()
-        pipe.identity = {"model": f"restorer {name}", "model_hash": _hash(folder)}
+        pipe.identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.glob("*/*.safetensors"))}
         return pipe
 
     @classmethod
@@ -390,11 +390,3 @@ def in_tiles(
 def folder_of(name: str | Path) -> Path:
     """Where the weights of this name lie: `built-in`, or a folder."""
     return BUILT_IN if str(name) == "built-in" else Path(name)
-
-
-def _hash(folder: Path) -> str:
-    """First 16 hex digits of the SHA-256 of all weights."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*/*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

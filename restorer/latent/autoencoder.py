@@ -61,8 +61,7 @@ class Autoencoder(nn.Module):
         Raises:
             OSError: For what is missing or broken; it names the file and the remedy.
         """
-        folder = BUILT_IN / FOLDER if str(name) == "built-in" else Path(name)
-        where, subfolder = place_of(str(folder if folder.is_dir() or str(name) == "built-in" else name))
+        where, subfolder = place_of(str(folder_of(name)))
         dtype = options.pop("torch_dtype", None) or options.pop("dtype", None) or torch.float32
         kind = class_named(where, subfolder)
         try:
@@ -103,9 +102,7 @@ class Autoencoder(nn.Module):
 
     def moments(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """What the encoder says of the posterior, and its features on the way: each resolution, then the middle."""
-        seen = (
-            functional.pixel_unshuffle(2 * image_BCHW - 1, self.unshuffle) if self.unshuffle > 1 else image_BCHW * 2 - 1
-        )
+        seen = functional.pixel_unshuffle(2 * image_BCHW - 1, self.unshuffle)
         encoder, features = self.model.encoder, []
         h = encoder.conv_in(channels_last(seen.to(next(self.model.parameters()).dtype)))
         for block in encoder.down_blocks:
@@ -122,7 +119,7 @@ class Autoencoder(nn.Module):
         latent = self.unscaled(latent_BDHW).to(next(self.model.parameters()).dtype)
         options = {"force_not_quantize": True} if isinstance(self.model, VQModel) else {}
         shown = self.model.decode(channels_last(latent), **options).sample.float()
-        return (functional.pixel_shuffle(shown, self.unshuffle) if self.unshuffle > 1 else shown) / 2 + 0.5
+        return functional.pixel_shuffle(shown, self.unshuffle) / 2 + 0.5
 
     def scaled(self, latent: torch.Tensor) -> torch.Tensor:
         """The model's own latents to those of about unit variance."""
@@ -140,6 +137,11 @@ class Autoencoder(nn.Module):
             return self.decode(self.encode(part.to(self.device))[0]).clamp(0, 1)
 
         return tiled(both, [image_1CHW], tile, self.factor, MARGIN)
+
+
+def folder_of(name: str | Path) -> Path:
+    """Where the autoencoder of this name lies, if it is `built-in` or a folder; a hub name is as it was."""
+    return BUILT_IN / FOLDER if str(name) == "built-in" else Path(name)
 
 
 def place_of(name: str) -> tuple[str, str | None]:

@@ -22,6 +22,7 @@ from torch.nn import functional
 from rnr.degradation.measure import psnr, ssim
 from rnr.degradation.photographs import centre_crop, random_crops, read_folder, to_tensor
 from rnr.degradation.synthesize import degrade, draw_mixture, prescribe
+from rnr.restorer.expert import zero
 from rnr.restorer.latent.autoencoder import Autoencoder, small
 from rnr.training.config import Run
 from rnr.training.engine import Engine
@@ -119,9 +120,9 @@ def linear_start(model: Any, photographs: Sequence[np.ndarray]) -> Any:
     kept = axes_PK[:, : autoencoder.channels]
     for half in (model.encoder, model.decoder):
         for block in (each for each in half.modules() if hasattr(each, "conv2")):
-            _zero(block.conv2)
-        _zero(half.conv_in)
-        _zero(half.conv_out)
+            zero(block.conv2)
+        zero(half.conv_in)
+        zero(half.conv_out)
         half.conv_in.bias[constant] = LEVEL
         half.conv_norm_out.bias.fill_(LEVEL / group / scale)
     centre = (slice(None), slice(None), 1, 1)
@@ -136,11 +137,6 @@ def linear_start(model: Any, photographs: Sequence[np.ndarray]) -> Any:
     model.encoder.conv_out.bias[autoencoder.channels :] = QUIET
     model.decoder.conv_out.bias.copy_(mean_P)
     return model
-
-
-def _zero(layer: torch.nn.Conv2d) -> None:
-    for parameter in layer.parameters():
-        torch.nn.init.zeros_(parameter)
 
 
 @torch.no_grad()

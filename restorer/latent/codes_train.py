@@ -128,10 +128,10 @@ class CodeObjective:
         device, book = self.autoencoder.device, self.model.book
         score = batch.score_B.to(device)
         with torch.no_grad():
-            target = self.autoencoder.encode(batch.target.to(device))[0].float()
+            target = self.autoencoder.encode(batch.target.to(device))[0]
             latent, seen = self.model.seen(self.autoencoder, batch.degraded.to(device))
             wanted = book.nearest(target, score)
-        found = self.model(latent.float(), seen, score, wanted.common)
+        found = self.model(latent, seen, score, wanted.common)
         common = cross_entropy(found.common.transpose(1, 2), wanted.common)
         each = cross_entropy(found.hq.transpose(1, 2), wanted.hq, reduction="none").mean((1, 2, 3))
         on = wanted.on_B.to(each)
@@ -200,10 +200,8 @@ def with_codebooks(
 ) -> CodePredictor:
     """The predictor with codebooks: those of the training that is resumed, else new ones, which are kept for that."""
     path = run.out / BOOKS
-    if run.resume and path.is_file():
-        model.book.load_state_dict(load_predictor(path)[0].book.state_dict())
-        return model.sharpen()
-    fit_codebooks(autoencoder, model.book, photographs, run.seed)
-    save_predictor(model, path, {})
+    if not (run.resume and path.is_file()):
+        fit_codebooks(autoencoder, model.book, photographs, run.seed)
+        save_predictor(model, path, {})
     model.book.load_state_dict(load_predictor(path)[0].book.state_dict())  # as the file holds them, in half precision
     return model.sharpen()

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from rnr.restorer.latent.autoencoder import FOLDER, Autoencoder
+from rnr.restorer.latent.autoencoder import FOLDER, Autoencoder, folder_of
 from rnr.restorer.latent.codes import CODES, CodePredictor, save_predictor, write_index
 from rnr.training.card import LICENSE, head
 
@@ -21,7 +21,7 @@ def export(model: CodePredictor, autoencoder: str | Path, folder: Path, card: di
     if local:
         shutil.copytree(autoencoder, folder / FOLDER, dirs_exist_ok=True)
     write_index(folder, FOLDER if local else autoencoder)
-    text = model_card(model, Autoencoder.from_pretrained(autoencoder), training_of(folder / FOLDER), card)
+    text = model_card(model, Autoencoder.from_pretrained(autoencoder), training_of(folder_of(autoencoder)), card)
     (folder / "README.md").write_text(text, encoding="utf-8")
     return folder
 

@@ -9,7 +9,6 @@ diagnosis finds nothing, the same array comes back, as it does from the bridge.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.errors import SetupError
+from rnr.degradation.files import hash_of
 from rnr.degradation.intent import Intent, checked_quality
 from rnr.degradation.kind import kinds
 from rnr.degradation.strength import FULL
@@ -67,7 +67,7 @@ class LatentRestorer:
         folder = Path(name)
         predictor, _ = load_predictor(folder / CODES)
         autoencoder = Autoencoder.from_pretrained(autoencoder_of(folder)).to(device)
-        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder)}
+        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.rglob("*.safetensors"))}
         return cls(autoencoder, torch.nn.Module.to(predictor, device), identity)  # type: ignore[arg-type]
 
     @property
@@ -118,13 +118,18 @@ class LatentRestorer:
             pixels_HWC3=pixels, untouched=False, settings=settings, seconds=time.perf_counter() - began
         )
 
+    @property
+    def multiple(self) -> int:
+        """Height and width of what it computes at once are multiples of this: whole windows of the latent."""
+        return WINDOW * self.autoencoder.factor
+
     def shown(self, image_1CHW: torch.Tensor, quality: float, tile: int = TILE) -> torch.Tensor:
         """A picture of any size at this quality, in [0, 1]."""
 
         def part(image_BCHW: torch.Tensor) -> torch.Tensor:
             return restored(self.predictor, self.autoencoder, image_BCHW.to(self.autoencoder.device), quality)
 
-        return tiled(part, [image_1CHW], tile, WINDOW * self.autoencoder.factor, MARGIN)
+        return tiled(part, [image_1CHW], tile, self.multiple, MARGIN)
 
 
 def refused(intent: Intent | None) -> float:
@@ -135,11 +140,3 @@ def refused(intent: Intent | None) -> float:
         raise SetupError("the latent restorer undoes everything at once: leave out --only and strengths by kind, or "
                          "name another restorer (--restorer built-in)")  # fmt: skip
     return float(intent.strength)
-
-
-def hash_of(folder: Path) -> str:
-    """First 16 hex digits of the SHA-256 of all weights."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]

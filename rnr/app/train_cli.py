@@ -99,7 +99,7 @@ def train_expert(
     spread: Annotated[bool, typer.Option(
         "--point-spread", help="Train the reader of a blur's point spread function, alone; a later training from "
         "--init restores by it.")] = False,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
+    minutes: Minutes = None,
 ) -> None:  # fmt: skip
     """Train the network of one leg: it removes one kind of degradation and leaves the others."""
     _built_in(
@@ -116,7 +116,7 @@ def train_expert(
 def train_quality(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
     rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")] = None,
+    minutes: Minutes = None,
 ) -> None:  # fmt: skip
     """Train picture -> quality: damaged pictures beside words of their damage, then the adapter that reads scores."""
     _built_in(lambda work, given: work.train_quality(given, minutes, work.Lines()), out=out, images=images, val=val,
