@@ -21,12 +21,15 @@ def photographs(tmp_path_factory):
 
 
 def test_an_expert_learns_is_written_and_goes_on_from_its_file(tmp_path, photographs):
-    run = Run(out=tmp_path / "a", samples=1200, rate=2e-3, precision="fp32", ema=0.9)
-    path = train_expert("noise", photographs, run, val=photographs)
-    network, card = load_expert(path)
+    torch.manual_seed(0)
+    fresh = ExpertNetwork("noise", widths=(32, 48, 64), blocks=(1, 1, 1))  # the built-in ones are wider
+    save_expert(fresh, tmp_path / "noise.safetensors", {})
+    run = Run(out=tmp_path / "a", samples=1200, rate=4e-3, precision="fp32", ema=0.9)
+    path = train_expert("noise", photographs, run, val=photographs, init=tmp_path / "noise.safetensors")
+    card = load_expert(path)[1]
     figures = card["figures"]
-    untrained = ExpertObjective(ExpertNetwork("noise"), [], [skimage.data.chelsea(), skimage.data.astronaut()])
-    before = untrained.validate(untrained.model)
+    untrained = ExpertObjective(fresh, [], [skimage.data.chelsea(), skimage.data.astronaut()])
+    before = untrained.validate(fresh)
     assert figures["noise 45"] > before["noise 45"] + 1 and card["samples"] >= 1200
     more = run.model_copy(update={"out": tmp_path / "b", "samples": 16})
     longer = train_expert("noise", photographs, more, init=path)
