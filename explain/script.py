@@ -26,7 +26,7 @@ else:
     torch = LazyModule("torch")
 
 # the order of `rnr.reasoner.views` and `.drawn`
-VIEWS = ("overview", "rich_crop", "smooth_crop", "spectrum", "fine_spectrum", "marks")
+VIEWS = ("overview", "rich_crop", "smooth_crop", "spectrum", "fine_spectrum", "marks", "maps")
 Row = Callable[[int], "torch.Tensor"]  # logits (vocabulary,) that follow a token of the sequence
 
 

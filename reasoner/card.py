@@ -10,6 +10,7 @@ from typing import Any
 from rnr.degradation.diagnosis import SCHEMA_VERSION
 from rnr.degradation.kind import PHYSICS
 from rnr.degradation.loading import BUILT_IN as NAME
+from rnr.reasoner import detector
 from rnr.reasoner.views import CROPS
 
 CARD = "reasoner.json"
@@ -54,6 +55,7 @@ def check_card(card: dict[str, Any], name: str) -> None:
     crops, version = card.get("views", {}).get("crops", CROPS), card.get("schema_version", SCHEMA_VERSION)
     if crops != CROPS:
         raise ValueError(f"{name}: trained on {crops} crops a picture, this release makes {CROPS}")
+    detector.check(card, name)
     if version != SCHEMA_VERSION:
         problem = f"writes diagnoses of schema version {version}, this release reads {SCHEMA_VERSION}"
         raise ValueError(f"{name}: {problem}; train it again or use the release it came with")

@@ -1,6 +1,6 @@
 """Training rows for the reasoner: an endless, seeded stream of damaged pictures with their true Diagnosis.
 
-A row is {images: uint8 (6, 128, 128, 3) views, prompt, completion, own, looked, traces}, what TRL's SFTTrainer takes.
+A row is {images: uint8 (7, 128, 128, 3) views, prompt, completion, own, looked, traces}, what TRL's SFTTrainer takes.
 Rows are made a batch at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on
 where it was.
 """

@@ -1,4 +1,5 @@
-"""Views that are drawn from the picture's three: statistics and shapes that a linear patch embedding does not show."""
+"""Views that are drawn from the picture's three: statistics, shapes and maps that a linear patch embedding does not
+show."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.photographs import rounded
+from rnr.reasoner.detector import maps
 from rnr.reasoner.marks import marks
 from rnr.reasoner.spectrum import fine_spectrum, spectrum
 from rnr.reasoner.views import DRAWN
@@ -16,12 +18,12 @@ if TYPE_CHECKING:
 else:
     torch = LazyModule("torch")
 
-DRAW = {"spectrum": spectrum, "fine": fine_spectrum, "marks": marks}  # by their key in a card, in their order
+DRAW = {"spectrum": spectrum, "fine": fine_spectrum, "marks": marks, "maps": maps}  # by key in a card, in order
 
 
 def with_drawn(views_BVCHW: torch.Tensor, wanted: Mapping[str, Any] = DRAWN) -> torch.Tensor:
     """Pictures' views (B, 3, 3, S, S) in [0, 1] and those that a card's `views` want beside them, rounded to 8 bits:
-    (B, 3 to 6, 3, S, S)."""
+    (B, 3 to 7, 3, S, S)."""
     return torch.cat([views_BVCHW, *(rounded(view)[:, None] for view in _drawn(views_BVCHW, wanted))], 1)
 
 

@@ -23,6 +23,7 @@ import torch
 from rnr.degradation.diagnosis import SCHEMA_VERSION, reasoning_order
 from rnr.degradation.kind import PHYSICS
 from rnr.prompts import Prompt, load
+from rnr.reasoner import detector
 from rnr.reasoner.card import CARD
 from rnr.reasoner.probe import NAME, detach
 from rnr.reasoner.views import VIEWS
@@ -44,6 +45,7 @@ def export(model, processor, folder: Path, prompt: Prompt, training: dict[str, A
         "prompt": prompt.name,
         "prompt_version": prompt.version,
         "views": VIEWS,
+        "detector": detector.identity(),
         "training": training or {},
     }
     (folder / CARD).write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
@@ -68,7 +70,8 @@ Qwen3-VL (`Qwen3VLForConditionalGeneration`, unmodified) with {size:.1f} M param
 trained from scratch to diagnose: {", ".join(card["kinds"])}.
 Prompt: `{card["prompt"]}`, version {card["prompt_version"]}.
 It sees one overview of {card["views"]["side"]} px, {card["views"]["crops"]} native crops, their spectra
-and the tones of the overview, and what lies over the scene: lines, spots and veil.
+and the tones of the overview, what lies over the scene (lines, spots and veil), and the maps of a small convolutional
+network that is to say where each kind changed the pixels (`rnr train detector`).
 
 Trained by `python -m rnr.reasoner.train`, seed {training.get("seed")}, on {total(training):,} damaged regions
 of clean photographs (folder `{training.get("photographs", "?")}`) in {training.get("hours", "?")} hours.{averaged}

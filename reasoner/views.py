@@ -24,7 +24,7 @@ else:
 
 SIDE = 128
 CROPS = 2  # a third, of median energy, cost a quarter of the training speed
-DRAWN = {"spectrum": True, "tones": True, "fine": True, "marks": True}  # views beside these: `rnr.reasoner.drawn`
+DRAWN = {"spectrum": True, "tones": True, "fine": True, "marks": True, "maps": True}  # beside these, see `drawn`
 VIEWS = {"side": SIDE, "crops": CROPS} | DRAWN  # what the cards of weights say
 CELL = 8  # px; windows are made of whole cells
 STRIDE = 32  # px between candidate windows, more in large pictures

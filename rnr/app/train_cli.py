@@ -124,6 +124,19 @@ def train_quality(
               license=license)  # fmt: skip
 
 
+@train_app.command("detector")
+def train_detector(
+    out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    init: Annotated[Path | None, typer.Option(help="A detector's file to start from.")] = None,
+    rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
+    minutes: Minutes = None,
+) -> None:  # fmt: skip
+    """Train the small network whose maps the built-in reasoner sees: where each kind changed the pixels."""
+    _built_in(lambda work, given: work.train_detector(given, minutes, work.Lines()), out=out, images=images, val=val,
+              samples=samples, seed=seed, resume=resume, init=init, rate=rate, threads=threads, device=device,
+              license=license)  # fmt: skip
+
+
 @train_app.command("autoencoder")
 def train_autoencoder(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,

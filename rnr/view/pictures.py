@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 THUMBNAIL = 192  # px, longer side: shown at 96 px, sharp on a phone
 MIME = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "GIF": "image/gif"}
 VIEWS = ("the whole", "richest crop", "smoothest crop")
-DRAWN = {"spectrum": "spectrum and tones", "fine": "fine spectrum", "marks": "lines, spots and veil"}
+DRAWN = {
+    "spectrum": "spectrum and tones", "fine": "fine spectrum", "marks": "lines, spots and veil",
+    "maps": "where each kind is",
+}  # fmt: skip
 Shown = tuple[bytes, str]  # the file and its MIME type
 
 

@@ -134,6 +134,16 @@ def train_quality(training: Training, minutes: float | None, report: Report) -> 
         return train_quality(training.images, run, training.val, report)
 
 
+def train_detector(training: Training, minutes: float | None, report: Report) -> Path:
+    """The detector whose maps the reasoner sees; returns its file. Raises SetupError as `train_quality`."""
+    with explained("training"):
+        quiet()
+        from rnr.reasoner.detector_train import DetectorRun, train_detector
+
+        run = DetectorRun(**training.settings(), minutes=minutes)
+        return train_detector(training.images, run, training.val, training.init, report)
+
+
 def train_autoencoder(training: Training, minutes: float | None, report: Report) -> Path:
     """The autoencoder of the latent restorers; returns its folder. Raises SetupError as `train_quality`."""
     with explained("training"):

@@ -47,7 +47,7 @@ def test_drawn_views_are_the_last_and_the_same_for_one_picture_and_for_many() ->
     pictures = np.stack([picture(128, 128, seed) for seed in range(3)])
     views = torch.from_numpy(np.stack([views_of(one) for one in pictures])).permute(0, 1, 4, 2, 3) / 255
     together = with_drawn(views)
-    assert together.shape == (3, 6, 3, 128, 128) and torch.equal(together[:, :3], views)
+    assert together.shape == (3, 7, 3, 128, 128) and torch.equal(together[:, :3], views)
     assert torch.equal(with_drawn(views, {"spectrum": True}), together[:, :4]), "weights of before have no fifth view"
     alone = torch.cat([with_drawn(one[None]) for one in views])
     assert (together - alone).abs().max() <= 1 / 255 + 1e-6
