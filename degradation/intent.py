@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from rnr.degradation.errors import SetupError
 from rnr.degradation.strength import FULL, Strength, strength_of
 
+RESTORE = "restore"  # the task where nobody asks for another
+
 
 @dataclass
 class Intent:
@@ -14,7 +16,8 @@ class Intent:
 
     Attributes:
         kinds: Limits the removal; None: all that was found, but for findings that the model is not sure of.
-        task: Name of a task, for restorers that have several.
+        task: What the result is for, of restorers that have prompts of tasks: `classification`, `reading`, ...;
+            `restore` is for people. Others refuse all but that.
         instruction: For restorers that read text; the built-in one ignores it and says so.
         strength: How far each leg goes, 0-100, or by kind: 0 gives the same picture back, 100 goes to its end.
         force: Remove also findings that the model is not sure of.
@@ -27,7 +30,7 @@ class Intent:
     """
 
     kinds: list[str] | None = None
-    task: str = "restore"
+    task: str = RESTORE
     instruction: str | None = None
     strength: Strength = FULL
     force: bool = False
@@ -55,4 +58,12 @@ def refuse_quality(intent: Intent | None, restorer: str) -> None:
     if intent is not None and intent.quality is not None:
         raise SetupError(
             f"{restorer}: has no dial of quality; leave out --quality, or name a latent one (rnr train codes)"
+        )
+
+
+def refuse_task(intent: Intent | None, restorer: str) -> None:
+    """Raises SetupError where a task is asked of a restorer that has no prompts of tasks."""
+    if intent is not None and intent.task != RESTORE:
+        raise SetupError(
+            f"{restorer}: has no prompts of tasks; leave out --task, or name one that has (rnr train tasks)"
         )

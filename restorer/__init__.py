@@ -13,6 +13,7 @@ __getattr__, __all__ = lazy_names(
         "rnr.degradation.intent": ("Intent",),
         "rnr.restorer.condition": ("Condition",),
         "rnr.restorer.latent.restorer": ("LatentRestorer",),
+        "rnr.restorer.latent.task_restorer": ("TaskRestorer",),
         "rnr.restorer.network": ("RestorerNetwork",),
         "rnr.restorer.loading": ("load", "load_bridge"),
         "rnr.restorer.other_models": ("DiffusersRestorer",),

@@ -24,7 +24,8 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
     """The restorer of this name, by the class that its model_index.json names.
 
     Args:
-        name: `built-in`, a folder (of experts in diffusers' format, or what `rnr train codes` wrote), a hub name, or a
+        name: `built-in`, a folder (of experts in diffusers' format, or what `rnr train codes` or `rnr train tasks`
+            wrote), a hub name, or a
             recipe (a TOML file with `model = "..."` and options).
         device: auto, cpu, cuda, …
         options: Those of `QwenEditRestorer.from_pretrained` or `DiffusersRestorer.from_pretrained`; they overrule the
@@ -51,6 +52,12 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
             from rnr.restorer.latent import LatentRestorer
 
             return LatentRestorer.from_pretrained(model, device)
+        if kind == "TaskRestorer":
+            if wanted:
+                raise SetupError(f"{model}: a restorer of tasks takes no {', '.join(wanted)}")
+            from rnr.restorer.latent import TaskRestorer
+
+            return TaskRestorer.from_pretrained(model, device)
         if kind == "QwenImageEditPlusPipeline":
             from rnr.restorer.qwen_edit import QwenEditRestorer
 

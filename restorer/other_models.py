@@ -20,7 +20,7 @@ from PIL import Image
 
 from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
-from rnr.degradation.intent import Intent, refuse_quality
+from rnr.degradation.intent import Intent, refuse_quality, refuse_task
 from rnr.restorer.condition import wanted
 from rnr.restorer.pipeline import RestoreResult
 from rnr.restorer.qwen_edit import edit_prompt, enough_memory
@@ -69,6 +69,7 @@ class DiffusersRestorer:
         """See `RestorePipeline.restore`. The callback hears of each step, without tensors; `eta` is the scheduler's
         affair here."""
         refuse_quality(intent, self.identity["model"])
+        refuse_task(intent, self.identity["model"])
         began, steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed}
         if source is not None and not wanted(source, intent):

@@ -22,7 +22,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.files import hash_of
-from rnr.degradation.intent import Intent, refuse_quality
+from rnr.degradation.intent import Intent, refuse_quality, refuse_task
 from rnr.degradation.kind import kinds
 from rnr.degradation.protocols import Diagnoser
 from rnr.restorer.all_in_one import TileEstimate, estimator
@@ -170,10 +170,11 @@ class RestorePipeline(DiffusionPipeline):
             The pixels, and what each leg did. Where nothing is to be removed, the same array comes back.
 
         Raises:
-            ValueError: For a record without a diagnosis or a number of steps outside 1..100; SetupError for a quality,
-                which only latent restorers can be asked for.
+            ValueError: For a record without a diagnosis or a number of steps outside 1..100; SetupError for a quality
+                or a task, which only latent restorers can be asked for.
         """
         refuse_quality(intent, self.identity["model"])
+        refuse_task(intent, self.identity["model"])
         started, steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "tile": tile}
         settings["intent"] = None if intent is None else vars(intent)

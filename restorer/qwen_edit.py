@@ -24,7 +24,7 @@ from transformers import ProcessorMixin, Qwen2VLProcessor
 from rnr import prompts
 from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
-from rnr.degradation.intent import Intent, refuse_quality
+from rnr.degradation.intent import Intent, refuse_quality, refuse_task
 from rnr.restorer.bridge import BridgeStep
 from rnr.restorer.condition import wanted
 from rnr.restorer.edit_flow import EditInput, flow_step, image_of, look, sigmas_of, start, velocity
@@ -127,6 +127,7 @@ class QwenEditRestorer:
         Nothing found: the same array. Raises MemoryError that names the settings to turn.
         """
         refuse_quality(intent, self.identity["model"])
+        refuse_task(intent, self.identity["model"])
         began, steps = time.perf_counter(), num_inference_steps or self.steps
         prompt = prompts.load(PROMPT)
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "guidance": self.guidance}

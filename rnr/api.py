@@ -168,6 +168,7 @@ def restore(  # type: ignore[overload-overlap]
     seed: int = ...,
     strength: Strength = ...,
     quality: float | None = ...,
+    task: str | None = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -184,6 +185,7 @@ def restore(
     seed: int = ...,
     strength: Strength = ...,
     quality: float | None = ...,
+    task: str | None = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -199,6 +201,7 @@ def restore(
     seed: int = 0,
     strength: Strength = 100.0,
     quality: float | None = None,
+    task: str | None = None,
     reasoner: str = BUILT_IN,
     restorer: str = BUILT_IN,
     device: str = "auto",
@@ -216,6 +219,8 @@ def restore(
         seed: Same seed, same result.
         strength: How far to go, 0-100, or by kind, {"haze": 20}; 0 gives the same pixels back.
         quality: Score 0-100 that the result is to have, of a restorer that can be asked for one (docs/latent.md).
+        task: What the result is for, of a restorer that has prompts of tasks: perception, classification, reading
+            (docs/tasks.md).
         reasoner: built-in, a weights folder, a hub name, a server's URL, a recipe.
         restorer: built-in, a weights folder, a hub name, a recipe.
         device: auto, cpu, cuda, ...
@@ -238,13 +243,14 @@ def restore(
         if len(given) != len(batch):
             raise SetupError(f"{len(batch)} pictures need as many diagnoses, not {len(given)}")
         options: dict[str, Any] = {"only": only, "force": force, "seed": seed, "strength": strength}
-        options |= {"num_inference_steps": num_inference_steps, "quality": quality}
+        options |= {"num_inference_steps": num_inference_steps, "quality": quality, "task": task}
         options |= {"reasoner": reasoner, "restorer": restorer, "device": device, "max_megapixels": max_megapixels}
         return [restore(one, each, **options) for one, each in zip(batch, given)]
     source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
     held, origin = _diagnosis(diagnosis), _origin(diagnosis)
-    request = Request(num_inference_steps, seed, only, held, origin, strength, force=force, quality=quality).check()
+    request = Request(num_inference_steps, seed, only, held, origin, strength, force=force, quality=quality, task=task)
+    request = request.check()
     outcome = restore_picture(models, source, request, _name(picture))
     pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)

@@ -1,4 +1,5 @@
-"""Restoration in a latent space: an autoencoder, a dual codebook, and a Transformer that predicts codes (IQPIR)."""
+"""Restoration in a latent space: an autoencoder, a dual codebook, and a Transformer that predicts codes (IQPIR);
+and one restorer for people and machines, by prompts of tasks (UniRestore)."""
 
 from __future__ import annotations
 
@@ -11,5 +12,7 @@ __getattr__, __all__ = lazy_names(
         "rnr.restorer.latent.codebook": ("Codebook", "DualCodebook"),
         "rnr.restorer.latent.codes": ("CodePredictor",),
         "rnr.restorer.latent.restorer": ("LatentRestorer",),
+        "rnr.restorer.latent.task_restorer": ("TaskRestorer",),
+        "rnr.restorer.latent.tasks": ("TaskNetwork",),
     },
 )

@@ -15,6 +15,7 @@ Shapes: image_BCHW in [0, 1], latent_BDHW at 1/f; features: the encoder's, of ea
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ TILE, MARGIN = 768, 112  # px of a tile's core and of its context: the convoluti
 WIDTHS, LATENT, UNSHUFFLE = (112,), 16, 4  # of the built-in one: 1.7 M weights, 3.4 MB in half precision. 16 linear
 # combinations of 48 values of a cell of 4 x 4 px give 37.2 dB on Kodak24, 8 give 30.1 (docs/lab-log.md)
 GROUPS = 16
+Repair = Callable[[int, torch.Tensor], torch.Tensor]  # number of a feature map, the map -> the map
+Fuse = Callable[
+    [int, torch.Tensor, list[torch.Tensor]], torch.Tensor
+]  # number of an up block, state, features -> state
 
 
 class Autoencoder(nn.Module):
@@ -94,32 +99,55 @@ class Autoencoder(nn.Module):
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
 
-    def encode(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The latent (the posterior's mean) and the encoder's features; height and width are multiples of `factor`."""
-        moments, features = self.moments(image_BCHW)
+    def encode(self, image_BCHW: torch.Tensor, repair: Repair | None = None) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The latent (the posterior's mean) and the encoder's features; height and width are multiples of `factor`.
+
+        `repair` gets the number of each feature map and the map; what it returns goes on through the encoder.
+        """
+        moments, features = self.moments(image_BCHW, repair)
         latent = moments.chunk(2, 1)[0] if isinstance(self.model, AutoencoderKL) else self.model.quantize(moments)[0]
         return self.scaled(latent.float()), features
 
-    def moments(self, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def moments(
+        self, image_BCHW: torch.Tensor, repair: Repair | None = None
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """What the encoder says of the posterior, and its features on the way: each resolution, then the middle."""
         seen = functional.pixel_unshuffle(2 * image_BCHW - 1, self.unshuffle)
         encoder, features = self.model.encoder, []
         h = encoder.conv_in(channels_last(seen.to(next(self.model.parameters()).dtype)))
-        for block in encoder.down_blocks:
-            h = block(h)
+        for number, block in enumerate([*encoder.down_blocks, encoder.mid_block]):
+            h = block(h) if repair is None else repair(number, block(h))
             features.append(h)
-        features.append(encoder.mid_block(h))
         h = encoder.conv_out(encoder.conv_act(encoder.conv_norm_out(features[-1])))
         return (h if self.model.quant_conv is None else self.model.quant_conv(h)), features
 
     def decode(
-        self, latent_BDHW: torch.Tensor, features: list[torch.Tensor] | None = None, condition: Any = None
+        self, latent_BDHW: torch.Tensor, features: list[torch.Tensor] | None = None, condition: Fuse | None = None
     ) -> torch.Tensor:
-        """The picture, float32, not limited to [0, 1]. Features and condition are for decoders that take them."""
-        latent = self.unscaled(latent_BDHW).to(next(self.model.parameters()).dtype)
-        options = {"force_not_quantize": True} if isinstance(self.model, VQModel) else {}
-        shown = self.model.decode(channels_last(latent), **options).sample.float()
-        return functional.pixel_shuffle(shown, self.unshuffle) / 2 + 0.5
+        """The picture, float32, not limited to [0, 1].
+
+        `condition` changes the decoder's hidden state by the encoder's features: it gets the number of the up block
+        that comes next (their number after the last one), the state, and the features.
+        """
+        latent = channels_last(self.unscaled(latent_BDHW).to(next(self.model.parameters()).dtype))
+        if condition is None:
+            options = {"force_not_quantize": True} if isinstance(self.model, VQModel) else {}
+            shown = self.model.decode(latent, **options).sample
+        else:
+            shown = self.fused(latent, features or [], condition)
+        return functional.pixel_shuffle(shown.float(), self.unshuffle) / 2 + 0.5
+
+    def fused(self, latent_BDHW: torch.Tensor, features: list[torch.Tensor], condition: Fuse) -> torch.Tensor:
+        """The decoder's forward, written out."""
+        decoder, conv = self.model.decoder, self.model.post_quant_conv
+        seen = latent_BDHW if self.model.config.get("norm_type") == "spatial" else None  # of a VQModel
+        h = decoder.conv_in(latent_BDHW if conv is None else conv(latent_BDHW))
+        h = decoder.mid_block(h, seen)
+        for number, block in enumerate(decoder.up_blocks):
+            h = block(condition(number, h, features), seen)
+        h = condition(len(decoder.up_blocks), h, features)
+        h = decoder.conv_norm_out(h) if seen is None else decoder.conv_norm_out(h, seen)
+        return decoder.conv_out(decoder.conv_act(h))
 
     def scaled(self, latent: torch.Tensor) -> torch.Tensor:
         """The model's own latents to those of about unit variance."""

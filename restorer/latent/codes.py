@@ -261,11 +261,11 @@ def autoencoder_of(folder: Path) -> str | Path:
     try:
         name = json.loads(path.read_text(encoding="utf-8"))["autoencoder"]
     except (OSError, ValueError, KeyError) as error:
-        raise OSError(f"{path}: names no autoencoder ({error}); `rnr train codes` writes it") from error
+        raise OSError(f"{path}: names no autoencoder ({error}); the training writes it") from error
     return folder / name if (folder / name).is_dir() else name
 
 
-def write_index(folder: Path, autoencoder: str | Path) -> None:
-    """model_index.json: the class, and the autoencoder that the codes are of."""
-    about = {"_class_name": "LatentRestorer", "autoencoder": str(autoencoder)}
+def write_index(folder: Path, autoencoder: str | Path, kind: str = "LatentRestorer") -> None:
+    """model_index.json: the restorer's class, and the autoencoder that its weights are for."""
+    about = {"_class_name": kind, "autoencoder": str(autoencoder)}
     (folder / INDEX).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ diagnosis finds nothing, the same array comes back, as it does from the bridge.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ import torch
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.errors import SetupError
 from rnr.degradation.files import hash_of
-from rnr.degradation.intent import Intent, checked_quality
+from rnr.degradation.intent import Intent, checked_quality, refuse_task
 from rnr.degradation.kind import kinds
 from rnr.degradation.strength import FULL
 from rnr.restorer.condition import left_alone, wanted
@@ -32,48 +33,29 @@ from rnr.restorer.tiling import tiled
 BEST = 100.0  # the quality where nobody asks for another
 
 
-class LatentRestorer:
-    """`restore` by codes of a quality.
-
-    Args:
-        autoencoder: Pictures to latents and back.
-        predictor: The Transformer, with its codebooks.
-        identity: `model` and `model_hash`.
+class AtOnce(ABC):
+    """A restorer that undoes everything at once, by a dial of its own.
 
     Attributes:
-        steps: 1; codes are predicted at once.
+        identity: `model` and `model_hash`.
+        steps: Where nobody asks for another number.
     """
 
     steps = 1
-
-    def __init__(
-        self, autoencoder: Autoencoder, predictor: CodePredictor, identity: Mapping[str, Any] | None = None
-    ) -> None:
-        if predictor.config["channels"] != autoencoder.channels or predictor.config["factor"] != autoencoder.factor:
-            raise ValueError(
-                f"codes of {predictor.config['channels']} channels at 1/{predictor.config['factor']} do not fit an "
-                f"autoencoder of {autoencoder.channels} at 1/{autoencoder.factor}; train them on it (rnr train codes)"
-            )
-        self.autoencoder, self.predictor = autoencoder.eval(), predictor.eval()
-        self.identity: dict[str, Any] = dict(identity or {"model": "latent", "model_hash": ""})
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> LatentRestorer:
-        """A folder that holds codes.safetensors and model_index.json, which names the autoencoder.
-
-        Raises:
-            OSError: For what is missing or broken; it names the file and the remedy.
-        """
-        folder = Path(name)
-        predictor, _ = load_predictor(folder / CODES)
-        autoencoder = Autoencoder.from_pretrained(autoencoder_of(folder)).to(device)
-        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.rglob("*.safetensors"))}
-        return cls(autoencoder, torch.nn.Module.to(predictor, device), identity)  # type: ignore[arg-type]
+    identity: dict[str, Any]
 
     @property
     def kinds(self) -> list[str]:
         """The kinds of degradation that can be removed, in order of formation."""
         return list(kinds())
+
+    @abstractmethod
+    def dials(self, intent: Intent | None, num_inference_steps: int | None, seed: int) -> dict[str, Any]:
+        """What `shown` is to be asked for. Raises SetupError for what this restorer cannot be asked for."""
+
+    @abstractmethod
+    def shown(self, image_1CHW: torch.Tensor, *, tile: int, **dials: Any) -> torch.Tensor:
+        """A picture of any size, restored, in [0, 1]."""
 
     def restore(
         self,
@@ -91,26 +73,28 @@ class LatentRestorer:
         Args:
             pixels_HWC3: Float in [0, 1], of any size.
             source: What was diagnosed: whether there is anything to do. None: there is.
-            intent: `quality` is the score that the result is to have; `strength` blends it with what came in.
-            num_inference_steps, seed, eta: Of restorers with a sampler; nothing is drawn here.
+            intent: `quality` is the score that the result is to have, or `task` what it is for, as the restorer goes;
+                `strength` blends it with what came in.
+            num_inference_steps, seed: Of restorers with a sampler.
+            eta: Of restorers with stochastic steps; here there are none.
             tile: Core of a tile in px.
             callback_on_step_end: Gets (self, 0, 1.0, {"sample", "estimate", "kinds"}).
 
         Raises:
             SetupError: For kinds or a strength by kind in the intent, which this restorer cannot tell apart; for a
-                quality outside 0..100.
+                dial that it has not, or a value that the dial has not.
             ValueError: For a record without a diagnosis.
         """
         began, strength = time.perf_counter(), refused(intent)
-        quality = checked_quality(intent.quality if intent else None, BEST)
-        settings = {**self.identity, "num_inference_steps": 1, "seed": seed, "tile": tile, "quality": quality}
+        dials = self.dials(intent, num_inference_steps, seed)
+        settings = {**self.identity, "num_inference_steps": self.steps, "seed": seed, "tile": tile, **dials}
         settings["intent"] = None if intent is None else vars(intent)
         settings["left_alone"] = left_alone(source, intent)
         names = wanted(source, intent) if source is not None else self.kinds
         if not names or strength == 0:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
         image = torch.from_numpy(np.ascontiguousarray(pixels_HWC3, dtype=np.float32)).permute(2, 0, 1)[None]
-        made = torch.lerp(image, self.shown(image, quality, tile), strength / 100)
+        made = torch.lerp(image, self.shown(image, tile=tile, **dials), strength / 100)
         if callback_on_step_end is not None:
             callback_on_step_end(self, 0, 1.0, {"sample": image, "estimate": made, "kinds": tuple(names)})
         pixels = np.ascontiguousarray(made[0].permute(1, 2, 0).numpy())
@@ -118,12 +102,54 @@ class LatentRestorer:
             pixels_HWC3=pixels, untouched=False, settings=settings, seconds=time.perf_counter() - began
         )
 
+
+class LatentRestorer(AtOnce):
+    """`restore` by codes of a quality.
+
+    Args:
+        autoencoder: Pictures to latents and back.
+        predictor: The Transformer, with its codebooks.
+        identity: `model` and `model_hash`.
+
+    Attributes:
+        steps: 1; codes are predicted at once.
+    """
+
+    def __init__(
+        self, autoencoder: Autoencoder, predictor: CodePredictor, identity: Mapping[str, Any] | None = None
+    ) -> None:
+        if predictor.config["channels"] != autoencoder.channels or predictor.config["factor"] != autoencoder.factor:
+            raise ValueError(
+                f"codes of {predictor.config['channels']} channels at 1/{predictor.config['factor']} do not fit an "
+                f"autoencoder of {autoencoder.channels} at 1/{autoencoder.factor}; train them on it (rnr train codes)"
+            )
+        self.autoencoder, self.predictor = autoencoder.eval(), predictor.eval()
+        self.identity = dict(identity or {"model": "latent", "model_hash": ""})
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> LatentRestorer:
+        """A folder that holds codes.safetensors and model_index.json, which names the autoencoder.
+
+        Raises:
+            OSError: For what is missing or broken; it names the file and the remedy.
+        """
+        folder = Path(name)
+        predictor, _ = load_predictor(folder / CODES)
+        autoencoder = Autoencoder.from_pretrained(autoencoder_of(folder)).to(device)
+        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.rglob("*.safetensors"))}
+        return cls(autoencoder, torch.nn.Module.to(predictor, device), identity)  # type: ignore[arg-type]
+
+    def dials(self, intent: Intent | None, num_inference_steps: int | None, seed: int) -> dict[str, Any]:
+        """The quality; nothing is drawn, and codes are predicted at once."""
+        refuse_task(intent, self.identity["model"])
+        return {"quality": checked_quality(intent.quality if intent else None, BEST)}
+
     @property
     def multiple(self) -> int:
         """Height and width of what it computes at once are multiples of this: whole windows of the latent."""
         return WINDOW * self.autoencoder.factor
 
-    def shown(self, image_1CHW: torch.Tensor, quality: float, tile: int = TILE) -> torch.Tensor:
+    def shown(self, image_1CHW: torch.Tensor, quality: float = BEST, tile: int = TILE) -> torch.Tensor:  # type: ignore[override]
         """A picture of any size at this quality, in [0, 1]."""
 
         def part(image_BCHW: torch.Tensor) -> torch.Tensor:

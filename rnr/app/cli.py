@@ -24,6 +24,7 @@ from rnr.app.options import (
     ScorerName,
     Seed,
     Strengths,
+    Task,
     Unreadable,
     WhichFrames,
 )
@@ -88,6 +89,7 @@ def restore(
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
     strength: Strengths = None,
     quality: Quality = None,
+    task: Task = None,
     force: Annotated[bool, typer.Option("--force", help="Restore also what the reasoner is not sure of.")] = False,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
@@ -131,6 +133,7 @@ def restore(
             force=force,
             frames=frames,
             quality=quality,
+            task=task,
         ).check()
         models = models_of(server_of(server) or reasoner, restorer, device)
         if engine:

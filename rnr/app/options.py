@@ -42,6 +42,12 @@ Quality = Annotated[
         "--quality", metavar="0..100", help="Score that the result is to have; for a latent restorer (docs/latent.md)."
     ),
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(
+        "--task", metavar="NAME", help="What the result is for: perception, classification, reading (docs/tasks.md)."
+    ),
+]
 Strengths = Annotated[
     list[str] | None,
     typer.Option("--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the picture as it is. Repeat."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,15 @@ import typer
 from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN
 from rnr.work.console import hush, plain_stdout, stop
+
+
+class Part(StrEnum):
+    """A part of the restorer of tasks."""
+
+    cfrm = "cfrm"
+    controller = "controller"
+    tfa = "tfa"
+
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models, or real ones by a recipe.")
 data_app = typer.Typer(no_args_is_help=True, help="Write the training set as files.")
@@ -38,6 +48,9 @@ Recipe = Annotated[
     Path | None, typer.Option(help="A real model with LoRA instead of the built-in one: recipes/*.toml.")
 ]
 Model = Annotated[str | None, typer.Option(help="Another base than the recipe's: a folder or a hub name.")]
+Reader = Annotated[
+    Path | None, typer.Option("--reader", help="Folder of PP-OCRv4's recogniser, where its package is not installed.")
+]
 Data = Annotated[Path | None, typer.Option(help="What `rnr data build` wrote; for --recipe.")]
 
 
@@ -162,6 +175,49 @@ def train_codes(
     _built_in(lambda work, given: work.train_codes(given, autoencoder, not no_quality, minutes, work.Lines()), out=out,
               images=images, val=val, samples=samples, seed=seed, resume=resume, rate=rate, threads=threads,
               device=device, license=license)  # fmt: skip
+
+
+@train_app.command("tasks")
+def train_tasks(
+    out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
+    minutes: Minutes = None,
+    task: Annotated[list[str] | None, typer.Option(
+        "--task", metavar="NAME", help="Train this one, too: classification, reading; may be repeated.")] = None,
+    autoencoder: Annotated[str | None, typer.Option(
+        help="built-in, a folder or a hub name of an AutoencoderKL or VQModel.", show_default="built-in")] = None,
+    without: Annotated[list[Part] | None, typer.Option(
+        "--without", help="Leave this part out: an ablation; may be repeated.")] = None,
+    reader: Reader = None,
+    recipe: Annotated[Path | None, typer.Option(
+        help="Stable Diffusion's U-Net as the prior, frozen: recipes/unirestore_sd_turbo.toml.")] = None,
+) -> None:  # fmt: skip
+    """Train a restorer for people and machines: all its parts, on a frozen autoencoder. Perception is always a task."""
+    parts = [part.value for part in without or []]
+    _built_in(lambda work, given: work.train_tasks(given, task or [], autoencoder, parts, recipe, reader, minutes,
+                                                   work.Lines()),
+              out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, rate=rate,
+              threads=threads, device=device, license=license)  # fmt: skip
+
+
+@train_app.command("task")
+def train_task(
+    name: Annotated[str, typer.Argument(help="classification, reading, or a name of yours with --model.")],
+    out: Out,
+    restorer: Annotated[Path, typer.Option("--restorer", help="What `rnr train tasks` wrote.")],
+    images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
+    minutes: Minutes = None,
+    model: Annotated[str | None, typer.Option(
+        "--model", metavar="MODULE:NAME", help="Function that returns your network, of classes or of pixels.")] = None,
+    labels: Annotated[Path | None, typer.Option(
+        help="CSV (file, label) or a folder of masks; without, the clean picture is the truth.")] = None,
+    reader: Reader = None,
+) -> None:  # fmt: skip
+    """Add a task to a restorer of tasks: its prompt is trained, and nothing else changes."""
+    _built_in(lambda work, given: work.train_task(given, name, restorer, model, labels, reader, minutes, work.Lines()),
+              out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, rate=rate,
+              threads=threads, device=device, license=license)  # fmt: skip
 
 
 @train_app.command("average")

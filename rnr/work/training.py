@@ -165,6 +165,40 @@ def train_codes(training: Training, autoencoder: str, quality: bool, minutes: fl
         return train_codes(training.images, run, autoencoder, training.val, quality, report)
 
 
+def train_tasks(
+    training: Training, tasks: list[str], autoencoder: str | None, without: list[str], recipe: Path | None,
+    reader: Path | None, minutes: float | None, report: Report,
+) -> Path:  # fmt: skip
+    """All parts of a restorer of tasks; returns its folder. A recipe names a prior of Stable Diffusion's class, and
+    its autoencoder. Raises SetupError as `train_quality`."""
+    with explained("training"):
+        quiet()
+        from rnr.restorer.latent.tasks_train import TasksRun, train_tasks
+
+        name, options = recipe_of(str(recipe)) if recipe else ("", {})
+        settings = options.pop("training", {}) | training.settings() | {"minutes": minutes}
+        held = options.pop("autoencoder", f"{name}/vae" if name else "built-in")
+        options |= {"prior": name} if name else {}
+        options |= {part: False for part in without}
+        run = TasksRun.of(settings, str(recipe or "training"))
+        return train_tasks(training.images, run, tasks, autoencoder or held, training.val, options, reader, report)
+
+
+def train_task(
+    training: Training, name: str, restorer: Path, model: str | None, labels: Path | None, reader: Path | None,
+    minutes: float | None, report: Report,
+) -> Path:  # fmt: skip
+    """The prompt of one task; returns the folder of the weights. Raises SetupError as `train_quality`."""
+    with explained("training"):
+        quiet()
+        from rnr.restorer.latent.downstream import task_named
+        from rnr.restorer.latent.tasks_train import PromptRun, train_prompt
+
+        run = PromptRun(**training.settings(), minutes=minutes)
+        task = task_named(name, model, labels, reader)
+        return train_prompt(name, restorer, training.images, run, task, training.val, report)
+
+
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
     """See `rnr.restorer.average`. Raises SetupError."""
     with explained("averaging"):
