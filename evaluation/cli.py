@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from rnr.degradation.renamed import renamed
-from rnr.evaluation import latent_cli, reasoner_cli, running
+from rnr.evaluation import latent_cli, reasoner_cli, running, tasks_cli
 from rnr.evaluation.options import Images, Limit, Out, ReasonerName, RestorerName, Seed, Size, Threads
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
 from rnr.restorer.loading import load_bridge
 
 app = typer.Typer(no_args_is_help=True)
-for _command in (*reasoner_cli.COMMANDS, *latent_cli.COMMANDS):
+for _command in (*reasoner_cli.COMMANDS, *latent_cli.COMMANDS, *tasks_cli.COMMANDS):
     app.command()(_command)
 
 

@@ -1,4 +1,4 @@
-"""Scores of beliefs and of textures, in numpy: presence, calibration, rank correlation, intervals, power spectra.
+"""Scores of beliefs, textures and texts: presence, calibration, rank correlation, intervals, spectra, character error.
 
 Legend: N observations; a probability is P(present), `present` the ground truth.
 """
@@ -121,3 +121,24 @@ def interval(count: int, statistic: Statistic, seed: int = 0, resamples: int = R
     values = [statistic(draw.integers(0, count, count)) for _ in range(resamples)]
     low, high = np.nanpercentile(values, (2.5, 97.5))
     return float(low), float(high)
+
+
+def character_error(said: Sequence[str], wanted: Sequence[str]) -> float:
+    """Character error rate: edits (Levenshtein) of all lines by the characters that were wanted; spaces do not count.
+
+    Example:
+        >>> character_error(["he1lo", "word"], ["hello", "world"])
+        0.2
+    """
+    pairs = [("".join(a.split()), "".join(b.split())) for a, b in zip(said, wanted, strict=True)]
+    return sum(edits(a, b) for a, b in pairs) / max(1, sum(len(b) for _, b in pairs))
+
+
+def edits(a: str, b: str) -> int:
+    """The fewest insertions, deletions and replacements that make b of a."""
+    row = list(range(len(b) + 1))
+    for i, one in enumerate(a, 1):
+        row, before = [i], row
+        for j, other in enumerate(b, 1):
+            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (one != other)))
+    return row[-1]

@@ -1,9 +1,10 @@
 """CFRM: an encoder's features of a degraded picture, repaired where they arise (UniRestore, Chen et al., CVPR 2025).
 
 Each feature map is split into groups of channels by grouped convolution. Attention *within* a group goes over the
-places of a window, attention *between* groups goes over the groups of one place. The last layer begins at zero, so that an
-untrained module changes nothing. Features come in standardised by their own statistics on training pictures, and what
-is added counts in their deviations: the built-in autoencoder has constant channels of 20 beside others of 0.1.
+places of a window, attention *between* groups goes over the groups of one place. The last layer begins at zero, so
+that an untrained module changes nothing. Features come
+in standardised by their own statistics on training pictures, and what is added counts in their deviations: the
+built-in autoencoder has constant channels of 20 beside others of 0.1.
 
 Shapes: x_BCHW; height and width are multiples of `codes.WINDOW`.
 """

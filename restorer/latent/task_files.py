@@ -1,4 +1,4 @@
-"""The files of a restorer of tasks: tasks.safetensors, a file in prompts/ for each task, model_index.json, and a card."""
+"""A restorer of tasks as files: tasks.safetensors, one in prompts/ for each task, model_index.json, and a card."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Train UniRestore: `rnr train tasks` all its parts, `rnr train task NAME` one prompt and nothing else.
 
-*All parts*: a damaged picture goes through encoder, CFRM, prior and decoder. Loss: L1 between the latents (repaired, and
-after the prior) and the clean one, L1 of the pixels and of their gradients, and what the tasks add. Batches go by turns
-to the tasks that are named, each with its own prompt. The autoencoder stays frozen.
+*All parts*: a damaged picture goes through encoder, CFRM, prior and decoder. Loss: L1 between the latents (repaired,
+and after the prior) and the clean one, L1 of the pixels and of their gradients, and what the tasks add. Batches go by
+turns to the tasks that are named, each with its own prompt. The autoencoder stays frozen.
 
 *One prompt*: everything is frozen but the vector. It begins as that of perception, so that a task never begins worse.
 PIXELS of the pixel loss stay in, or the restorer paints what the downstream network likes to see.
