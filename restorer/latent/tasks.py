@@ -114,7 +114,7 @@ class TaskNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     @property
     def multiple(self) -> int:
-        """Height and width in px are multiples of this: whole windows of every feature map, whole steps of the prior."""
+        """Height and width in px are multiples of this: whole windows of the features, whole steps of the prior."""
         return int(self.config["factor"]) * math.lcm(WINDOW, 2**self.levels)
 
     @torch.no_grad()
@@ -130,7 +130,7 @@ class TaskNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """The vector of a task. SetupError for one that was not trained."""
         if task not in self.prompts:
             known = ", ".join(sorted(self.prompts)) or "none"
-            raise SetupError(f"no prompt of the task {task!r} (known: {known}): rnr train task {task}")
+            raise SetupError(f"no prompt of the task {task!r} here ({known}); train it: rnr train task {task}")
         return self.prompts[task]
 
     def encode(self, autoencoder: Autoencoder, image_BCHW: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rnr.degradation.errors import SetupError
+from rnr.degradation.errors import MissingExtra, SetupError
 from rnr.degradation.loading import BUILT_IN
 from rnr.work.console import hush, plain_stdout, stop
 
@@ -266,7 +266,7 @@ def _show(run: Any, out: Path) -> None:
     hush()
     try:
         weights = run()
-    except SetupError as error:
+    except (SetupError, MissingExtra) as error:
         stop(str(error))
     except KeyboardInterrupt:
         stop(f"interrupted; go on with --resume --out {out}", 130)

@@ -49,6 +49,7 @@ def test_import_rnr_loads_no_torch():
         (["restore", "a.png", "-o", "OUT", "--seed", "-1"], "--seed"),
         (["restore", "a.png", "-o", "OUT", "--quality", "101"], "a quality lies in 0..100, not 101"),
         (["restore", "PICTURE", "-o", "OUT", "--quality", "90"], "has no dial of quality; leave out --quality"),
+        (["restore", "PICTURE", "-o", "OUT", "--task", "reading"], "has no prompts of tasks; leave out --task"),
         (["restore", "a.png", "-o", "OUT", "--only", "fog"], "unknown kind of degradation 'fog'; known: "),
         (["restore", "a.png", "-o", "OUT", "--overwrite", "--resume"], "exclude each other"),
         (["restore", "a.png", "-o", "OUT", "--diagnosis", "no.json"], "no.json: cannot be read"),
