@@ -11,7 +11,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,20 +22,25 @@ from rnr.degradation.photographs import centre_crop, rounded
 from rnr.evaluation.latent import Case, cases, interval, numbers, predicted
 from rnr.evaluation.metrics import character_error
 from rnr.evaluation.tables import Row, Table
-from rnr.restorer.latent.downstream import IGNORED, SHORT, VIEW, Classifier, shrunk
+from rnr.restorer.latent.downstream import IGNORED, SHORT, VIEW, Model, shrunk
 from rnr.restorer.latent.tasks import PERCEPTION
 
 if TYPE_CHECKING:
     from rnr.degradation.protocols import Diagnoser, Restorer
     from rnr.quality.model import QualityModel
     from rnr.restorer.latent import TaskRestorer
-    from rnr.restorer.latent.reader import Reader
 
 PAGE = 256  # side of a page in px; a choice
 OWN = {"classification": "overlap", "reading": "CER"}  # each task's own measure
 EXPERTS, BOTH = "pixel experts", ("PSNR", "SSIM", "score")
 Report = Callable[[int], None]
 Way = Callable[[torch.Tensor], torch.Tensor]  # (1, 3, H, W) in [0, 1] -> the same
+
+
+class Reads(Protocol):
+    """Something that reads lines, such as `rnr.restorer.latent.reader.Reader`."""
+
+    def read(self, image_1CHW: torch.Tensor, corners_42: np.ndarray) -> str: ...
 
 
 @dataclass
@@ -59,14 +64,14 @@ def page_cases(pages: int, mixtures: int, seed: int) -> tuple[dict[str, Lettered
 
 
 @torch.no_grad()
-def classified(classifier: Classifier, image_1CHW: torch.Tensor, case: Case) -> dict[str, float]:
+def classified(classifier: Model, image_1CHW: torch.Tensor, case: Case) -> dict[str, float]:
     """Whether the first class is that of the clean picture (0 or 100), and the overlap of both distributions (0..1)."""
     said, wanted = (classifier(image).softmax(1)[0] for image in (image_1CHW, case.clean))
     same = float(said.argmax() == wanted.argmax())
     return {"top-1": 100 * same, "overlap": float(torch.minimum(said, wanted).sum())}
 
 
-def read(reader: Reader, pages: dict[str, Lettered], image_1CHW: torch.Tensor, case: Case) -> dict[str, float]:
+def read(reader: Reads, pages: dict[str, Lettered], image_1CHW: torch.Tensor, case: Case) -> dict[str, float]:
     """Character error rate of all lines of the page; NaN for a page without any."""
     lines = pages[case.photograph].lines
     said = [reader.read(image_1CHW, line.corners_42) for line in lines]

@@ -162,5 +162,5 @@ class SkipTuner(nn.Module):
 
 def kept_of_signal() -> float:
     """a_T of Stable Diffusion's schedule at TURBO, 0..1."""
-    schedule = DDPMScheduler(TIMES, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
+    schedule: Any = DDPMScheduler(TIMES, beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear")
     return float(schedule.alphas_cumprod[TURBO])

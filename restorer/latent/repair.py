@@ -73,7 +73,8 @@ class GroupBlock(nn.Module):
         """Over the places of a window, each group by itself."""
         # A grouped convolution lays out q, k, v of a group side by side: that is a head's share of the channels.
         qkv = windows(self.within(x_BCHW).permute(0, 2, 3, 1), self.groups)
-        mixed = functional.scaled_dot_product_attention(*qkv.chunk(3, -1))
+        query, key, value = qkv.chunk(3, -1)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
         return unwindowed(mixed, *x_BCHW.shape[2:]).permute(0, 3, 1, 2)
 
     def attend_between(self, x_BCHW: torch.Tensor) -> torch.Tensor:

@@ -199,14 +199,16 @@ class TaskNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def measure(self, autoencoder: Autoencoder, image_BCHW: torch.Tensor) -> None:
         """Take the statistics of encoder and decoder on these pictures, by which CFRM and TFA standardise."""
         latent, features = autoencoder.encode(image_BCHW)
-        for repair, seen in zip(self.repairs or (), features):
+        repairs: Any = self.repairs or ()
+        fusers: Any = self.fusers
+        for repair, seen in zip(repairs, features):
             repair.standard.measure(seen)
 
         def look(block: int, h_BCHW: torch.Tensor, seen: list[torch.Tensor]) -> torch.Tensor:
             for place in self.places:
-                if place.block == block and str(block) in self.fusers:
-                    self.fusers[str(block)].encoder.measure(seen[place.feature])
-                    self.fusers[str(block)].decoder.measure(h_BCHW)
+                if place.block == block and str(block) in fusers:
+                    fusers[str(block)].encoder.measure(seen[place.feature])
+                    fusers[str(block)].decoder.measure(h_BCHW)
             return h_BCHW
 
         autoencoder.decode(latent, features, look)

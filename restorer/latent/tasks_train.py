@@ -220,7 +220,7 @@ def start_of(
     generator = torch.Generator().manual_seed(seed)
     crops = random_crops(list(photographs.values()), MEASURED, (128, 128), generator)
     clean, _ = fitted(network, autoencoder, crops, crops)
-    network.to(autoencoder.device)
+    torch.nn.Module.to(network, autoencoder.device)
     network.measure(autoencoder, clean)
     length = int(network.config["prompt"])
     for name in names:

@@ -57,7 +57,7 @@ def test_cases_follow_from_their_seed_and_have_the_classifiers_size():
 
 def test_reading_counts_the_characters_of_all_lines():
     class Half:
-        def read(self, image, corners):
+        def read(self, image_1CHW: torch.Tensor, corners_42: np.ndarray) -> str:
             return said.pop()
 
     pages, held = tasks.page_cases(1, 1, 0)

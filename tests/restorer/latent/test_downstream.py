@@ -122,7 +122,8 @@ def test_labels_of_a_table_and_of_a_folder(tmp_path):
 
 def test_a_users_network_is_found_by_its_import_path():
     task = task_named("shapes", f"{__name__}:segmenter")
-    assert isinstance(task, Agreement) and not any(p.requires_grad for p in task.model.parameters())
+    assert isinstance(task, Agreement) and isinstance(task.model, torch.nn.Module)
+    assert not any(p.requires_grad for p in task.model.parameters())
 
 
 def test_shrinking_keeps_the_shape():
