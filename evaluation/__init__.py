@@ -7,7 +7,7 @@ from rnr.degradation._lazy import lazy_names
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "rnr.evaluation.confusion": ("diagnosed", "write_confusion"),
+        "rnr.evaluation.predictions": ("diagnosed", "write_predictions"),
         "rnr.evaluation.tables": ("Table",),
     },
 )

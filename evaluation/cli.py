@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rnr.degradation.renamed import renamed
-from rnr.evaluation import latent_cli, reasoner_cli, running, tasks_cli
+from rnr.evaluation import command, latent_cli, reasoner_cli, tasks_cli
 from rnr.evaluation.options import Images, Limit, Out, ReasonerName, RestorerName, Seed, Size, Threads
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
@@ -19,6 +19,8 @@ from rnr.restorer.loading import load_bridge
 app = typer.Typer(no_args_is_help=True)
 for _command in (*reasoner_cli.COMMANDS, *latent_cli.COMMANDS, *tasks_cli.COMMANDS):
     app.command()(_command)
+# its name until 0.2.0
+app.command("confusion", hidden=True, deprecated=True, help="Now `rnr data predictions`.")(reasoner_cli.predictions)
 
 
 @app.callback()
@@ -36,8 +38,8 @@ def training(
     """Time training in crops of 64 px a second: an expert in fp32 and bf16, and the network without experts."""
     from rnr.evaluation.training_speed import table
 
-    with running.errors():
-        photographs = list(running.photographs(images, 32).values())
+    with command.errors():
+        photographs = list(command.photographs(images, 32).values())
         typer.echo(table(photographs, restorer, seconds).markdown())
 
 
@@ -64,7 +66,7 @@ def quality(
     from rnr.evaluation.quality_run import QualityRun
 
     started = time.monotonic()
-    with running.errors():
+    with command.errors():
         counts = tuple(int(count) for count in steps.split(","))
         run = QualityRun(out, counts, sweep, size, seed, limit, resume)
         if bool(images) == bool(clean or degraded) or bool(clean) != bool(degraded):
@@ -75,7 +77,7 @@ def quality(
         elif clean and degraded:
             run.take_folders(clean, degraded)
         run.measure()
-        running.publish(run.tables(), out, run.settings, started, silent=["quality_baselines"])
+        command.publish(run.tables(), out, run.settings, started, silent=["quality_baselines"])
 
 
 @app.command(cls=renamed(steps="num-inference-steps"))
@@ -93,19 +95,19 @@ def steering(
     from rnr.evaluation import steering as module
 
     started = time.monotonic()
-    with running.errors():
-        photographs, model = running.photographs(images, limit), load_bridge(restorer)
-        with running.progress("restoring", len(photographs) * len(module.pairs(model.kinds))) as report:
+    with command.errors():
+        photographs, model = command.photographs(images, limit), load_bridge(restorer)
+        with command.progress("restoring", len(photographs) * len(module.pairs(model.kinds))) as report:
             rows = module.measure(model, photographs, size, seed, steps, report)
         module.draw(rows, out)
-        settings = running.identity(restorer=model) | {
+        settings = command.identity(restorer=model) | {
             "images": images.name,
             "limit": limit,
             "size": size,
             "steps": steps,
         }
         tables = {"steering": module.matrix_table(rows), "steering_pairs": module.pair_table(rows)}
-        running.publish(tables, out, settings | {"seed": seed}, started, silent=["steering_pairs"])
+        command.publish(tables, out, settings | {"seed": seed}, started, silent=["steering_pairs"])
 
 
 @app.command(cls=renamed(steps="max-restorations"))
@@ -127,18 +129,18 @@ def agent(
     from rnr.evaluation import agent as module
 
     started = time.monotonic()
-    with running.errors():
-        names = running.chosen(ways, module.WAYS)
-        photographs, judge = running.photographs(images, limit), load_reasoner(reasoner)
+    with command.errors():
+        names = command.chosen(ways, module.WAYS)
+        photographs, judge = command.photographs(images, limit), load_reasoner(reasoner)
         model = load_restorer(restorer)
-        settings = running.identity(judge, model) | {"images": images.name, "limit": limit, "size": size}
+        settings = command.identity(judge, model) | {"images": images.name, "limit": limit, "size": size}
         settings |= {"ways": names, "steps": steps, "candidates": candidates, "seed": seed}
         bench = module.AgentBench(judge, model, names, steps, candidates, seed)
         journal = module.journal(out, settings, resume)
-        with running.progress("pictures", len(photographs)) as report:
+        with command.progress("pictures", len(photographs)) as report:
             bench.measure(photographs, size, journal, report)
         tables = {"agent": module.table(journal.rows, names), "agent_decisions": module.decisions(journal.rows)}
-        running.publish(tables, out, settings, started)
+        command.publish(tables, out, settings, started)
 
 
 @app.command()
@@ -156,21 +158,21 @@ def judge(
     from rnr.evaluation import judging
 
     started = time.monotonic()
-    with running.errors():
-        held = {f"{folder.name}/{n}": p for folder in images for n, p in running.photographs(folder, None).items()}
+    with command.errors():
+        held = {f"{folder.name}/{n}": p for folder in images for n, p in command.photographs(folder, None).items()}
         tables, settings = {}, {"images": [folder.name for folder in images], "seed": seed}
         if mixtures:
-            with running.progress("content", mixtures) as report:
+            with command.progress("content", mixtures) as report:
                 tables["judge_content"] = judging.content_table(list(held.values()), mixtures, seed, report)
         swept = dict(list(held.items())[:sweeps])
         if swept:
             model = load_reasoner(reasoner)
-            settings |= running.identity(model)
+            settings |= command.identity(model)
             journal = judging.journal(out, settings, resume)
-            with running.progress("photographs swept", len(swept)) as report:
+            with command.progress("photographs swept", len(swept)) as report:
                 judging.measure_sweeps(model, swept, seed, journal, report)
             tables["judge_doses"] = judging.sweep_table(journal.rows)
-        running.publish(tables, out, settings | {"mixtures": mixtures, "sweeps": len(swept)}, started)
+        command.publish(tables, out, settings | {"mixtures": mixtures, "sweeps": len(swept)}, started)
 
 
 @app.command()
@@ -197,12 +199,12 @@ def twin(
     from rnr.evaluation import twin as module
 
     started = time.monotonic()
-    with running.errors():
-        names = running.chosen(twins, module.TWINS)
-        photographs, held = list(running.photographs(images, limit).values()), running.photographs(val, None)
+    with command.errors():
+        names = command.chosen(twins, module.TWINS)
+        photographs, held = list(command.photographs(images, limit).values()), command.photographs(val, None)
         training, networks = module.Twins(out, samples, seed, threads or 1), {}
         for name in names:
-            with running.progress(f"training: {name}", samples) as report:
+            with command.progress(f"training: {name}", samples) as report:
                 networks[name] = training.train(name, photographs, resume, report)
         model = load_reasoner(reasoner) if reasoner else None
         rows = module.compare(networks, list(held.values()), model)
@@ -223,7 +225,7 @@ def twin(
             "seed": seed,
             "limit": limit,
         }
-        running.publish({"twin": table}, out, settings, started)
+        command.publish({"twin": table}, out, settings, started)
 
 
 @app.command(cls=renamed(steps="num-inference-steps"))
@@ -241,14 +243,14 @@ def speed(
     from rnr.evaluation.speed import measure, table
 
     started = time.monotonic()
-    with running.errors():
+    with command.errors():
         sizes = [float(size) for size in megapixels.split(",")] + ([100.0] if large else [])
         arguments = ["--images", str(images), "--steps", steps, "--reasoner", reasoner, "--restorer", restorer]
         arguments += ["--threads", str(threads)] if threads else []
-        with running.progress("sizes", len(sizes)) as report:
+        with command.progress("sizes", len(sizes)) as report:
             rows = measure(arguments, sizes, report)
         settings = {"steps": steps, "reasoner": reasoner, "restorer": restorer, "sizes": sizes, "threads": threads}
-        running.publish({"speed": table(rows)}, out, settings, started)
+        command.publish({"speed": table(rows)}, out, settings, started)
 
 
 @app.command("quality-model")
@@ -273,18 +275,18 @@ def quality_model(
     from rnr.quality.loading import load_clip
 
     started = time.monotonic()
-    with running.errors():
+    with command.errors():
         if bool(images) == bool(dataset) or bool(dataset) != bool(data):
             raise ValueError("name --images DIR, or both --dataset NAME and --data DIR")
         model = load_clip(scorer)
         settings = {"scorer": scorer, "scorer_hash": model.identity["model_hash"], "seed": seed, "limit": limit}
         if dataset and data:
             tables = {f"quality_{dataset}": module.dataset_table(model, dataset, read(dataset, data)[:limit])}
-            running.publish(tables, out, settings | {"dataset": dataset}, started)
+            command.publish(tables, out, settings | {"dataset": dataset}, started)
             return
-        held = {f"{f.name}/{n}": p for f in images or [] for n, p in running.photographs(f, limit).items()}
+        held = {f"{f.name}/{n}": p for f in images or [] for n, p in command.photographs(f, limit).items()}
         judge, pair = load_reasoner(reasoner), load_restorer(restorer)
-        settings |= running.identity(judge, pair) | {"images": [f.name for f in images or []], "regions": regions}
-        with running.progress("pictures", regions // 2) as report:
+        settings |= command.identity(judge, pair) | {"images": [f.name for f in images or []], "regions": regions}
+        with command.progress("pictures", regions // 2) as report:
             tables = module.tables(model, held, regions, seed, judge, pair, report)
-        running.publish(tables, out, settings, started)
+        command.publish(tables, out, settings, started)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
-from rnr.evaluation import diagnosis_tables, plots, running
+from rnr.evaluation import command, diagnosis_tables, plots
 from rnr.evaluation.diagnosis_cases import Case, collect
 from rnr.evaluation.samples import batches
 from rnr.evaluation.tables import Row, Table
@@ -24,7 +24,7 @@ def trained(
     reasoner: Diagnoser, photographs: Sequence[np.ndarray], mixtures: int, seed: int, out: Path
 ) -> dict[str, Table]:
     count = mixtures * len(photographs)
-    with running.progress("diagnosing", count) as report:
+    with command.progress("diagnosing", count) as report:
         cases = collect(reasoner, batches(photographs, count, seed, names=reasoner.kinds), report)
     if all(case.record.diagnosis is None for case in cases):
         raise ValueError(f"no picture could be diagnosed: {cases[0].record.error}")
@@ -42,7 +42,7 @@ def untrained(photographs: Sequence[np.ndarray], count: int, seed: int) -> dict[
     from rnr.evaluation.random_weights import validity
 
     pictures = [p for batch in batches(photographs, min(count, 32), seed) for p in batch.pictures()]
-    with running.progress("untrained weights", count) as report:
+    with command.progress("untrained weights", count) as report:
         return {"diagnosis_untrained": validity(pictures, count, seed, report)}
 
 

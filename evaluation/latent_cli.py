@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rnr.evaluation import running
+from rnr.evaluation import command
 from rnr.evaluation.options import Limit, Out, Seed, Threads
 from rnr.restorer.loading import load as load_restorer
 
@@ -42,19 +42,19 @@ def latent(
     from rnr.quality.loading import load_clip
 
     started = time.monotonic()
-    with running.errors():
+    with command.errors():
         model, judge = latent_restorer(restorer), load_clip(scorer)
         other = latent_restorer(rival) if rival else None
         photographs = gathered(images, limit)
         held = module.cases(photographs, size, mixtures, seed)
         tables = {"latent_round_trip": module.round_trip(model, photographs, size)}
-        with running.progress("damages", len(held)) as report:
+        with command.progress("damages", len(held)) as report:
             rows = module.dial(model, judge, held, report)
         tables |= {"latent_dial": module.dial_table(rows), "latent_rows": Table.of("Dial by case", rows)}
         tables["latent_parts"] = module.ablations(model, judge, held, other)
-        settings = running.identity(restorer=model) | module.about(model) | {"images": [f.name for f in images]}
+        settings = command.identity(restorer=model) | module.about(model) | {"images": [f.name for f in images]}
         settings |= {"scorer": scorer, "scorer_hash": judge.identity["model_hash"], "mixtures": mixtures, "size": size}
-        running.publish(tables, out, settings | {"limit": limit, "seed": seed}, started, silent=["latent_rows"])
+        command.publish(tables, out, settings | {"limit": limit, "seed": seed}, started, silent=["latent_rows"])
 
 
 def hacking(
@@ -75,16 +75,16 @@ def hacking(
     from rnr.quality.loading import load_clip
 
     started = time.monotonic()
-    with running.errors():
+    with command.errors():
         model, judge = latent_restorer(restorer), load_clip(scorer)
         held = cases(gathered(images, limit), size, mixtures, seed)
-        with running.progress("pictures", len(held)) as report:
+        with command.progress("pictures", len(held)) as report:
             found = module.paths(model, judge, held, report)
         tables = {"hacking": module.table(found, held), "hacking_paths": Table.of("Paths", module.rows_of(found))}
-        settings = running.identity(restorer=model) | {"images": [f.name for f in images], "limit": limit}
+        settings = command.identity(restorer=model) | {"images": [f.name for f in images], "limit": limit}
         settings |= {"scorer": scorer, "scorer_hash": judge.identity["model_hash"], "mixtures": mixtures, "size": size}
         settings |= {"steps": module.STEPS, "rates": module.RATES, "seed": seed}
-        running.publish(tables, out, settings, started, silent=["hacking_paths"])
+        command.publish(tables, out, settings, started, silent=["hacking_paths"])
 
 
 def gathered(folders: list[Path], limit: int | None) -> dict[str, np.ndarray]:

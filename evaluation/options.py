@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rnr.evaluation import running
+from rnr.evaluation import command
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.restorer.loading import NAMES as RESTORERS
 
@@ -19,6 +19,6 @@ ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
 RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
 Threads = Annotated[  # takes effect where it is read
     int | None,
-    typer.Option("--threads", min=1, help="CPU threads (all by default).", callback=running.use_threads),
+    typer.Option("--threads", min=1, help="CPU threads (all by default).", callback=command.use_threads),
 ]
 Size = Annotated[int, typer.Option("--size", min=0, help="Side of the centre that is used, px; 0 = whole photographs.")]

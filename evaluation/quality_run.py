@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rnr.evaluation import plots, quality_tables, running
+from rnr.evaluation import command, plots, quality_tables
 from rnr.evaluation.baselines import BASELINES
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.pairs import Pair, folder_pairs, levels_of, sweep_pairs, task_pairs
@@ -40,9 +40,9 @@ class QualityRun:
 
     def take_photographs(self, images: Path, tasks: str | None) -> None:
         """Damage clean photographs ourselves, by the kinds that the reasoner knows."""
-        photographs = running.photographs(images, self.limit)
+        photographs = command.photographs(images, self.limit)
         known = self.bench.reasoner.kinds
-        names = running.chosen(tasks, [task.name for task in tasks_of(known)])
+        names = command.chosen(tasks, [task.name for task in tasks_of(known)])
         picked = [task_named(name) for name in names]
         few = dict(list(photographs.items())[: self.sweep])
         self.swept = set(few)
@@ -65,11 +65,11 @@ class QualityRun:
     def load(self, reasoner: str, restorer: str) -> None:
         models = load_reasoner(reasoner), load_restorer(restorer)
         self.bench = Bench(*models, steps=self.steps, seed=self.seed)
-        self.settings |= running.identity(*models)
+        self.settings |= command.identity(*models)
 
     def measure(self) -> None:
         journal = Journal(self.out / "quality_pictures.csv", COLUMNS, KEY, self.settings, self.resume)
-        with running.progress("restoring", self.count) as report:
+        with command.progress("restoring", self.count) as report:
             self.rows = measure(self.bench, self.pairs(), journal, self.swept, report)
 
     def tables(self) -> dict[str, Table]:

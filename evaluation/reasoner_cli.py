@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from rnr.evaluation import running
+from rnr.evaluation import command
 from rnr.evaluation.options import Images, Limit, Out, ReasonerName, RestorerName, Seed, Threads
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
 
 
-def confusion(
+def predictions(
     images: Images,
     out: Annotated[Path, typer.Option("--out", "-o", help="The JSON file to write.")],
     regions: Annotated[int, typer.Option("--regions", min=1, help="Damaged crops of 128 px to diagnose.")] = 5000,
@@ -23,15 +23,15 @@ def confusion(
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """Write what the reasoner says of known damage: the file that `rnr train restorer --confusion` trains with."""
-    from rnr.evaluation.confusion import diagnosed, write_confusion
+    """Write a reasoner's predictions for known damage: the file that `rnr train restorer --confusion` trains with."""
+    from rnr.evaluation.predictions import diagnosed, write_predictions
 
-    with running.errors():
-        photographs, model = running.photographs(images, limit), load_reasoner(reasoner)
-        with running.progress("diagnosing", regions) as report:
+    with command.errors():
+        photographs, model = command.photographs(images, limit), load_reasoner(reasoner)
+        with command.progress("diagnosing", regions) as report:
             batches = diagnosed(model, list(photographs.values()), regions, seed, report)
         about = {"regions": regions, "seed": seed, "photographs": len(photographs), "kinds": model.kinds}
-        rows = write_confusion(batches, out, running.identity(model) | about)
+        rows = write_predictions(batches, out, command.identity(model) | about)
     typer.echo(f"{out}: {sum(map(len, rows.values()))} beliefs of {len(rows)} kinds")
 
 
@@ -52,8 +52,8 @@ def diagnosis(
     from rnr.evaluation import diagnosis_run
 
     started = time.monotonic()
-    with running.errors():
-        photographs = list(running.photographs(images, limit).values())
+    with command.errors():
+        photographs = list(command.photographs(images, limit).values())
         settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed}
         if random_weights:
             tables = diagnosis_run.untrained(photographs, random_weights, seed)
@@ -61,8 +61,8 @@ def diagnosis(
         else:
             model = load_reasoner(reasoner)
             tables = diagnosis_run.trained(model, photographs, mixtures, seed, out)
-            settings |= running.identity(model)
-        running.publish(tables, out, settings, started)
+            settings |= command.identity(model)
+        command.publish(tables, out, settings, started)
 
 
 def robustness(
@@ -80,24 +80,24 @@ def robustness(
     from rnr.reasoner import Reasoner
 
     started = time.monotonic()
-    with running.errors():
-        photographs = list(running.photographs(images, limit).values())
+    with command.errors():
+        photographs = list(command.photographs(images, limit).values())
         model, count = load_reasoner(reasoner), mixtures * len(photographs)
-        with running.progress("diagnosing", count) as report:
+        with command.progress("diagnosing", count) as report:
             shown = robustness.looked_at(model, batches(photographs, count, seed, names=model.kinds), report)
         tables = {}
-        with running.progress("changed pictures", len(shown)) as report:
+        with command.progress("changed pictures", len(shown)) as report:
             tables["robustness_changes"] = robustness.changes_table(model, shown, report)
         unknown = 1 + len(robustness.strangers(model.kinds))
-        with running.progress("unknown damage", unknown * len(photographs)) as report:
+        with command.progress("unknown damage", unknown * len(photographs)) as report:
             tables["robustness_strangers"] = robustness.strangers_table(model, photographs, seed, report)
         if isinstance(model, Reasoner):  # a server takes no word but its own
-            with running.progress("forced evidence", len(shown)) as report:
+            with command.progress("forced evidence", len(shown)) as report:
                 tables["robustness_forced"] = robustness.forced_table(model, shown, report)
-            with running.progress("false evidence", len(model.kinds)) as report:
+            with command.progress("false evidence", len(model.kinds)) as report:
                 tables["robustness_false"] = robustness.false_table(model, photographs, report)
-        settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | running.identity(model)
-        running.publish(tables, out, settings, started)
+        settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | command.identity(model)
+        command.publish(tables, out, settings, started)
 
 
 def unfamiliar(
@@ -120,24 +120,24 @@ def unfamiliar(
     from rnr.evaluation.samples import batches
 
     started = time.monotonic()
-    with running.errors():
-        photographs = {folder.name: running.photographs(folder, limit) for folder in images}
-        groups = photographs | {folder.name: running.photographs(folder, None) for folder in pictures or []}
+    with command.errors():
+        photographs = {folder.name: command.photographs(folder, limit) for folder in images}
+        groups = photographs | {folder.name: command.photographs(folder, None) for folder in pictures or []}
         groups |= {"drawn graphics": module.graphics(drawings, seed)} if drawings else {}
         diagnoser, model = load_reasoner(reasoner), load_restorer(restorer)
-        settings = running.identity(diagnoser, model) | {"groups": list(groups), "limit": limit, "seed": seed}
+        settings = command.identity(diagnoser, model) | {"groups": list(groups), "limit": limit, "seed": seed}
         settings |= {"drawings": drawings}
         held = module.journal(out, settings, resume)
-        with running.progress("undamaged images", sum(map(len, groups.values()))) as report:
+        with command.progress("undamaged images", sum(map(len, groups.values()))) as report:
             module.measure(diagnoser, model, groups, held, report)
         tables = {"unfamiliar_harm": module.harm_table(held.rows)}
         if mixtures:
             clean = [photograph for named in photographs.values() for photograph in named.values()]
             count = mixtures * len(clean)
-            with running.progress("damaged regions", count) as report:
+            with command.progress("damaged regions", count) as report:
                 drawn = batches(clean, count, seed, names=diagnoser.kinds)
                 tables["unfamiliar_recall"] = module.recall_table(diagnoser, drawn, report)
-        running.publish(tables, out, settings | {"mixtures": mixtures}, started)
+        command.publish(tables, out, settings | {"mixtures": mixtures}, started)
 
 
 def objects(
@@ -154,12 +154,12 @@ def objects(
     from rnr.evaluation import objects as module
 
     started = time.monotonic()
-    with running.errors():
-        photographs, model = running.photographs(images, limit), load_reasoner(reasoner)
-        with running.progress("photographs", len(photographs)) as report:
+    with command.errors():
+        photographs, model = command.photographs(images, limit), load_reasoner(reasoner)
+        with command.progress("photographs", len(photographs)) as report:
             tables = {"objects": module.table(model, photographs, read_objects(labels), seed, report)}
-        settings = running.identity(model) | {"images": images.name, "limit": limit, "seed": seed}
-        running.publish(tables, out, settings, started)
+        settings = command.identity(model) | {"images": images.name, "limit": limit, "seed": seed}
+        command.publish(tables, out, settings, started)
 
 
 def decoding(
@@ -181,16 +181,16 @@ def decoding(
     from rnr.reasoner import Reasoner
 
     started = time.monotonic()
-    with running.errors():
-        photographs, model = running.photographs(images, limit), load_reasoner(reasoner)
+    with command.errors():
+        photographs, model = command.photographs(images, limit), load_reasoner(reasoner)
         way: Any = decoding if isinstance(model, Reasoner) else served
         drawn = batches(list(photographs.values()), pictures, seed, names=model.kinds)
         damaged = [picture for batch in drawn for picture in batch.pictures()][:pictures]
-        with running.progress("decoding twice", len(damaged)) as report:
+        with command.progress("decoding twice", len(damaged)) as report:
             rows = way.compare(model, damaged, report)
-        settings = running.identity(model) | {"images": images.name, "pictures": pictures, "seed": seed}
+        settings = command.identity(model) | {"images": images.name, "pictures": pictures, "seed": seed}
         tables = {"decoding": way.summary(rows), "decoding_pictures": Table.of("Decoding by picture", rows)}
-        running.publish(tables, out, settings, started, silent=["decoding_pictures"])
+        command.publish(tables, out, settings, started, silent=["decoding_pictures"])
 
 
-COMMANDS = (confusion, diagnosis, robustness, unfamiliar, objects, decoding)
+COMMANDS = (diagnosis, robustness, unfamiliar, objects, decoding)

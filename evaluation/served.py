@@ -17,7 +17,7 @@ from rnr.evaluation.tables import Row, Table
 if TYPE_CHECKING:
     import numpy as np
 
-    from rnr.reasoner.server import ServerReasoner
+    from rnr.reasoner.client import ServerReasoner
 
 WAYS = ("kept", "free")
 COUNTERS = {
@@ -49,7 +49,7 @@ def compare(
 def answered(reasoner: ServerReasoner, picture_HWC: np.ndarray, way: str) -> dict[str, Any]:
     """One answer: its text, whether it is a Diagnosis, its tokens (None if the server does not tell), seconds."""
     from rnr.reasoner import Settings
-    from rnr.reasoner.server import read_answer
+    from rnr.reasoner.client import read_answer
 
     started = time.perf_counter()
     choice = reasoner.write(reasoner.question(picture_HWC), Settings(), free=way == "free")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
-from rnr.evaluation import running
+from rnr.evaluation import command
 from rnr.evaluation.tables import Row, Table
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
@@ -96,8 +96,8 @@ def measure(arguments: Sequence[str], sizes: Sequence[float], report: Callable[[
     """A row per size, each from a fresh process. Raises ValueError with the last lines of one that fails."""
     rows: list[Row] = []
     for number, size in enumerate(sizes, 1):
-        command = [sys.executable, "-m", "rnr.evaluation.speed", "--megapixels", str(size), *arguments]
-        child = subprocess.run(command, capture_output=True, text=True)
+        line = [sys.executable, "-m", "rnr.evaluation.speed", "--megapixels", str(size), *arguments]
+        child = subprocess.run(line, capture_output=True, text=True)
         if child.returncode:
             reason = " | ".join(child.stderr.strip().splitlines()[-3:]) or f"exit code {child.returncode}"
             raise ValueError(f"{size:g} megapixels: {reason}")
@@ -128,9 +128,9 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
-    running.use_threads(options.threads)
+    command.use_threads(options.threads)
     models = load_reasoner(options.reasoner), load_restorer(options.restorer)
-    photograph = next(iter(running.photographs(options.images, 1).values()))
+    photograph = next(iter(command.photographs(options.images, 1).values()))
     steps = [int(count) for count in options.steps.split(",")]
     print(json.dumps(measure_here(*models, photograph, options.megapixels, steps)))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rnr.evaluation import running
+from rnr.evaluation import command
 from rnr.evaluation.latent_cli import Folders, Scorer, gathered
 from rnr.evaluation.options import Limit, Out, ReasonerName, Seed, Threads
 from rnr.reasoner.loading import load as load_reasoner
@@ -51,7 +51,7 @@ def tasks(
     from rnr.quality.loading import load_clip
 
     started = time.monotonic()
-    with running.errors():
+    with command.errors():
         chosen = task or list(module.OWN)
         if unknown := set(chosen) - module.OWN.keys():
             raise ValueError(
@@ -64,15 +64,15 @@ def tasks(
         served = {name: served_by(name, images, limit, pages, mixtures, seed, reader) for name in chosen}
         tables = {}
         for name, each in served.items():
-            with running.progress(f"{name}: damages", len(each.held)) as report:
+            with command.progress(f"{name}: damages", len(each.held)) as report:
                 found = module.ways(model, name, pixels, diagnoser, rivals)
                 rows = module.measured(found, each, judge, report)
             tables[f"tasks_{name}"] = module.summary(name, rows)
             tables[f"tasks_{name}_rows"] = Table.of(f"{name} by case", rows)
-        settings = running.identity(diagnoser, model) | module.about(model) | {"images": [f.name for f in images]}
+        settings = command.identity(diagnoser, model) | module.about(model) | {"images": [f.name for f in images]}
         settings |= {"experts": experts, "scorer_hash": judge.identity["model_hash"], "pages": pages}
         settings |= {"mixtures": mixtures, "limit": limit, "seed": seed, "rivals": list(rivals)}
-        running.publish(tables, out, settings, started, silent=[name for name in tables if name.endswith("_rows")])
+        command.publish(tables, out, settings, started, silent=[name for name in tables if name.endswith("_rows")])
 
 
 def served_by(

@@ -20,7 +20,7 @@ __getattr__, __all__ = lazy_names(
         "rnr.graph.checkpoints": ("open_checkpoints",),
         "rnr.graph.context": ("Context",),
         "rnr.graph.events": ("Event",),
-        "rnr.graph.running": ("Run", "run_agent", "run_of"),
+        "rnr.graph.threads": ("Run", "run_agent", "run_of"),
         "rnr.graph.state": ("AgentInput", "AgentState", "Answer", "Question", "ThreadError"),
         "rnr.graph.store": ("Store", "StoreError"),
     },

@@ -9,7 +9,7 @@ __getattr__, __all__ = lazy_names(
     {
         "rnr.reasoner.reasoner": ("Reasoner", "Settings"),
         "rnr.reasoner.loading": ("is_server", "load", "load_local"),
-        "rnr.reasoner.server": ("ServerReasoner",),
+        "rnr.reasoner.client": ("ServerReasoner",),
         "rnr.reasoner.grammar": ("Choice", "Skeleton", "program", "segments"),
         "rnr.reasoner.views": ("views_of", "views_of_batch"),
         "rnr.reasoner.data": ("held_out", "make_rows", "rows"),

@@ -4,7 +4,7 @@
     accelerate launch --config_file CONFIG -m rnr train reasoner ...      # FSDP, DeepSpeed: accelerate's own files
 
 Rows are tokenised piece by piece, as skeleton decoding writes them, so that training and use see the same tokens. The
-folder `adapter` holds LoRA and card; `python -m rnr.reasoner.serving MODEL --adapter ... -o ...` merges it for vLLM.
+folder `adapter` holds LoRA and card; `python -m rnr.reasoner.export_vllm MODEL --adapter ... -o ...` merges it.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN, device_named, explained, one_at_a_time, recipe_of
 
 if TYPE_CHECKING:
+    from rnr.reasoner.client import ServerReasoner
     from rnr.reasoner.reasoner import Reasoner
-    from rnr.reasoner.server import ServerReasoner
 
 NAMES = "built-in, a weights folder, a hub name, a server's URL, vllm:FOLDER, a recipe (.toml)."  # for --help
 
@@ -47,7 +47,7 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
     model, wanted = recipe_of(str(name))
     with one_at_a_time, explained(model):
         if is_server(model):
-            from rnr.reasoner.server import ServerReasoner
+            from rnr.reasoner.client import ServerReasoner
 
             return ServerReasoner(model, **wanted | options)
         from rnr.reasoner.reasoner import Reasoner

@@ -42,7 +42,22 @@ class Settings:
     beliefs: bool = True
 
 
-class Reasoner:
+class Identified:
+    """What records say of a reasoner, here or behind a server."""
+
+    name: str
+    model_hash: str
+    prompt: prompts.Prompt
+    physics: int
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What an answer follows from beside the picture and the settings."""
+        words = {"prompt": self.prompt.name, "prompt_version": self.prompt.version}
+        return {"model": self.name, "model_hash": self.model_hash, **words, "physics": self.physics}
+
+
+class Reasoner(Identified):
     """A Qwen3-VL with the kinds it knows and its prompt. Make one with `Reasoner.from_pretrained`."""
 
     def __init__(self, model, processor, card: Mapping[str, Any], name: str, model_hash: str = ""):
@@ -53,11 +68,6 @@ class Reasoner:
         self.physics = physics_of(card)
         self.prompt_text = self.prompt.fill(kinds=[kinds()[kind].as_of(self.physics) for kind in self.kinds])
         self.lexicon = Lexicon(processor.tokenizer, self.kinds, self.physics)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What an answer follows from beside the picture and the settings."""
-        return identity_of(self.name, self.model_hash, self.prompt, self.physics)
 
     @property
     def model(self) -> Any:
@@ -189,12 +199,6 @@ def side_of(size: tuple[int, ...], card: Mapping[str, Any]) -> int:
     """Side of the views of a picture of this size (H, W), in px."""
     wanted = card.get("views", {})
     return wanted.get("side") or min(wanted.get("most", LARGE_SIDE), max(SIDE, min(size) // 32 * 32))
-
-
-def identity_of(model: str, model_hash: str, prompt: prompts.Prompt, physics: int) -> dict[str, Any]:
-    """As records name a reasoner."""
-    words = {"prompt": prompt.name, "prompt_version": prompt.version}
-    return {"model": model, "model_hash": model_hash, **words, "physics": physics}
 
 
 @cache

@@ -17,7 +17,7 @@ from rnr import prompts
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.degradation.schema import OBJECTS, SUMMARY
 from rnr.reasoner.chat import Client, ServerError, served_by
-from rnr.reasoner.server import data_url
+from rnr.reasoner.client import data_url
 
 PROMPT = "describe_scene"
 SCHEMA = {"type": "object", "properties": {"summary": SUMMARY, "objects": OBJECTS},

@@ -2,7 +2,7 @@
 
 Beliefs that are drawn at random (`Confusion`) are wrong independently of the picture. A reasoner's are not: what
 misleads it (a white wall, a night scene) is in the picture, its factors and its quality err with its severity, and the
-restorer has to learn what such a diagnosis is worth. The file of `rnr bench confusion` holds the diagnoses of batches
+restorer has to learn what such a diagnosis is worth. The file of `rnr data predictions` holds the diagnoses of batches
 of crops; the crops are made again from their seeds and the same photographs.
 """
 
@@ -45,10 +45,10 @@ class Diagnosed:
         """Raises ValueError for a file without diagnoses."""
         data = json.loads(Path(path).read_text())
         if not data.get("diagnosed"):
-            raise ValueError(f"{path}: no diagnoses in it; make the file again with rnr bench confusion")
+            raise ValueError(f"{path}: no diagnoses in it; make the file again with rnr data predictions")
         about: dict[str, Any] = data["about"]
         if about.get("physics", 1) != PHYSICS:
-            raise ValueError(f"{path}: of other forward models; make the file again with rnr bench confusion")
+            raise ValueError(f"{path}: of other forward models; make the file again with rnr data predictions")
         records = [[DiagnosisRecord(**record) for record in batch] for batch in data["diagnosed"]]
         return cls(records, about["seed"], about["photographs"], about["kinds"])
 
@@ -58,7 +58,7 @@ class Diagnosed:
         """Pairs of a batch, on the device. Raises ValueError if these cannot be the photographs that were diagnosed."""
         if len(photographs) != self.photographs:
             raise ValueError(f"diagnosed were {self.photographs} photographs, these are {len(photographs)}: run rnr "
-                             "bench confusion on the photographs that you train with")  # fmt: skip
+                             "data predictions on the photographs that you train with")  # fmt: skip
         clean, degraded, mixture = crops_of(photographs, self.seed + number, self.names)
         condition = stack([encode(layout, record) for record in self.records[number]])
         severity = true_severity(mixture, layout).to(device)

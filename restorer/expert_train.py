@@ -166,31 +166,43 @@ def train_expert(
     """
     kind_named(kind)
     torch.manual_seed(run.seed)
-    network, before = load_expert(Path(init)) if init else (fresh(kind, blocks, physics, overview), {})
-    network = grown(network, () if overview or not init else blocks, physics=physics, spread=spread, finding=finding)
-    if network.config["kind"] != kind:
-        raise ValueError(f"{init}: an expert for {network.config['kind']}, not for {kind}")
+    inputs = {"physics": physics, "spread": spread, "finding": finding}
+    network, before = _start(kind, init, blocks, overview, inputs)
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, 12).values()) if val else []
-    objective: ExpertObjective | PointSpreadObjective = (
-        PointSpreadObjective(network, photographs, held_out, residue)
-        if spread
-        else ExpertObjective(network, photographs, held_out, residue)
-    )
+    made = PointSpreadObjective if spread else ExpertObjective
+    objective: ExpertObjective | PointSpreadObjective = made(network, photographs, held_out, residue)
     engine = Engine(objective, run, report)
     engine.train()
     shape = " --overview" * overview + " --physics" * bool(network.config["physics"]) + " --point-spread" * spread
     shape += " --severity" * bool(network.config["finding"])
     card = card_of(engine, before, len(photographs), Path(images).name, shape)
-    folder = run.out / "weights"
-    folder.mkdir(exist_ok=True)
     engine.averaged()
     if network.config["reads"] and not spread:  # what it read goes by features that have changed
         network = fit(network, photographs)
-    with torch.no_grad():
-        figures = objective.validate(network)
-    save_expert(network, folder / f"{kind}.safetensors", card | {"figures": figures})
-    return folder / f"{kind}.safetensors"
+    return _write(network, run.out / "weights", card, objective)
+
+
+def _start(
+    kind: str, init: str | Path | None, blocks: tuple[int, ...], overview: bool, inputs: dict[str, bool]
+) -> tuple[ExpertNetwork, dict[str, Any]]:
+    """The network to train, and the card of the one that it goes on from. Raises ValueError for another kind's."""
+    network, before = load_expert(Path(init)) if init else (fresh(kind, blocks, inputs["physics"], overview), {})
+    network = grown(network, () if overview or not init else blocks, **inputs)
+    if network.config["kind"] != kind:
+        raise ValueError(f"{init}: an expert for {network.config['kind']}, not for {kind}")
+    return network, before
+
+
+@torch.no_grad()
+def _write(
+    network: ExpertNetwork, folder: Path, card: dict[str, Any], objective: ExpertObjective | PointSpreadObjective
+) -> Path:
+    """The expert's file, with the figures of its validation on the card."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{network.config['kind']}.safetensors"
+    save_expert(network, path, card | {"figures": objective.validate(network)})
+    return path
 
 
 def fresh(kind: str, blocks: tuple[int, ...], physics: bool, overview: bool) -> ExpertNetwork:

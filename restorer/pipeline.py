@@ -177,10 +177,7 @@ class RestorePipeline(DiffusionPipeline):
         refuse_task(intent, self.identity["model"])
         started, steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "tile": tile}
-        settings["intent"] = None if intent is None else vars(intent)
-        known = self.kinds
-        settings["left_alone"] = {kind: p for kind, p in left_alone(source, intent).items() if kind in known}
-        settings["beyond"] = beyond(source, known)
+        settings |= self._about(source, intent)
         planned = self._route(source, intent)
         if not planned:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
@@ -227,14 +224,7 @@ class RestorePipeline(DiffusionPipeline):
             ValueError: Without a diagnosis for each image, and without `diagnoser`.
         """
         pictures = list(images_of(image))
-        if diagnosis is None and self.diagnoser is not None:
-            diagnosis = self.diagnoser.diagnose(pictures)
-        given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis]
-        if len(given) != len(pictures) or any(source is None for source in given):
-            raise ValueError(
-                f"{len(pictures)} images need as many diagnoses: give diagnosis=…, made by rnr.diagnose(image), or set "
-                "pipe.diagnoser"
-            )
+        given = self._given(pictures, diagnosis)
         seed = generator.initial_seed() if generator else 0
         results = [
             self.restore(picture, source, intent, num_inference_steps, seed, eta, TILE, callback_on_step_end)
@@ -242,6 +232,23 @@ class RestorePipeline(DiffusionPipeline):
         ]
         pixels = [result.pixels_HWC3 for result in results]
         return RestorePipelineOutput(images=as_type(pixels, output_type), legs=[result.legs for result in results])
+
+    def _given(self, pictures: list[Any], diagnosis: Any) -> list[DiagnosisRecord | Diagnosis]:
+        """A diagnosis for each picture, by `diagnoser` where none is given. Raises ValueError where one has none."""
+        if diagnosis is None and self.diagnoser is not None:
+            diagnosis = self.diagnoser.diagnose(pictures)
+        given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis]
+        if len(given) != len(pictures) or any(source is None for source in given):
+            problem = f"{len(pictures)} images need as many diagnoses"
+            raise ValueError(f"{problem}: give diagnosis=…, made by rnr.diagnose(image), or set pipe.diagnoser")
+        return given
+
+    def _about(self, source: DiagnosisRecord | Diagnosis | None, intent: Intent | None) -> dict[str, Any]:
+        """For the settings of a result: what was wanted, and which findings nothing is done about."""
+        known = self.kinds
+        unsure = {kind: p for kind, p in left_alone(source, intent).items() if kind in known}
+        wanted = None if intent is None else vars(intent)
+        return {"intent": wanted, "left_alone": unsure, "beyond": beyond(source, known)}
 
     def _route(self, source: DiagnosisRecord | Diagnosis | None, intent: Intent | None) -> list[tuple[str, ...]]:
         """The legs; without a diagnosis, the network that was trained for that case, else every expert in turn."""

@@ -171,7 +171,7 @@ def train(
         run: Settings of the training.
         init: A weights folder to start from, with fresh moments.
         val: Folder of other photographs, for validation.
-        confusion: What a reasoner says of known damage (`rnr bench confusion`).
+        confusion: What a reasoner says of known damage (`rnr data predictions`).
         report: Gets every row of the journal.
 
     Returns:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from rnr.degradation.renamed import renamed
-from rnr.evaluation import running
+from rnr.evaluation import command
 from rnr.evaluation.options import Threads
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.reasoner.loading import load_local
@@ -95,7 +95,7 @@ def canaries(
 
         model = load_local(reasoner)
         chosen = named([reward], {"severity": SeverityReward}, judge_of(judge, model, views))
-        photographs = list(running.photographs(images, None).values())
+        photographs = list(command.photographs(images, None).values())
         made = Tasks(photographs, tasks, size, seed, conditioned_on="true", names=model.kinds)
         rows = score(chosen[reward], [made[i] for i in range(tasks)])
         table(rows)
@@ -151,7 +151,7 @@ def errors() -> Iterator[None]:
 
     warnings.simplefilter("ignore")  # libraries' notices to developers
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
-    with running.errors():
+    with command.errors():
         try:
             yield
         except ModuleNotFoundError as error:

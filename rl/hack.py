@@ -15,7 +15,7 @@ import torch
 
 from rnr.degradation.photographs import to_uint8
 from rnr.degradation.synthesize import Mixture, truths
-from rnr.evaluation import running
+from rnr.evaluation import command
 from rnr.reasoner.collate import Collator, patchify
 from rnr.reasoner.drawn import with_exact
 from rnr.reasoner.loading import load_local
@@ -85,7 +85,7 @@ def climb(
 def run(images: Path, out: Path, count: int, steps: int, rate: float, seed: int, report: Report) -> Row | None:
     """`climb` from damaged crops that the built-in restorer restored by the true diagnosis, and the built-in judge."""
     judge, restorer = Judge(load_local(), 1), load_bridge()
-    photographs, names = list(running.photographs(images, None).values()), judge.reasoner.kinds
+    photographs, names = list(command.photographs(images, None).values()), judge.reasoner.kinds
     made = Tasks(photographs, count, SIDE, seed, conditioned_on="true", names=names)
     tasks = [made[i] for i in range(count)]
     shown = [restorer.restore(task.degraded.permute(1, 2, 0).numpy(), task.truth).pixels_HWC3 for task in tasks]

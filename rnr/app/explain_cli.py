@@ -231,19 +231,19 @@ def faithfulness(
     """
     import time
 
-    from rnr.evaluation import running
+    from rnr.evaluation import command
     from rnr.explain.bench import ALL, Bench
     from rnr.explain.figures import table
     from rnr.reasoner import load_local
     from rnr.restorer import load_bridge
 
     started = time.monotonic()
-    with running.errors(), _explained():
-        names = running.chosen(tests, ALL)
-        photographs, model, pipe = running.photographs(images, limit), load_local(reasoner), load_bridge(restorer)
-        bench = Bench(model, pipe, photographs, cases, seed, running.progress, size)
+    with command.errors(), _explained():
+        names = command.chosen(tests, ALL)
+        photographs, model, pipe = command.photographs(images, limit), load_local(reasoner), load_bridge(restorer)
+        bench = Bench(model, pipe, photographs, cases, seed, command.progress, size)
         figures = [figure for name in ALL if name in names for figure in bench.test(name)]
-        settings = running.identity(model, pipe) | {"images": images.name, "limit": limit, "cases": cases}
+        settings = command.identity(model, pipe) | {"images": images.name, "limit": limit, "cases": cases}
         settings |= {"tests": names, "seed": seed, "size": size}
         note = "low, high: bootstrap 95% interval over crops. control: the same figure where nothing is to be found."
-        running.publish({"faithfulness": table("Faithfulness", figures, note)}, out, settings, started)
+        command.publish({"faithfulness": table("Faithfulness", figures, note)}, out, settings, started)

@@ -67,7 +67,7 @@ def serve(
         _need("serve", "fastapi", "fastapi_offline", "prometheus_client", "python_multipart", "uvicorn")
         hush()
         from rnr.serve.http import application
-        from rnr.serve.running import serve_http
+        from rnr.serve.process import serve_http
         from rnr.serve.settings import Settings, read_keys
 
         settings = Settings(reasoner, restorer, device, workers, queue, seconds, max_megabytes, max_megapixels, threads)
@@ -100,7 +100,7 @@ def mcp(
         _need("mcp", "mcp.server")
         hush()
         from rnr.serve.gate import Gate
-        from rnr.serve.running import serve_mcp
+        from rnr.serve.process import serve_mcp
         from rnr.serve.settings import Settings, read_keys
 
         settings = Settings(
@@ -132,9 +132,9 @@ def drill(
 
     Exit code 1 if an answer was wrong or missing. Linux.
     """
-    from rnr.evaluation import running
+    from rnr.evaluation import command
 
-    with running.errors():
+    with command.errors():
         _need("serve", "fastapi", "prometheus_client")
         from rnr.serve.bench import run
 

@@ -12,6 +12,7 @@ import typer
 
 from rnr.degradation.errors import MissingExtra, SetupError
 from rnr.degradation.loading import BUILT_IN
+from rnr.evaluation.reasoner_cli import predictions
 from rnr.work.console import hush, plain_stdout, stop
 
 
@@ -24,7 +25,8 @@ class Part(StrEnum):
 
 
 train_app = typer.Typer(no_args_is_help=True, help="Train the built-in models, or real ones by a recipe.")
-data_app = typer.Typer(no_args_is_help=True, help="Write the training set as files.")
+data_app = typer.Typer(no_args_is_help=True, help="Write what trainings read as files.")
+data_app.command("predictions")(predictions)
 
 Images = Annotated[Path | None, typer.Option("--images", help="Folder of clean photographs.")]
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for checkpoints, curves and weights.")]
@@ -36,7 +38,7 @@ Init = Annotated[Path | None, typer.Option(help="Weights to start from, with a n
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
 Rate = Annotated[float | None, typer.Option(help="Learning rate at its highest.")]
 Confusion = Annotated[
-    Path | None, typer.Option(help="What a reasoner says of known damage: the file of `rnr bench confusion`.")
+    Path | None, typer.Option(help="A reasoner's predictions for known damage: the file of `rnr data predictions`.")
 ]
 Restored = Annotated[
     str | None, typer.Option(help="Show it restored pictures, too: by this restorer, `built-in` or a folder.")

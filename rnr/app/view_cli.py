@@ -66,12 +66,7 @@ def gallery(
 
         library = Library(paths)
         with Meter(sum(len(run.items) for run in library.runs), "copying") as meter:
-
-            def tell(name: str) -> None:
-                meter.tell(name)
-                meter.done()
-
-            problems = written(library, out, title, tell)
+            problems = written(library, out, title, meter.counted)
     except Error as error:
         stop(str(error))
     _finish(problems, f"Open {out / 'index.html'} in a browser.")
@@ -82,12 +77,7 @@ def _export(library, out: Path, with_views: bool) -> None:  # type: ignore[no-un
 
     count = sum(len(run.items) for run in library.runs)
     with Meter(count, "writing") as meter:
-
-        def tell(name: str) -> None:
-            meter.tell(name)
-            meter.done()
-
-        problems = export(library, out, with_views, tell)
+        problems = export(library, out, with_views, meter.counted)
     _finish(problems, f"{count} records. Open {out / 'index.html'} in a browser.")
 
 

@@ -276,14 +276,14 @@ def journal(phases: Sequence[Phase]) -> Table:
 
 def run(images: Path, out: Path, clients: int, seconds: float, workers: int, kill: bool, seed: int) -> list[Phase]:
     """Both phases. `out` gets serve.csv, serve.md, answers.csv and run.json, also after the first phase."""
-    from rnr.evaluation import running
+    from rnr.evaluation import command
 
     started = time.monotonic()
-    deck, referee = Deck(list(running.photographs(images, 16).values()), seed), Referee()
+    deck, referee = Deck(list(command.photographs(images, 16).values()), seed), Referee()
     settings = {"clients": clients, "seconds": seconds, "workers": workers, "kill": kill, "seed": seed}
     phases: list[Phase] = []
     for many, long, killing in ((workers, seconds, kill), (1, seconds / 2, False)):
         phases.append(drill(deck, clients, long, many, killing, referee))
         tables = {"serve": results(phases), "answers": journal(phases)}
-        running.publish(tables, out, {**settings, "images": str(images)}, started, silent=["answers"])
+        command.publish(tables, out, {**settings, "images": str(images)}, started, silent=["answers"])
     return phases

@@ -26,7 +26,7 @@ from rnr.serve.wire import Message
 from rnr.serve.work import AnyTask, Shop, refusal, trace_of
 
 TASKS = (
-    "rnr.graph.build", "rnr.graph.running", "rnr.graph.checkpoints", "rnr.images.previews", "rnr.judge.reading",
+    "rnr.graph.build", "rnr.graph.threads", "rnr.graph.checkpoints", "rnr.images.previews", "rnr.judge.reading",
     "rnr.report.agent", "rnr.work.agents", "rnr.work.plain_worker", "rnr.work.request", "rnr.work.restoring",
 )  # fmt: skip  # what tasks import
 

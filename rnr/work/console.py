@@ -114,6 +114,11 @@ class Meter:
             err.print(line)
         self.progress.advance(self.task)
 
+    def counted(self, what: str) -> None:
+        """One more is done, and this is what it was."""
+        self.tell(what)
+        self.done()
+
 
 def plain_stdout(text: str) -> None:
     """For programs: no colours, no wrapping, each line flushed. Where nobody reads any more it goes nowhere."""

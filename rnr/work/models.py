@@ -14,7 +14,7 @@ from rnr.degradation.loading import BUILT_IN, device_named, one_at_a_time
 if TYPE_CHECKING:
     from rnr.degradation.protocols import Restorer, Scorer
     from rnr.reasoner import Reasoner
-    from rnr.reasoner.server import ServerReasoner
+    from rnr.reasoner.client import ServerReasoner
 
 
 class Models:

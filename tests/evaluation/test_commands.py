@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from rnr.app.train_cli import data_app
 from rnr.degradation._lazy import need
 from rnr.degradation.errors import MissingExtra
 from rnr.evaluation.cli import app
-from rnr.evaluation.running import chosen
+from rnr.evaluation.command import chosen
 from rnr.evaluation.speed import measure_here, picture, table
 
-COMMANDS = ("confusion", "quality", "diagnosis", "robustness", "decoding", "steering", "twin", "speed")
+COMMANDS = ("quality", "diagnosis", "robustness", "decoding", "steering", "twin", "speed")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -32,8 +33,16 @@ def test_the_commands_are_listed_without_loading_torch():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
+def test_the_file_of_predictions_is_data_and_was_a_benchmark():
+    listed = CliRunner().invoke(app, ["--help"]).output
+    assert "confusion" not in listed
+    earlier = CliRunner().invoke(app, ["confusion", "--help"]).output
+    assert "--regions" in earlier and "rnr data predictions" in earlier
+    assert "--regions" in CliRunner().invoke(data_app, ["predictions", "--help"]).output
+
+
 def test_an_empty_folder_is_a_message_and_not_a_traceback(tmp_path: Path):
-    result = CliRunner().invoke(app, ["confusion", "--images", str(tmp_path), "--out", str(tmp_path / "x.json")])
+    result = CliRunner().invoke(data_app, ["predictions", "--images", str(tmp_path), "--out", str(tmp_path / "x.json")])
     assert result.exit_code == 2 and "no photographs here" in result.output and "Traceback" not in result.output
 
 

@@ -16,8 +16,8 @@ from rnr.degradation.kind import PHYSICS, kind_named, kinds
 from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import prescribe
 from rnr.evaluation import diagnosis_tables as tables
-from rnr.evaluation.confusion import diagnosed, write_confusion
 from rnr.evaluation.diagnosis_cases import Case, cases_of, collect, is_valid
+from rnr.evaluation.predictions import diagnosed, write_predictions
 from rnr.evaluation.samples import Batch, batches
 from tests.evaluation.conftest import Believer
 
@@ -128,7 +128,7 @@ def test_confusion_is_what_the_restorer_reads(tmp_path: Path, photographs: dict[
     pictures, asked, path = list(photographs.values()), Asked(), tmp_path / "confusion.json"
     batches_ = diagnosed(asked, pictures, 22, seed=5)
     about = {"reasoner": "believer", "seed": 5, "photographs": len(pictures), "kinds": Asked.kinds, "physics": PHYSICS}
-    write_confusion(batches_, path, about)
+    write_predictions(batches_, path, about)
     read = Confusion.read(path)
     assert set(read.rows) == set(reasoning_order()) and read.rows["noise"].shape == (24, 4)
     assert json.loads(path.read_text())["about"]["reasoner"] == "believer"
@@ -159,7 +159,7 @@ def test_a_confusion_without_diagnoses_is_refused(tmp_path: Path):
 
 def test_confusion_of_nobody_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="no beliefs"):
-        write_confusion([], tmp_path / "confusion.json", {})
+        write_predictions([], tmp_path / "confusion.json", {})
 
 
 def test_cases_hold_the_exact_truth(small: dict[str, np.ndarray], believer: Believer):

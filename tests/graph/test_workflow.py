@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from rnr.graph import Context, Event, Store, build_graph, run_agent, run_of
 from rnr.graph.judging import total
-from rnr.graph.running import Run
+from rnr.graph.threads import Run
 
 
 def holds_together(run: Run, context: Context) -> None:

@@ -18,9 +18,9 @@ from rnr import prompts
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.reasoner.chat import ServerError
 from rnr.reasoner.export import export
+from rnr.reasoner.export_vllm import export_for_vllm
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.reasoner import Reasoner, Settings
-from rnr.reasoner.serving import export_for_vllm
 from tests.reasoner.chat_server import running
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture
 

@@ -13,12 +13,12 @@ import torch
 from rnr import prompts
 from rnr.reasoner.card import BUILT_IN
 from rnr.reasoner.chat import ServerError
+from rnr.reasoner.client import ServerReasoner, before_present, masked, read_answer, severities
 from rnr.reasoner.decode import Session
 from rnr.reasoner.export import export
 from rnr.reasoner.grammar import PRESENT, Choice, severity_opening
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.reasoner import Reasoner, Settings
-from rnr.reasoner.server import ServerReasoner, before_present, masked, read_answer, severities
 from rnr.reasoner.severity import belief, summarise
 from tests.reasoner.chat_server import running
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, foreign, picture, random_diagnosis
@@ -69,7 +69,7 @@ def untuned(tmp_path_factory):
 
 def test_a_model_that_is_not_ours_answers_under_the_schema(untuned, photographs, monkeypatch) -> None:
     url, folder = untuned
-    monkeypatch.setattr("rnr.reasoner.server.TOP", 400)  # a small model's words are far from likely under this prompt
+    monkeypatch.setattr("rnr.reasoner.client.TOP", 400)  # a small model's words are far from likely under this prompt
     crop = photographs["coffee"][:128, :128]
     there = ServerReasoner(url)
     there.kinds = there.kinds[:2]  # each costs a dozen requests

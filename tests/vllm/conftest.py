@@ -23,7 +23,7 @@ PATIENCE = 600  # seconds until it must answer
 def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not PYTHON:
         pytest.skip("RNR_VLLM names no Python with vLLM: run make test-vllm")
-    from rnr.reasoner.serving import export_for_vllm
+    from rnr.reasoner.export_vllm import export_for_vllm
 
     return export_for_vllm("built-in", tmp_path_factory.mktemp("vllm") / "served")
 

@@ -16,8 +16,8 @@ from rnr.degradation.kind import kinds
 from rnr.degradation.photographs import to_tensor, to_uint8
 from rnr.degradation.synthesize import synthesize
 from rnr.evaluation.served import compare, counters, summary
+from rnr.reasoner.client import ServerReasoner
 from rnr.reasoner.reasoner import Reasoner, Settings
-from rnr.reasoner.server import ServerReasoner
 from tests.vllm.conftest import PYTHON, running, surroundings
 
 pytestmark = pytest.mark.vllm
@@ -94,7 +94,7 @@ def test_in_process_it_says_the_same(served, records, pictures, tmp_path: Path) 
     np.save(tmp_path / "pictures.npy", np.stack(pictures))
     program = (
         "import numpy as np, sys\n"
-        "from rnr.reasoner.server import ServerReasoner\n"
+        "from rnr.reasoner.client import ServerReasoner\n"
         "if __name__ == '__main__':\n"
         "    reasoner = ServerReasoner('vllm:' + sys.argv[1], dtype='float32', enforce_eager=True)\n"
         "    found = reasoner.diagnose(np.load(sys.argv[2]))\n"

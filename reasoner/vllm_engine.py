@@ -1,6 +1,6 @@
 """vLLM in this process instead of behind a URL: `--reasoner vllm:FOLDER`, the same requests and the same records.
 
-    rnr diagnose photos/ --jsonl --reasoner vllm:served       # FOLDER as reasoner/serving.py writes it, or a hub name
+    rnr diagnose photos/ --jsonl --reasoner vllm:served   # FOLDER as reasoner/export_vllm.py writes it, or a hub name
 
 For the environment that holds vLLM (it pins a torch and a transformers of its own). A recipe's options go to
 `vllm.LLM`. Requests that wait for each other's answer are few: those that come meanwhile make up the next batch.
@@ -35,7 +35,7 @@ class Engine:
             self.llm = LLM(self.model, **defaults | options)
         except Exception as error:
             raise ServerError(f"{url}: vLLM cannot load this ({type(error).__name__}: {error}); "
-                              "our own weights go through python -m rnr.reasoner.serving first") from error  # fmt: skip
+                              "ours need python -m rnr.reasoner.export_vllm first") from error  # fmt: skip
         self.waiting: queue.SimpleQueue[tuple[dict[str, Any], Future]] = queue.SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 

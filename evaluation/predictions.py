@@ -65,7 +65,7 @@ def rows_of(batches: Sequence[Batch]) -> dict[str, list[list[float]]]:
     return rows
 
 
-def write_confusion(batches: Sequence[Batch], path: Path, about: dict[str, Any]) -> dict[str, list[list[float]]]:
+def write_predictions(batches: Sequence[Batch], path: Path, about: dict[str, Any]) -> dict[str, list[list[float]]]:
     """Write the file under a temporary name first, so that a training never reads half of it; returns the rows."""
     rows = rows_of(batches)
     if not rows:

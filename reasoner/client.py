@@ -40,11 +40,11 @@ from rnr.degradation.schema import diagnosis_schema
 from rnr.reasoner.card import check_card, physics_of, read_card
 from rnr.reasoner.chat import Client, ServerError, served_by
 from rnr.reasoner.ebnf import ebnf
-from rnr.reasoner.engine import PREFIX, Engine
 from rnr.reasoner.grammar import SEVERITIES, segments, severity_opening
-from rnr.reasoner.reasoner import Settings, identity_of, shown, versions
+from rnr.reasoner.reasoner import Identified, Settings, shown, versions
 from rnr.reasoner.severity import summarise
 from rnr.reasoner.views import SIDE, as_uint8
+from rnr.reasoner.vllm_engine import PREFIX, Engine
 
 LEAST = (
     1e-4  # probability of a first digit below which its branch is not asked: moves E[severity] by 0.1 at the very most
@@ -52,10 +52,10 @@ LEAST = (
 TOP = 20  # log-probabilities a server gives at most, by default
 
 
-class ServerReasoner:
+class ServerReasoner(Identified):
     """`diagnose` as `Reasoner` has it. The card beside the weights says which prompt they were trained with.
 
-    A `url` of `vllm:FOLDER` runs vLLM in this process (`reasoner/engine.py`).
+    A `url` of `vllm:FOLDER` runs vLLM in this process (`reasoner/vllm_engine.py`).
     `served`: the model's name there (the first by default). `card`: a folder with the reasoner.json of the served
     weights; not needed where the server runs on this machine from such a folder, nor for an untuned model.
     `workers`: pictures at the same time. Raises ServerError.
@@ -85,11 +85,6 @@ class ServerReasoner:
         self.prompt = prompts.load(self.card.get("prompt", "diagnose_instruct"))
         self.physics = physics_of(self.card)
         self.prompt_text = self.prompt.fill(kinds=[kinds()[name].as_of(self.physics) for name in self.kinds])
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What an answer follows from beside the picture and the settings."""
-        return identity_of(self.name, self.model_hash, self.prompt, self.physics)
 
     def diagnose(self, images: Iterable[Any], settings: Settings | None = None) -> list[DiagnosisRecord]:
         """A record per picture, in order; `workers` of them at a time. One that fails has a record with `error`."""

@@ -1,6 +1,6 @@
 """A weights folder in the form that vLLM loads: merged weights, and a processor under its original name.
 
-    python -m rnr.reasoner.serving WEIGHTS -o SERVED [--adapter LORA]
+    python -m rnr.reasoner.export_vllm WEIGHTS -o SERVED [--adapter LORA]
     vllm serve SERVED --served-model-name reasoner --limit-mm-per-prompt '{"image": 4}'
 
 vLLM asks for `Qwen3VLProcessor` with a video processor, which our folders leave out because it needs torchvision. The
@@ -62,7 +62,7 @@ def rename_processor(folder: Path) -> None:
 if __name__ == "__main__":
     import argparse
 
-    parser = argparse.ArgumentParser(prog="rnr.reasoner.serving", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="rnr.reasoner.export_vllm", description=__doc__.split("\n")[0])
     parser.add_argument("weights", help="weights folder, built-in, or a hub name")
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--adapter", type=Path, help="LoRA folder to merge into the weights")
