@@ -8,7 +8,7 @@ restorer goes by the result in both cases; what an intervention does to the pixe
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -183,6 +183,7 @@ def intervene(
     num_inference_steps: int | None = None,
     seed: int = 0,
     again: bool = True,
+    tell: Callable[[str], None] = lambda stage: None,
 ) -> Counterfactual:
     """Restore a photograph by its diagnosis and by a changed one.
 
@@ -194,17 +195,21 @@ def intervene(
         num_inference_steps: Of each leg.
         seed: Of the restorer.
         again: Diagnose both results.
+        tell: Hears of each stage.
 
     Raises:
         Error: For an intervention that cannot be, and where no diagnosis could be made.
     """
     if change.forced and not hasattr(reasoner, "lexicon"):
         raise Error("fields can be forced only where the weights run in this process, not behind a server")
+    tell("diagnosing")
     before = diagnosed(reasoner, pixels_HWC3)
     after = change.applied(diagnosed(reasoner, pixels_HWC3, change.forced) if change.forced else before)
     sides = []
-    for record in (before, after):
+    for way, record in (("its own diagnosis", before), ("the changed diagnosis", after)):
+        tell(f"restoring by {way}")
         result = restorer.restore(pixels_HWC3, record, num_inference_steps=num_inference_steps, seed=seed)
+        tell(f"diagnosing the result of {way}")
         second = diagnosed(reasoner, result.pixels_HWC3) if again else None
         sides.append(Side(record, result.pixels_HWC3, result.legs, second))
     return Counterfactual(change, *sides)

@@ -6,6 +6,7 @@ removing one kind does to the others, and which pixels a severity comes from.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ def explain(
     known: Known | None = None,
     num_inference_steps: int | None = None,
     seed: int = 0,
+    tell: Callable[[str], None] = lambda stage: None,
 ) -> Explanation:
     """Explain one picture.
 
@@ -65,19 +67,22 @@ def explain(
         known: Clean image and recipe, where the damage is synthetic: attribution is then scored.
         num_inference_steps: Of each leg.
         seed: Of the restorer.
+        tell: Hears of each stage.
 
     Raises:
         Error: For a reasoner behind a server, and where the picture cannot be diagnosed.
     """
+    tell("diagnosing")
     internals = Internals(reasoner)
     run = internals.run(picture_HWC)
     assert run.record is not None
-    work = Work(internals, restorer, picture_HWC, run, run.record, num_inference_steps, seed)
+    work = Work(internals, restorer, picture_HWC, run, run.record, num_inference_steps, seed, tell)
     found = Explanation(run.record, sentence(run.record, restorer))
     for part in (fields, legs, doses, effects):
         section, data = part(work)
         found.sections.append(section)
         found.data[part.__name__] = data
+    tell("which pixels each severity comes from")
     section, found.data["attribution"] = attribution(work, known)
     found.sections.append(section)
     return found
@@ -94,6 +99,7 @@ class Work:
     record: DiagnosisRecord
     steps: int | None
     seed: int
+    tell: Callable[[str], None] = lambda stage: None
 
     @property
     def pixels(self) -> np.ndarray:
@@ -147,6 +153,7 @@ def fields(work: Work) -> tuple[Section, Any]:
 
 def legs(work: Work) -> tuple[Section, Any]:
     """What each finding did to the pixels."""
+    work.tell("what each finding does to the pixels")
     ends: Ends = {}
     result = work.restored(work.record, noting(ends))
     section = Section("What each finding did to the pixels")
@@ -176,6 +183,7 @@ def doses(work: Work) -> tuple[Section, Any]:
         wanted = [*range(0, kinds()[name].highest, DOSE), kinds()[name].highest]
         removed = []
         for dose in wanted:
+            work.tell(f"dose and response: {name} {dose} of {wanted[-1]}")
             diagnosis = work.record.diagnosis.only(name).edit(name, severity=dose)  # type: ignore[union-attr]
             result = work.restored(diagnosis)
             removed.append(removed_severity(start, batch_of(result.pixels_HWC3)))
@@ -191,6 +199,7 @@ def effects(work: Work) -> tuple[Section, Any]:
     """Kind x kind: one kind is removed alone, and every expected severity is read again."""
     rows: list[Row] = []
     for name in work.present:
+        work.tell(f"what removing {name} alone does to the others")
         result = work.restored(work.record.only(name))
         again = work.internals.reasoner.diagnose([result.pixels_HWC3])[0]
         row: Row = {"removed": name}

@@ -74,7 +74,7 @@ def explain(
     from rnr.images.files import read_picture
     from rnr.reasoner.views import as_uint8
     from rnr.report.plain import explanation
-    from rnr.work.console import plain_stdout
+    from rnr.work.console import plain_stdout, stages
     from rnr.work.outputs import prepare_folder, write_text
 
     with _explained():
@@ -85,7 +85,10 @@ def explain(
             pixels, known = _damaged(pixels, settings, seed)
         paths = _free(out, photo.stem, ("explain.html", "explain.json"), overwrite)
         models = models_of(reasoner, restorer, device)
-        found: Explanation = explained(models.reasoner, models.pipeline, pixels, known, num_inference_steps, seed)
+        with stages("loading the models") as tell:
+            found: Explanation = explained(
+                models.reasoner, models.pipeline, pixels, known, num_inference_steps, seed, tell
+            )
         page = explanation(printable(photo.name), "an explanation", found.sentence, found.sections)
         write_text(paths[0], page)
         write_text(paths[1], json.dumps(as_json(found), ensure_ascii=False, indent=1) + "\n")
@@ -136,7 +139,7 @@ def intervene(
     from rnr.explain.counterfactual import intervention
     from rnr.images.files import read_picture
     from rnr.work.console import out as console
-    from rnr.work.console import plain_stdout
+    from rnr.work.console import plain_stdout, stages
     from rnr.work.outputs import prepare_folder
 
     with _explained():
@@ -146,7 +149,9 @@ def intervene(
         names = ("original.png", "counterfactual.png", "intervene.html", "intervene.json")
         paths = _free(out, photo.stem, names, overwrite)
         models = models_of(reasoner, restorer, device)
-        found = intervened(models.reasoner, models.pipeline, picture.as_float(), change, num_inference_steps, seed)
+        with stages("loading the models") as tell:
+            pair = (models.reasoner, models.pipeline)
+            found = intervened(*pair, picture.as_float(), change, num_inference_steps, seed, tell=tell)
         _write_counterfactual(found, picture.pixels_HWC3, photo, paths, models)
     console.print(found.table(models.reasoner.kinds).rich())
     plain_stdout(f"Page: {printable(paths[2])}")

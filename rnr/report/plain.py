@@ -41,6 +41,7 @@ class Pictured:
     problem: str = ""
     remedy: str = ""
     again: bool = False  # an earlier run finished it
+    record: str = ""  # the diagnosis as JSON, as a link from the page; empty where there is none
 
     @property
     def name(self) -> str:

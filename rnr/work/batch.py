@@ -130,7 +130,9 @@ class Batch:
 
         try:
             held = shelf.finished(job, self.options.mode, self.worker.asked(self.models))
-            return self.worker.entry(job, held, self, tell)
+            entry = self.worker.entry(job, held, self, tell)
+            entry.record = job.link
+            return entry
         except SetupError:
             raise
         except Exception as error:

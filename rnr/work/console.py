@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -118,6 +118,17 @@ class Meter:
         """One more is done, and this is what it was."""
         self.tell(what)
         self.done()
+
+
+@contextlib.contextmanager
+def stages(first: str) -> Iterator[Callable[[str], None]]:
+    """What one long piece of work is at, and its seconds so far, on a terminal; yields what is told of each stage."""
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(first, total=None)
+        yield lambda stage: progress.update(task, description=stage)
 
 
 def plain_stdout(text: str) -> None:

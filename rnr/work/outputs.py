@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from rnr.degradation.errors import SetupError
 from rnr.degradation.files import printable
@@ -66,6 +67,11 @@ class Job:
 
     def record(self, out: Path) -> Path:
         return out / fitted(self.name, RECORD)
+
+    @property
+    def link(self) -> str:
+        """The record as a page in the output folder links to it; `./` keeps a colon from being a scheme."""
+        return "./" + quote(os.fsencode(fitted(self.name, RECORD)).replace(os.fsencode(os.sep), b"/"))
 
     @property
     def file(self) -> str:

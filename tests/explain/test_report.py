@@ -44,7 +44,9 @@ def test_the_counterfactual_beside_the_original(
 ) -> None:
     pixels = damaged.picture.astype(np.float32) / 255
     change = intervention(["noise.severity=30", "noise.sigma=20"], ["haze=dark channel above 65 %"], ["rain"], [])
-    found = intervene(random_qwen.reasoner, restorer, pixels, change)
+    stages: list[str] = []
+    found = intervene(random_qwen.reasoner, restorer, pixels, change, tell=stages.append)
+    assert stages[0] == "diagnosing" and "restoring by the changed diagnosis" in stages
     diagnosis = found.changed.record.diagnosis
     assert diagnosis is not None and diagnosis.findings["noise"].severity == 30
     assert diagnosis.findings["noise"].factors["sigma"] == 20 and not diagnosis.findings["rain"].present
@@ -83,7 +85,10 @@ def test_an_explanation_has_all_parts(
     monkeypatch.setattr("rnr.explain.attribution.OCCLUDED", 64)  # 8 squares instead of 32
     old = random_qwen.reasoner
     reasoner = Certain(old.model, old.processor, old.card | {"kinds": ["noise", "haze"]}, "certain")
-    found = explain(reasoner, restorer, damaged.picture, Known(damaged.clean, damaged.mixture))
+    stages: list[str] = []
+    known = Known(damaged.clean, damaged.mixture)
+    found = explain(reasoner, restorer, damaged.picture, known, tell=stages.append)
+    assert stages[0] == "diagnosing" and "dose and response: noise 0 of" in " ".join(stages)
     data = as_json(found)
     assert "noise 40 of 100, because fine residual" in found.sentence
     fields = {row["field"]: row for row in data["fields"]["fields"]}

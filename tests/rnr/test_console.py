@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rnr.work.console import Terminal, json_stdout, tolerant
+from rnr.work.console import Terminal, json_stdout, stages, tolerant
 from rnr.work.diagnosing import fixed
 
 from .conftest import CHECKOUT
@@ -118,3 +118,12 @@ def test_the_line_of_a_picture_names_what_was_left_alone() -> None:
     doubt = "the reasoner is not sure: blur (probability 0.71) left alone; --force restores it"
     assert Entry("photo.jpg", "restored", data=data | {"explanation": doubt}).headline == f"haze 40 → 4; {doubt}"
     assert Entry("photo.jpg", "restored", data=data).headline == "haze 40 → 4"
+
+
+def test_stages_are_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for terminal in (True, False):
+        stderr = io.StringIO()
+        monkeypatch.setattr("rnr.work.console.err", Terminal(file=stderr, force_terminal=terminal, width=80))
+        with stages("loading [the] models") as tell:
+            tell("diagnosing")
+        assert ("diagnosing" in stderr.getvalue()) == terminal

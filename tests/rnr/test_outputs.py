@@ -124,3 +124,12 @@ def test_record_and_picture_come_together(tmp_path: Path):
     with pytest.raises(OSError), record_beside(path, {"newer": 2}):
         raise OSError("disk full")
     assert path.read_text() == first and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_page_links_to_a_record_by_any_name(tmp_path: Path) -> None:
+    from urllib.parse import unquote
+
+    for name in ("a b#c?", "a:b", "sub/50%", "\udcff"):
+        job = Job(Path("x.png"), name)
+        assert job.link.startswith("./") and not set(job.link) & set("#? :")
+        assert tmp_path / unquote(job.link, errors="surrogateescape") == job.record(tmp_path)

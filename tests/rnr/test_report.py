@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -90,7 +91,9 @@ def test_the_real_report_needs_nothing_from_outside(page: Page, batch: Run):
     without_pictures = re.sub(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]+", "", text)
     assert not re.search(r"https?:|//[a-z]|url\(|@import|<link|<iframe", without_pictures.replace("// ", ""))
     assert all((image["src"] or "").startswith("data:image/") for image in page.all("img"))
-    assert all((anchor["href"] or "").startswith("#") for anchor in page.all("a"))
+    targets = [anchor["href"] or "" for anchor in page.all("a")]
+    records = [unquote(target) for target in targets if not target.startswith("#")]
+    assert sorted(records) == sorted(f"./{path.relative_to(batch.out)}" for path in batch.out.rglob("*.diagnosis.json"))
     assert not any("src" in script for script in page.all("script"))
     assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.all("meta"))
 
@@ -126,7 +129,7 @@ def test_states_are_words_and_never_0():
     before.beliefs["noise"] = Belief(probability=0.97, severity_if_present=40, spread=5, interval=(33, 49))
     text = render([entry(before, record(noise=Finding(present=False, severity=0)))])
     rows = {words[0]: words for row in re.findall(r'<tr class="\w+">.*?</tr>', text, re.S) if (words := plain(row))}
-    assert rows["noise"] == ["noise", "present → absent", "39 → 0"]
+    assert rows["noise"] == ["noise", "present → absent", "39 (33–49) → 0"]
     assert rows["haze"] == ["haze", "could not say → not asked", "could not say", "not asked", "– → –"]
     assert rows["blur"][:2] == ["blur", "absent → not asked"] and rows["blur"][-1] == "0 → –"
     assert rows["rain"] == ["rain", "not asked", "not asked", "not asked", "– → –"]
@@ -138,8 +141,9 @@ def test_states_are_words_and_never_0():
 
 
 def plain(row: str) -> list[str]:
-    """The texts of a table row: title, states, words instead of bars, numbers."""
-    row = re.sub(r"</?span( class=\"muted\")?>", "", row.replace('<span class="muted">→</span>', "→"))
+    """The texts of a table row: title, states, words instead of bars, numbers with their intervals."""
+    row = re.sub(r'<span class="range">(.*?)</span>', r" (\1)", row)
+    row = re.sub(r"</?span( class=\"(muted|number)\")?>", "", row)
     return [" ".join(part.split()) for part in re.split(r"<[^>]+>", row) if part.strip()]
 
 
