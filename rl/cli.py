@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,10 @@ from rnr.evaluation.options import Threads
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.reasoner.loading import load_local
 
+if TYPE_CHECKING:
+    from rnr.evaluation.tables import Table
+
+SHOWN = 20  # failures that are listed; a choice
 app = typer.Typer(no_args_is_help=True)
 
 Recipe = Annotated[Path, typer.Option("--config", help="A recipe, such as recipes/rl_restorer.toml.")]
@@ -84,11 +89,16 @@ def canaries(
     judge: Annotated[str, typer.Option("--judge", help="Its class, my_module:MyJudge.")] = "rnr.rl.judge:Judge",
     reasoner: Annotated[str, typer.Option("--reasoner", help=f"The judge: {REASONERS}")] = "built-in",
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the tables and all scores.")] = None,
     threads: Threads = None,
 ) -> None:
-    """Score pictures that no sound reward pays for; exit code 1 if it pays for what is worse than the input."""
+    """Score pictures that no sound reward pays for; exit code 1 if it pays for what is worse than the input.
+
+    Of many --tasks (100 and more for a figure) the summary says how often it pays, by canary and by damage.
+    """
+    started = time.monotonic()
     with errors():
-        from rnr.rl.canaries import failures, score, table
+        from rnr.rl.canaries import FEW, failures, score, scores, summary, table
         from rnr.rl.judge import judge_of
         from rnr.rl.rewards import SeverityReward, named
         from rnr.rl.tasks import Tasks
@@ -97,13 +107,32 @@ def canaries(
         chosen = named([reward], {"severity": SeverityReward}, judge_of(judge, model, views))
         photographs = list(command.photographs(images, None).values())
         made = Tasks(photographs, tasks, size, seed, conditioned_on="true", names=model.kinds)
-        rows = score(chosen[reward], [made[i] for i in range(tasks)])
-        table(rows)
+        with command.progress("tasks", tasks) as report:
+            rows = score(chosen[reward], [made[i] for i in range(tasks)], report)
+        if tasks <= FEW:
+            table(rows)
+        settings = {"images": images.name, "tasks": tasks, "size": size, "views": views, "reward": reward}
+        settings |= {"judge": judge, "seed": seed} | command.identity(model)
+        _tell(summary(rows), scores(rows), out, settings, started)
         found = failures(rows)
-    for failure in found:
+    for failure in found[:SHOWN]:
         typer.echo(failure, err=True)
+    if found[SHOWN:]:
+        typer.echo(f"and {len(found) - SHOWN} more", err=True)
     if found:
         raise typer.Exit(1)
+
+
+def _tell(summary: dict[str, Table], scores: Table, out: Path | None, settings: dict[str, Any], started: float) -> None:
+    """Print the summary; with a folder keep it there, with every score and what was run."""
+    from rich.console import Console
+
+    if out:
+        command.publish(summary | {"canaries_scores": scores}, out, settings, started, silent=["canaries_scores"])
+        return
+    console = Console()
+    for table in summary.values():
+        console.print(table.rich(console.width))
 
 
 @app.command(cls=renamed(steps="max-steps"))

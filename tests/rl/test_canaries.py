@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from rnr.degradation.photographs import centre_crop, to_tensor
 from rnr.degradation.synthesize import degrade, truths
 from rnr.evaluation.recipes import Recipe, build, noise
-from rnr.rl.canaries import CANARIES, failures, pictures, score, table
+from rnr.rl.canaries import CANARIES, failures, over_corrected, pictures, score, scores, summary, table
 from rnr.rl.judge import Judge
 from rnr.rl.rewards import SeverityReward
 from rnr.rl.tasks import Task
@@ -23,16 +25,17 @@ DAMAGES: dict[str, Recipe] = {  # white noise: coarse grain is newer than the bu
 PAID = "task 0: gridded is worse"  # known, and measured below
 
 
+def damaged_by(clean: torch.Tensor, requests: Recipe, number: int = 0) -> Task:
+    mixture = build(requests, seed=5)
+    degraded = degrade(clean, mixture)
+    truth = truths(clean, degraded, mixture)[0]
+    return Task(number, degraded[0], clean[0], truth, truth)
+
+
 @pytest.fixture(scope="module")
 def damaged(photographs) -> list[Task]:
-    made = []
-    for number, (name, requests) in enumerate(DAMAGES.items()):
-        clean = to_tensor(centre_crop(photographs[name], 192))
-        mixture = build(requests, seed=5)
-        degraded = degrade(clean, mixture)
-        truth = truths(clean, degraded, mixture)[0]
-        made.append(Task(number, degraded[0], clean[0], truth, truth))
-    return made
+    cleans = {name: to_tensor(centre_crop(photographs[name], 192)) for name in DAMAGES}
+    return [damaged_by(cleans[name], requests, number) for number, (name, requests) in enumerate(DAMAGES.items())]
 
 
 def test_no_canary_that_is_worse_is_paid_and_the_clean_picture_is_paid_best(reasoner, damaged, capsys):
@@ -40,7 +43,7 @@ def test_no_canary_that_is_worse_is_paid_and_the_clean_picture_is_paid_best(reas
     table(rows)
     print(capsys.readouterr().out)
     assert [failure for failure in failures(rows) if not failure.startswith(PAID)] == []
-    assert {row["canary"] for row in rows} == {*CANARIES, "input", "another picture", "clean"}
+    assert {row["canary"] for row in rows} == {*CANARIES, "over-corrected", "input", "another picture", "clean"}
     assert sum(row["worse"] for row in rows) > 10
     assert all(row["score"] == 0 for row in rows if row["canary"] == "input")
 
@@ -66,3 +69,39 @@ def test_canaries_are_pictures(damaged):
     for picture in pictures(damaged[0], damaged[1]).values():
         assert picture.shape == damaged[0].clean.shape and picture.min() >= 0 and picture.max() <= 1
         assert torch.isfinite(picture).all()
+
+
+def canary(task: int, name: str, score: float | None, worse: bool = True, damage: str = "haze") -> dict[str, Any]:
+    return {"task": task, "damage": damage.split(), "canary": name, "score": score, "psnr": 9.0, "worse": worse}
+
+
+def test_the_summary_counts_what_is_paid_and_what_has_no_score():
+    rows = [
+        canary(0, "clean", 0.5, worse=False), canary(0, "blank", 0.1), canary(0, "gridded", 0.0),
+        canary(1, "clean", 0.2, worse=False, damage="haze rain"), canary(1, "blank", None, damage="haze rain"),
+        canary(1, "gridded", 0.4, worse=False, damage="haze rain"),
+    ]  # fmt: skip
+    found = summary(rows)
+    by_name = {row["canary"]: row for row in found["canaries"].rows}
+    counts = ("images", "unscored", "worse", "worse and scored", "paid", "paid, %", "not below clean")
+    assert [by_name["blank"][name] for name in counts] == [2, 1, 2, 1, 1, 100.0, 0]
+    assert [by_name["gridded"][name] for name in counts] == [2, 0, 1, 1, 0, 0.0, 1], "0 is no pay"
+    assert [by_name["all"][name] for name in counts] == [4, 1, 3, 2, 1, 50.0, 1], "without the clean image"
+    by_damage = {row["damage"]: row for row in found["canaries_damage"].rows}
+    assert by_damage["haze"]["images"] == 4 and by_damage["rain"]["images"] == 2 and by_damage["rain"]["paid"] == 0
+    assert scores(rows).rows[3]["damage"] == "haze rain"
+
+
+def test_over_corrected_haze_is_darker_than_the_scene(photographs):
+    clean = to_tensor(centre_crop(photographs["astronaut"], 192))
+    task = damaged_by(clean, {"haze": 40})
+    overdone = over_corrected(task)
+    assert overdone is not None and overdone.mean() < task.clean.mean() < task.degraded.mean()
+    assert over_corrected(damaged_by(clean, {"snow": 40})) is None, "snow has no inverse of its own"
+    assert "over-corrected" not in pictures(damaged_by(clean, {"snow": 40}), task)
+
+
+def test_texture_that_is_made_up_is_grey_and_fine():
+    added = CANARIES["textured"](torch.full((3, 64, 64), 0.5)) - 0.5
+    assert torch.equal(added[0], added[1]) and added.std() == pytest.approx(0.08, rel=0.05)
+    assert abs(added.mean()) < 0.01
