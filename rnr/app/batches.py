@@ -33,11 +33,11 @@ def server_of(server: str | None) -> str | None:
     return server
 
 
-def models_of(reasoner: str, restorer: str, device: str) -> Models:
+def models_of(reasoner: str, restorer: str, device: str, scorer: str | None = None) -> Models:
     from rnr.work.models import Models
 
     hush()
-    return Models(reasoner, restorer, device)
+    return Models(reasoner, restorer, device, scorer)
 
 
 def request_of(num_inference_steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
@@ -55,7 +55,7 @@ def cluster_of(engine: str, workers: int, models: Models) -> Any:
         raise SetupError(f"--engine is ray or not given, not {engine}")
     from rnr.work.cluster import Cluster
 
-    return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"))
+    return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"), models.scorer_name)
 
 
 def finish_cluster(counts: dict[str, int], problems: int) -> None:

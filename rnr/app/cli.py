@@ -19,6 +19,7 @@ from rnr.app.options import (
     Out,
     Overwrite,
     Quality,
+    QualityBy,
     ReasonerName,
     RestorerName,
     ScorerName,
@@ -41,6 +42,7 @@ from rnr.work.console import stop, tolerant
 if TYPE_CHECKING:
     from rnr.images.frames import Which
     from rnr.work.batch import Batch
+    from rnr.work.models import Models
     from rnr.work.outputs import Job
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
@@ -102,6 +104,7 @@ def restore(
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
     server: Server = None,
+    scorer: QualityBy = None,
     device: Device = "auto",
     no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
     engine: Engine = None,
@@ -135,7 +138,7 @@ def restore(
             quality=quality,
             task=task,
         ).check()
-        models = models_of(server_of(server) or reasoner, restorer, device)
+        models = models_of(server_of(server) or reasoner, restorer, device, scorer)
         if engine:
             chosen, (pictures, tables) = cluster_of(engine, workers, models), cluster.tables(pictures)
             jobs, problems = jobs_of(pictures, recursive, out, skip_unreadable)
@@ -166,6 +169,7 @@ def agent(
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
+    scorer: QualityBy = None,
     device: Device = "auto",
     no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
     traceback: Traceback = False,
@@ -191,7 +195,7 @@ def agent(
         from rnr.app.asking import ask as answer
         from rnr.work.agent_worker import HOME, AgentWorker, alone_in
 
-        models, asked = models_of(reasoner, restorer, device), answer if ask else None
+        models, asked = models_of(reasoner, restorer, device, scorer), answer if ask else None
 
         def make(jobs: list[Job]) -> Batch:
             held.enter_context(alone_in(out))
@@ -215,6 +219,7 @@ def diagnose(
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
     server: Server = None,
+    scorer: QualityBy = None,
     device: Device = "auto",
     engine: Engine = None,
     workers: Workers = 1,
@@ -230,12 +235,11 @@ def diagnose(
         stop("--json and --jsonl exclude each other")
     if not engine and (out or workers != 1):
         stop("-o and --workers go with --engine ray; without it, redirect --json or --jsonl")
+    models = models_of(server_of(server) or reasoner, BUILT_IN, device, scorer)
     if engine:
-        name = server_of(server) or reasoner
-        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, name, device, frames)
+        _diagnose_on(engine, workers, pictures, recursive, out, max_megapixels, models, frames)
         return
     files = Files(pictures, recursive, max_megapixels, skip_unreadable, frames, traceback)
-    models = models_of(server_of(server) or reasoner, BUILT_IN, device)
     try:
         results = list(diagnose_all(files, models, as_jsonl))
     except SetupError as error:
@@ -251,8 +255,8 @@ def diagnose(
 
 
 def _diagnose_on(
-    engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float, name: str,
-    device: str, which: Which,
+    engine: str, workers: int, pictures: Sequence[str], recursive: bool, out: Path | None, most: float,
+    models: Models, which: Which,
 ) -> None:  # fmt: skip
     from rnr.images.files import find_pictures
     from rnr.work import cluster
@@ -265,7 +269,7 @@ def _diagnose_on(
         found, problems = find_pictures(pictures, recursive)
         for problem in problems:
             complain(problem)
-        chosen = cluster_of(engine, workers, models_of(name, BUILT_IN, device))
+        chosen = cluster_of(engine, workers, models)
         finish_cluster(cluster.diagnose(chosen, found, tables, out, most, which), len(problems))
     except SetupError as error:
         stop(str(error))

@@ -16,6 +16,10 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; 
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
 ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
 RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
+QualityBy = Annotated[
+    str | None,
+    typer.Option("--scorer", help=f"Let this give the quality in each diagnosis, not the reasoner: {SCORERS}"),
+]
 ScorerName = Annotated[str, typer.Option("--scorer", help=SCORERS)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
 Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]

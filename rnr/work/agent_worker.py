@@ -22,6 +22,7 @@ from rnr.work.agents import Workplace, story
 from rnr.work.console import complain, remark_frames
 from rnr.work.models import Models, versions
 from rnr.work.outputs import Job, record_beside, source_of
+from rnr.work.scoring import with_quality
 
 if TYPE_CHECKING:
     from rnr.work.batch import Batch, Tell
@@ -45,8 +46,9 @@ class AgentWorker:
 
     def asked(self, models: Models) -> dict[str, Any]:
         """What a result is known by. Asking is no setting: the answers are in the thread."""
-        request, names = self.workplace.request, dict(zip(("reasoner", "restorer"), models.names))
-        return {**request.asked, **names, "steps": 1, "budget": request.max_restorations, "only": [], "diagnosis": None}
+        request = self.workplace.request
+        usual = {"steps": 1, "budget": request.max_restorations, "only": [], "diagnosis": None}
+        return {**request.asked, **models.asked, **usual}
 
     def entry(self, job: Job, held: dict[str, Any] | None, batch: Batch, tell: Tell) -> AgentEntry:
         done = held is not None and held.get("agent", {}).get("status") in ("done", "stopped")
@@ -70,7 +72,7 @@ class AgentWorker:
     def _write(self, job: Job, picture: Picture, run: Any, replace: bool, batch: Batch) -> str:
         """Picture and record; the name of the picture."""
         target = job.picture(batch.out, picture, copied=run.untouched)
-        data = self._data(job, run, target, batch.models)
+        data = self._data(job, picture, run, target, batch.own_models())
         with batch.uninterrupted(), record_beside(job.record(batch.out), data):
             if run.untouched:
                 copy_picture(job.source, target, replace)
@@ -78,8 +80,10 @@ class AgentWorker:
                 write_picture(picture, self.workplace.result(run), target, replace)
         return data["output"]
 
-    def _data(self, job: Job, run: Any, target: Path, models: Models) -> dict[str, Any]:
+    def _data(self, job: Job, picture: Picture, run: Any, target: Path, models: Models) -> dict[str, Any]:
         before, after = self.workplace.records(run)
+        before = with_quality(models, before, picture.pixels_HWC3)
+        after = before if run.untouched else with_quality(models, after, self.workplace.result(run))
         return {
             "source": source_of(job.source),
             "output": printable(target.name),

@@ -143,7 +143,7 @@ class Batch:
     def own_models(self) -> Models:
         """Loaded; each thread has its own."""
         if not hasattr(self._own, "models"):
-            models = self.models if self.workers == 1 else Models(*self.models.names, self.models.device_wanted)
+            models = self.models if self.workers == 1 else self.models.another()
             with self._loading:  # transformers cannot load two models at the same time
                 models.load()
             self._own.models = models

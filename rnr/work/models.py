@@ -29,8 +29,18 @@ class Models:
         self.names, self.device_wanted, self.scorer_name = (reasoner, restorer), device, scorer
 
     def load(self) -> None:
-        """Both, now rather than when they are used."""
-        _ = self.reasoner, self.pipeline
+        """All that were named, now rather than when they are used."""
+        _ = self.reasoner, self.pipeline, self.scorer
+
+    def another(self) -> Models:
+        """The same models, to be loaded once more: for another thread."""
+        return Models(*self.names, self.device_wanted, self.scorer_name)
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """The names by which a result is known again; a scorer only where one was named."""
+        names = dict(zip(("reasoner", "restorer"), self.names))
+        return names | ({"scorer": self.scorer_name} if self.scorer_name else {})
 
     @cached_property
     def device(self) -> str:

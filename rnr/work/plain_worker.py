@@ -101,8 +101,7 @@ def _with_previews(job: Job, data: dict[str, Any], picture: Picture, after: Any,
 def asked(models: Models, request: Request) -> dict[str, Any]:
     """The settings of a restoration. A given diagnosis counts by its content."""
     given = request.diagnosis
-    names = dict(zip(("reasoner", "restorer"), models.names))
-    return {**request.asked, **names, "diagnosis": given.model_dump() if given else None}
+    return {**request.asked, **models.asked, "diagnosis": given.model_dump() if given else None}
 
 
 def record_of(

@@ -64,6 +64,19 @@ def test_a_diagnosis_holds_the_quality_models_score(folder: Path) -> None:
     assert rnr.diagnose(folder / "cat.png").quality.source == "model", "only where a scorer is named"
 
 
+def test_diagnose_takes_the_quality_models_score_where_it_is_named(folder: Path) -> None:
+    done = RUN.invoke(app, ["diagnose", str(folder / "cat.png"), "--json", "--scorer", "built-in"])
+    found = json.loads(done.stdout)[0]["diagnosis"]["quality"]
+    assert found["source"] == "quality model"
+    assert found["technical"] == round(rnr.quality(folder / "cat.png").technical or -1)
+
+
+def test_a_result_is_known_again_by_its_scorer() -> None:
+    plain, scored = Models(), Models(scorer="built-in")
+    assert plain.asked == {"reasoner": "built-in", "restorer": "built-in"}, "as in results of before"
+    assert scored.asked == plain.asked | {"scorer": "built-in"} == scored.another().asked
+
+
 def test_an_older_diagnosis_keeps_its_source() -> None:
     old = '{"findings":{},"quality":{"technical":48,"aesthetic":null,"words":"fair","source":"model"}}'
     assert Diagnosis.from_json(old).quality.source == "model"
