@@ -1,5 +1,6 @@
 # make demo    set up .venv, damage a photograph, restore it, say where the report is
 # make test    style, types and tests
+# make test-slow   what `make test` leaves out because it takes minutes: all notebooks, kills, long batches; weekly
 # make test-browser  the pages of rnr view, rnr serve and of the documentation in chromium (Debian's: apt-get install chromium)
 # make test-site     the documentation alone: built strictly, its links followed, looked at in chromium
 # make test-wheel    the wheel in a bare environment, beside files that are called as our rooms; a minute
@@ -14,7 +15,7 @@ JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-browser test-site test-wheel test-deploy test-vllm format docs
+.PHONY: demo test test-slow test-browser test-site test-wheel test-deploy test-vllm format docs
 
 demo: .venv/.demo
 	$(BIN)/python examples/photograph.py demo/photograph.png --name chelsea
@@ -27,6 +28,9 @@ test: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n $(JOBS) --dist loadfile
+
+test-slow: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow -n $(JOBS) --dist loadfile
 
 test-browser: .venv/.dev
 	$(BIN)/pytest -m browser tests/view tests/serve tests/test_site.py
