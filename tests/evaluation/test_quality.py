@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnr.degradation.photographs import to_tensor
-from rnr.evaluation import quality_tables, running
+from rnr.evaluation import command, quality_tables
 from rnr.evaluation.pairs import folder_pairs, levels_of, sweep_pairs, task_pairs
 from rnr.evaluation.quality import Bench, scores
 from rnr.evaluation.quality_run import QualityRun
@@ -25,7 +25,7 @@ def run(
     quality = QualityRun(out, (1, 4), sweep=1, size=0, seed=0, limit=limit, resume=resume)
     quality.bench = Bench(*models)
     quality.take_photographs(folder, tasks)
-    quality.settings |= running.identity(*models)
+    quality.settings |= command.identity(*models)
     quality.measure()
     return quality
 
@@ -34,7 +34,7 @@ def test_end_to_end(tmp_path: Path, folder: Path, believer, idle_restorer, monke
     monkeypatch.setattr("rnr.evaluation.pairs.SWEEP", (40,))
     quality = run(tmp_path, folder, (believer, idle_restorer))
     tables = quality.tables()
-    running.publish(tables, tmp_path, quality.settings, 0.0)
+    command.publish(tables, tmp_path, quality.settings, 0.0)
     rows = {str(row["task"]): row for row in read_csv(tmp_path / "quality.csv").rows}
     assert list(rows) == ["noise 25", "haze+noise"]
     noise = rows["noise 25"]
