@@ -71,7 +71,7 @@ class ServerReasoner(Identified):
         pixels: int | None = None,
         **client: Any,
     ):
-        self.client = (Engine if url.startswith(PREFIX) else Client)(url, **client)
+        self.client = Engine(url, card, **client) if url.startswith(PREFIX) else Client(url, **client)
         self.workers, self.most_tokens = workers, most_tokens
         entry = served_by(self.client, served)
         self.served = self.name = entry["id"]

@@ -11,7 +11,7 @@ from rnr.degradation.photographs import rounded
 from rnr.reasoner.detector import maps
 from rnr.reasoner.marks import marks
 from rnr.reasoner.spectrum import fine_spectrum, spectrum
-from rnr.reasoner.views import DRAWN
+from rnr.reasoner.views import CROPS, DRAWN
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +30,12 @@ def with_drawn(views_BVCHW: torch.Tensor, wanted: Mapping[str, Any] = DRAWN) -> 
 def with_exact(views_VCHW: torch.Tensor, wanted: Mapping[str, Any]) -> torch.Tensor:
     """The same for one picture, unrounded: gradients flow through the drawn views."""
     return torch.cat([views_VCHW, *_drawn(views_VCHW[None], wanted)])
+
+
+def view_count(card: Mapping[str, Any]) -> int:
+    """Views of a picture by a card: the overview, the crops and those drawn from them. A server's limit of images."""
+    wanted = card.get("views", {})
+    return 1 + CROPS + sum(bool(wanted.get(name)) for name in DRAW)
 
 
 def _drawn(views_BVCHW: torch.Tensor, wanted: Mapping[str, Any]) -> list[torch.Tensor]:

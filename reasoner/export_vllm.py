@@ -1,8 +1,8 @@
 """A weights folder in the form that vLLM loads: merged weights, and a processor under its original name.
 
     python -m rnr.reasoner.export_vllm WEIGHTS -o SERVED [--adapter LORA]
-    vllm serve SERVED --served-model-name reasoner --limit-mm-per-prompt '{"image": 4}'
 
+It prints the command that serves the folder; its limit of images per prompt is the number of views by the card.
 vLLM asks for `Qwen3VLProcessor` with a video processor, which our folders leave out because it needs torchvision. The
 card goes along: a client on the same machine finds it there, another one needs `card = "SERVED"` in its recipe.
 """
@@ -10,11 +10,13 @@ card goes along: a client on the same machine finds it there, another one needs 
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
-from rnr.reasoner.card import BUILT_IN, CARD
+from rnr.reasoner.card import BUILT_IN, CARD, read_card
+from rnr.reasoner.drawn import view_count
 
 VIDEO = {"video_processor_type": "Qwen3VLVideoProcessor", "patch_size": 16, "temporal_patch_size": 2, "merge_size": 2}
 IMAGE_MEAN = ("image_mean", "image_std")
@@ -59,6 +61,17 @@ def rename_processor(folder: Path) -> None:
         path.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
 
 
+def image_limit(folder: Path) -> str:
+    """The value of vLLM's `--limit-mm-per-prompt` for a folder with a card: as many images as the weights see views."""
+    return json.dumps({"image": view_count(read_card(folder))})
+
+
+def serve_command(folder: Path) -> list[str]:
+    """The words of the command that serves an exported folder."""
+    options = ["--served-model-name", "reasoner", "--limit-mm-per-prompt", image_limit(folder)]
+    return ["vllm", "serve", str(folder), *options]
+
+
 if __name__ == "__main__":
     import argparse
 
@@ -67,4 +80,4 @@ if __name__ == "__main__":
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--adapter", type=Path, help="LoRA folder to merge into the weights")
     arguments = parser.parse_args()
-    print(export_for_vllm(arguments.weights, arguments.output, arguments.adapter))
+    print(shlex.join(serve_command(export_for_vllm(arguments.weights, arguments.output, arguments.adapter))))

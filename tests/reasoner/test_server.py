@@ -11,19 +11,42 @@ import pytest
 import torch
 
 from rnr import prompts
-from rnr.reasoner.card import BUILT_IN
+from rnr.reasoner import client
+from rnr.reasoner.card import BUILT_IN, read_card
 from rnr.reasoner.chat import ServerError
 from rnr.reasoner.client import ServerReasoner, before_present, masked, read_answer, severities
 from rnr.reasoner.decode import Session
+from rnr.reasoner.drawn import DRAW, view_count
+from rnr.reasoner.vllm_engine import defaults
 from rnr.reasoner.export import export
 from rnr.reasoner.grammar import PRESENT, Choice, severity_opening
 from rnr.reasoner.model import new_model, tiny_config
-from rnr.reasoner.reasoner import Reasoner, Settings
+from rnr.reasoner.reasoner import Reasoner, Settings, shown
+from rnr.reasoner.client import ServerReasoner, before_present, masked, read_answer, severities
+from rnr.reasoner.export_vllm import serve_command
 from rnr.reasoner.severity import belief, summarise
+from rnr.reasoner.views import VIEWS
 from tests.reasoner.chat_server import running
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, foreign, picture, random_diagnosis
 
 PLAIN = Settings(beliefs=False)
+
+
+@pytest.mark.parametrize("views", [{}, {"side": 64}, *({name: True, "tones": True} for name in DRAW), VIEWS])
+def test_the_limit_of_images_is_the_number_of_views(views):
+    card = {"views": views}
+    assert view_count(card) == len(shown(picture(3, 96), card))
+
+
+def test_vllm_is_given_the_limit_of_the_card(folder):
+    count = len(Reasoner.from_pretrained(folder).views(picture(3, 96)))
+    assert serve_command(folder)[-1] == json.dumps({"image": count})
+    assert defaults(folder)["limit_mm_per_prompt"] == {"image": count}
+    assert defaults(BUILT_IN)["limit_mm_per_prompt"] == {"image": len(shown(picture(3, 96), read_card(BUILT_IN)))}
+
+
+def test_the_documented_limit_of_untuned_weights_is_theirs():
+    assert f"""--limit-mm-per-prompt '{json.dumps({"image": view_count({})})}'""" in str(server.__doc__)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -39,12 +38,14 @@ def surroundings() -> dict[str, str]:
 @contextmanager
 def running(folder: Path, log: Path, *more: object) -> Iterator[tuple[str, Callable[[], None]]]:
     """(url, a call that kills it) of a server that is ready; `more`: further arguments."""
+    from rnr.reasoner.serving import image_limit
+
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [PYTHON, "-m", "vllm.entrypoints.openai.api_server", "--model", folder, "--served-model-name", "reasoner"]
     command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "4096", "--port", port]
-    command += ["--host", "127.0.0.1", "--limit-mm-per-prompt", json.dumps({"image": 4}), *more]
+    command += ["--host", "127.0.0.1", "--limit-mm-per-prompt", image_limit(folder), *more]
     with log.open("w") as file:
         process = subprocess.Popen(list(map(str, command)), stdout=file, stderr=file, env=surroundings(),
                                    start_new_session=True)  # fmt: skip
