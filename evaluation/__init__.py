@@ -1,4 +1,4 @@
-"""Tables, calibration and plots: `rnr bench …`. Every figure of the README comes from `evaluation/cli.py`."""
+"""Tables, calibration and plots: `rnr bench …`. Figures of docs/benchmarks.md come from `evaluation/cli.py`."""
 
 from __future__ import annotations
 

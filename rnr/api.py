@@ -213,7 +213,7 @@ def restore(
         picture: As in `diagnose`.
         diagnosis: An object or a file that replaces the reasoner's own: edit it to steer. A list for a list.
         only: Limits the removal to these kinds.
-        force: Remove also what the reasoner is not sure of (probability below 0.8).
+        force: Remove also what the reasoner is not sure of (P(present) below 0.7).
         num_inference_steps: Of the bridge, for each leg. The built-in restorer takes 1 by itself, nearest to the clean
             image on average; more (up to 8 or so) give more texture.
         seed: Same seed, same result.

@@ -58,6 +58,14 @@ def test_commands_have_the_options_that_are_written(page: Path):
         assert written <= known, f"rnr {' '.join(words)}"
 
 
+@pytest.mark.parametrize("name", ["docs/concepts.md", "docs/diagnosis.md", "rnr/api.py"])
+def test_the_documented_threshold_of_findings_is_the_codes(name: str):
+    from rnr.restorer.condition import CONFIDENT
+
+    written = re.findall(r"P\(present\) below (\d\.\d+)", (ROOT / name).read_text(encoding="utf-8"))
+    assert written and {float(value) for value in written} == {CONFIDENT}
+
+
 @pytest.mark.parametrize("name", ["README.md", "docs/agent.md"])
 def test_python_blocks_run(name: str, tmp_path: Path, photographs: dict[str, np.ndarray], monkeypatch):
     monkeypatch.chdir(tmp_path)
