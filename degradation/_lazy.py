@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -36,11 +37,17 @@ def lazy_names(package: str, homes: Mapping[str, tuple[str, ...]]) -> tuple[Call
     return get, sorted(home)
 
 
+def install(extra: str) -> str:
+    """The command that adds an extra: in a checkout from there, elsewhere to the package that is installed."""
+    checkout = (Path(__file__).resolve().parents[1] / "pyproject.toml").is_file()
+    return f"pip install -e '.[{extra}]'" if checkout else f"pip install 'reason-and-restore[{extra}]'"
+
+
 def need(module: str, extra: str) -> Any:
     """Import a module of an extra. Raises MissingExtra that names the command to install it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        message = f"this needs {package}; install it with: pip install 'reason-and-restore[{extra}]'"
+        message = f"this needs {package}; install it with: {install(extra)}"
         raise MissingExtra(message) from error

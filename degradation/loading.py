@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from rnr.degradation._lazy import install
 from rnr.degradation.errors import SetupError
 
 BUILT_IN = "built-in"
@@ -94,8 +95,7 @@ def explained(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         extra = EXTRAS.get(str(error.name), "train")
-        remedy = f"pip install 'reason-and-restore[{extra}]'"
-        raise SetupError(f"{error.name} is not installed, {name} needs it: {remedy}") from error
+        raise SetupError(f"{error.name} is not installed, {name} needs it: {install(extra)}") from error
     except TypeError as error:
         raise SetupError(f"{name}: {error}; is every option of the recipe spelt right?") from error
     except SetupError:

@@ -14,7 +14,10 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
-API = ("rnr", "degradation", "judge", "reasoner", "restorer", "graph", "explain", "rl", "evaluation", "training")
+API = (
+    *("rnr", "degradation", "judge", "reasoner", "restorer", "quality", "graph", "explain", "rl", "evaluation"),
+    "training",
+)
 LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(#[^)\s]*)?(?=\))")
 SHOWN = {".py": "python", ".toml": "toml", ".yml": "yaml", ".ipynb": "", ".md": "", "": "text", ".csv": "text"}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rnr.degradation._lazy import install
 from rnr.degradation.renamed import renamed
 from rnr.evaluation import command
 from rnr.evaluation.options import Threads
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 SHOWN = 20  # failures that are listed; a choice
 app = typer.Typer(no_args_is_help=True)
 
-Recipe = Annotated[Path, typer.Option("--config", help="A recipe, such as recipes/rl_restorer.toml.")]
+RestorerRecipe = Annotated[Path, typer.Option("--config", help="A recipe of this loop: recipes/rl_restorer*.toml.")]
+ReasonerRecipe = Annotated[Path, typer.Option("--config", help="A recipe of this loop: recipes/rl_reasoner*.toml.")]
+AgentRecipe = Annotated[Path, typer.Option("--config", help="A recipe of this loop: recipes/rl_agent*.toml.")]
 Images = Annotated[Path | None, typer.Option("--images", help="Clean photographs, over the recipe's.")]
 Val = Annotated[Path | None, typer.Option("--val", help="Held-out photographs, over the recipe's.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the results, over the recipe's.")]
@@ -39,8 +42,8 @@ def rl() -> None:
 
 @app.command(cls=renamed(steps="max-steps"))
 def restorer(
-    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
-    resume: Resume = False,
+    config: RestorerRecipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None,
+    max_steps: Steps = None, resume: Resume = False,
 ) -> None:  # fmt: skip
     """Train the restorer (loop B, Flow-GRPO); the reward is damage removed, as a frozen reasoner sees it."""
     with errors():
@@ -53,8 +56,8 @@ def restorer(
 
 @app.command(cls=renamed(steps="max-steps"))
 def reasoner(
-    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
-    resume: Resume = False,
+    config: ReasonerRecipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None,
+    max_steps: Steps = None, resume: Resume = False,
 ) -> None:  # fmt: skip
     """Train the reasoner (loop A, GRPO on its answers), compared with supervised training for the same time."""
     with errors():
@@ -67,8 +70,8 @@ def reasoner(
 
 @app.command(cls=renamed(steps="max-steps"))
 def agent(
-    config: Recipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None, max_steps: Steps = None,
-    resume: Resume = False,
+    config: AgentRecipe, images: Images = None, val: Val = None, out: Out = None, seed: Seed = None,
+    max_steps: Steps = None, resume: Resume = False,
 ) -> None:  # fmt: skip
     """Train the agent (loop C): the reasoner calls the restorer as a tool, sees the new picture, stops or goes on."""
     with errors():
@@ -184,8 +187,7 @@ def errors() -> Iterator[None]:
         try:
             yield
         except ModuleNotFoundError as error:
-            remedy = "install what training needs: pip install 'reason-and-restore[train]'"
-            raise ValueError(f"{error.name} is not installed; {remedy}") from error
+            raise ValueError(f"{error.name} is not installed; what training needs: {install('train')}") from error
 
 
 def show(row: dict[str, Any]) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from rnr.degradation._lazy import install
 from rnr.restorer.bridge import BridgeScheduler, times
 from rnr.restorer.condition import Condition, encode, stack
 from rnr.restorer.export import export
@@ -261,7 +262,7 @@ def trainable(network: torch.nn.Module, how: Literal["lora", "full"], rank: int,
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as error:
-        raise ValueError("LoRA needs peft; install it with: pip install 'reason-and-restore[train]'") from error
+        raise ValueError(f"LoRA needs peft; install it with: {install('train')}") from error
     names = [
         name for name, layer in network.named_modules()
         if type(layer) in (torch.nn.Linear, torch.nn.Conv2d) and getattr(layer, "groups", 1) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
+from rnr.degradation._lazy import install
 from rnr.degradation.errors import MissingExtra
 
 TRACKERS = ("tensorboard", "trackio", "wandb")  # what the extra `trackers` installs
@@ -25,5 +26,5 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in TRACKERS + OTHERS:
             raise ValueError(f"report_to: unknown tracker {name}; there are {', '.join(TRACKERS + OTHERS)}")
         if importlib.util.find_spec(name) is None:
-            what = "'reason-and-restore[trackers]'" if name in TRACKERS else name
-            raise MissingExtra(f"report_to names {name}, which is not installed: pip install {what}, or leave it out")
+            command = install("trackers") if name in TRACKERS else f"pip install {name}"
+            raise MissingExtra(f"report_to names {name}, which is not installed: {command}, or leave it out")

@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from rnr.degradation._lazy import install
 from rnr.degradation.errors import Error
 from rnr.images.metadata import extras_of
 
@@ -93,7 +94,7 @@ def _unidentified(head: bytes) -> Refused:
     for magic, (kind, format) in _NEEDY.items():
         if magic in head[:12]:
             if not reads(format):
-                return Refused(f"{kind} needs a package more", f"pip install 'reason-and-restore[{format.lower()}]'")
+                return Refused(f"{kind} needs a package more", install(format.lower()))
             return Refused(f"damaged, or a rare kind of {kind}", "open it in an editor and save it as PNG")
     for magic, kind in _FOREIGN.items():
         if magic in head:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from rnr.degradation._lazy import install
 from rnr.images.files import SkippedFile
 
 # What lies beside pictures and is none: named, but no reason for an exit code.
@@ -15,8 +16,8 @@ _COMPANIONS = """
 """
 _RAW = "dng nef cr2 cr3 arw orf rw2 pef srw raf"
 _REMEDIES = {
-    "heic": "pip install 'reason-and-restore[heif]'",
-    "jxl": "pip install 'reason-and-restore[jxl]'",
+    "heic": install("heif"),
+    "jxl": install("jxl"),
     "": "name it outright if it is a picture",
 }
 

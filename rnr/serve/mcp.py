@@ -38,7 +38,7 @@ INSTRUCTIONS = (
     "`restore` is one pass; `agent` goes step by step, checks each and rolls back what did not help; `explain` says "
     "what a run did."
 )
-THUMBNAIL = 512  # px, longer side of the copies that a model is shown; a choice: four times the side of the reasoner's overview
+THUMBNAIL = 512  # px, longer side of the copies that a model is shown; a choice: 4 times the reasoner's overview
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _PLAIN = re.compile(r"[^A-Za-z0-9_-]+")
 

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from rnr.degradation._lazy import install
 from rnr.degradation.errors import SetupError
 from rnr.degradation.files import printable
 from rnr.images.frames import Which
@@ -44,7 +45,7 @@ class Cluster:
         try:
             import ray
         except ModuleNotFoundError:
-            raise SetupError("--engine ray needs ray: pip install 'reason-and-restore[ray]'") from None
+            raise SetupError(f"--engine ray needs ray: {install('ray')}") from None
         if not chunks:
             return []
         ray.init(ignore_reinit_error=True, log_to_driver=False, include_dashboard=False)

@@ -52,7 +52,7 @@ def test_quality_wants_photographs_or_pairs(tmp_path: Path):
 
 
 def test_a_missing_package_is_named_with_its_extra():
-    with pytest.raises(MissingExtra, match=r"needs nowhere.*pip install 'reason-and-restore\[bench\]'"):
+    with pytest.raises(MissingExtra, match=r"needs nowhere.*pip install -e '\.\[bench\]'"):
         need("nowhere.to.be.found", "bench")
 
 

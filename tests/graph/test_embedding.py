@@ -70,7 +70,7 @@ def test_a_missing_extra_names_the_command() -> None:
 
     if importlib.util.find_spec("langgraph.checkpoint.postgres"):
         pytest.skip("it is installed")
-    command = r"pip install 'reason-and-restore\[postgres\]'"
+    command = r"pip install -e '\.\[postgres\]'"
     with pytest.raises(MissingExtra, match=command), open_checkpoints("postgresql://localhost/threads"):
         pass
 

@@ -18,7 +18,7 @@ def test_without_ray_the_extra_is_named(cli, tmp_path: Path, crop: np.ndarray, m
     monkeypatch.setitem(sys.modules, "ray", None)
     Image.fromarray(crop).save(tmp_path / "a.png")
     code, _, err = cli("diagnose", tmp_path, "--engine", "ray", "-o", tmp_path / "out")
-    assert code == 2 and "reason-and-restore[ray]" in err
+    assert code == 2 and "pip install -e '.[ray]'" in err
     code, _, err = cli("diagnose", tmp_path, "--engine", "spark", "-o", tmp_path / "out")
     assert code == 2 and "not spark" in err
 

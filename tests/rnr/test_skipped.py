@@ -31,7 +31,7 @@ def test_each_kind_is_counted_and_has_its_remedy() -> None:
     assert summary([]) == "" and summary(paths[:1]) == "1 file skipped: jxl 1"
     reported = {Path(each.file).name: each.remedy for each in problems(paths)}
     assert set(reported) == set(NAMES) - {"notes.txt"}  # what lies beside pictures is no failure
-    assert "reason-and-restore[heif]" in reported["b.HEIC"] and "16-bit TIFF" in reported["raw.NEF"]
+    assert "pip install -e '.[heif]'" in reported["b.HEIC"] and "16-bit TIFF" in reported["raw.NEF"]
 
 
 def test_restore_says_what_it_did_not_read(folder: Path, cli: Cli, nothing_found: Path) -> None:
