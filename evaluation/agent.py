@@ -35,14 +35,17 @@ WAYS = ("restore", "one-pass", "auto", "stepwise", "stepwise, random order", "st
 KEY = ("picture",)
 COLUMNS = (
     "picture", "kinds", "way", "input", "psnr", "squared", "structural", "severity_before", "severity", "steps",
-    "calls", "taken_back", "seconds", "reason",
+    "calls", "rolled_back", "seconds", "reason",
 )  # fmt: skip
+FORMER = {"taken_back": "rolled_back"}  # columns of tables that were written before
 SEVERITY = (15, 60)
 SAME = 0.05  # dB: less is no difference
 
 
 def journal(out: Path, settings: dict[str, Any], resume: bool) -> Journal:
-    return Journal(out / "agent_pictures.csv", COLUMNS, KEY, settings, resume)
+    found = Journal(out / "agent_pictures.csv", COLUMNS, KEY, settings, resume)
+    found.rows = [{FORMER.get(name, name): value for name, value in row.items()} for row in found.rows]
+    return found
 
 
 def mixture_of(number: int, seed: int, names: Collection[str]) -> dict[str, float]:
@@ -88,7 +91,7 @@ class AgentBench:
                 context = Context(*self.models, store, strategy, **self.budget)  # type: ignore[arg-type]
                 state = self._run(context, ref, way, number)
                 kept = _plain(state) if plain else state["best"]
-                result.append({"way": way, **_measured(context, kept, clean, degraded), **_told(state, kept)})
+                result.append({"way": way, **_measured(context, kept, clean, degraded), **_run_figures(state, kept)})
         return result
 
     def _run(self, context: Context, ref: Any, way: str, number: int) -> dict[str, Any]:
@@ -122,14 +125,14 @@ def _measured(context: Context, look: Any, clean: torch.Tensor, degraded: torch.
     return {"input": float(psnr(degraded, clean)), "psnr": float(psnr(restored, clean)), **left}
 
 
-def _told(state: dict[str, Any], look: Any) -> Row:
+def _run_figures(state: dict[str, Any], look: Any) -> Row:
     from rnr.graph.judging import total
 
     back = sum(step["chosen"] is None for step in state["steps"])
     row: Row = {"severity_before": total(state["first"]), "severity": total(look), "steps": len(state["steps"])}
     made = sum(len(step["candidates"]) for step in state["steps"])
     row["calls"] = 1 + 2 * made  # of models: the first look; a restoration and a look for each candidate
-    return row | {"taken_back": back, "seconds": float(state["spent"]), "reason": state["reason"]}
+    return row | {"rolled_back": back, "seconds": float(state["spent"]), "reason": state["reason"]}
 
 
 def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
@@ -147,7 +150,7 @@ def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
         }
         averaged = ("squared", "structural", "severity", "steps", "calls")
         line |= {name: mean(row[name] for row in mine) for name in averaged}
-        line |= {"rolled back": mean(row["taken_back"] for row in mine), "worse than input": percent(worse)}
+        line |= {"rolled back": mean(row["rolled_back"] for row in mine), "worse than input": percent(worse)}
         spent = [_number(row, "seconds") / _number(base[str(row["picture"])], "seconds") for row in mine if base]
         lines.append(line | {"time": mean(spent), "n": len(mine)})
     note = (

@@ -39,7 +39,7 @@ SIDE, BATCH = 256, 16  # px of a region; a choice: the photographs have 340 px a
 LABELS = (50, 100, 200)
 DRAWS = 5  # of the labels of a few-label fit, whose median is shown
 AMONG, FIRST = 100, 10  # R@10 among 100
-TOLD = 0.5  # dB by which a restoration must change the PSNR to be ranked
+LEAST_GAIN = 0.5  # dB by which a restoration must change the PSNR to be ranked; a choice
 OVERDONE = (60.0, 25.0)  # severity undone, where 25 were there; a choice
 CHATTER = ("what a day", "my dog loves it here", "holiday 2019", "nice one , thanks for sharing", "first !")
 Report = Callable[[int], None]
@@ -64,7 +64,7 @@ def figure(name: str, count: int, statistic: Statistic, **others: Any) -> Row:
 
 
 def rank_row(name: str, score: Sequence[float] | torch.Tensor, truth_N: torch.Tensor, **others: Any) -> Row:
-    """SRCC of scores with the truth."""
+    """SRCC of scores with the full-reference quality."""
     a, b = np.asarray(score, float), truth_N.numpy()
     return figure(name, len(a), lambda rows: agreement(a[rows], b[rows]).srcc, **others)
 
@@ -205,7 +205,7 @@ def restored_row(
         source = wrong_diagnosis(number) if wrong else reasoner.diagnose([to_uint8(before)])[0]
         after = rounded(torch.from_numpy(np.array(restorer.restore(pixels, source).pixels_HWC3)).permute(2, 0, 1))
         gain = float(psnr(after[None], clean[None]) - psnr(before[None], clean[None]))
-        if abs(gain) >= TOLD:
+        if abs(gain) >= LEAST_GAIN:
             first, second = model.score([to_uint8(before), to_uint8(after)])
             hits.append((second.technical or 0) > (first.technical or 0) if gain > 0 else
                         (second.technical or 0) < (first.technical or 0))  # fmt: skip

@@ -1,4 +1,4 @@
-"""The agent, a langgraph workflow: diagnose -> plan -> (approve) -> restore -> diagnose again -> keep or take back.
+"""The agent, a langgraph workflow: diagnose -> plan -> (approve) -> restore -> diagnose again -> keep or roll back.
 
     from rnr import graph
     store = graph.Store("pictures")

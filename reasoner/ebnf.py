@@ -42,7 +42,7 @@ def ebnf(names: Sequence[str] | None = None, scene_text: bool = False, physics: 
     names = reasoning_order() if names is None else names
     scene = _sequence(_scene(physics))
     rules = {
-        "root": f"{_told(scene) if scene_text else scene} f0_0",
+        "root": f"{_with_text(scene) if scene_text else scene} f0_0",
         "colours": _options(_pairs()),
         **(_objects() if physics > 1 else {}),
         "quality": _quality(),
@@ -59,7 +59,7 @@ def ebnf(names: Sequence[str] | None = None, scene_text: bool = False, physics: 
     return "\n".join(f"{name} ::= {body}" for name, body in (rules | (FREE if scene_text else {})).items())
 
 
-def _told(scene: str) -> str:
+def _with_text(scene: str) -> str:
     """The rule of the scene with rules of FREE for its summary and objects."""
     scene = scene.replace('summary\\":null', 'summary\\":" summary "').replace(
         'objects\\":null', 'objects\\":" objects "'

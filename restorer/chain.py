@@ -157,7 +157,7 @@ def inverse(source: Diagnosis | DiagnosisRecord | None, kind: str) -> Undo | Non
     """Physics' inverse of a kind by the factors of its finding; None where the diagnosis does not give all of them.
 
     A reasoner's main factor is what its expected severity makes of the others: the mean of what it believes is nearer
-    to the truth than the one number that it writes (low light by physics alone 21.5 -> 21.9 dB; docs/lab-log.md). Not
+    to the true one than the number that it writes (low light by physics alone 21.5 -> 21.9 dB; docs/lab-log.md). Not
     in records of another physics, whose severities lie on other curves.
     """
     diagnosis = diagnosis_of(source)

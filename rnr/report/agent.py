@@ -114,8 +114,8 @@ class AgentEntry(Pictured):
         if self.run is None or self.run.first is None or self.run.best is None:
             return self.run.reason if self.run else self.problem
         changes = [f"{title} {a:.0f} → {b:.0f}" for title, a, b in _changes(self.run.first, self.run.best)]
-        taken_back = sum(not step.accepted for step in self.steps)
-        many = f"{len(self.steps)} step{'' if len(self.steps) == 1 else 's'}, {taken_back} rolled back"
+        rolled_back = sum(not step.accepted for step in self.steps)
+        many = f"{len(self.steps)} step{'' if len(self.steps) == 1 else 's'}, {rolled_back} rolled back"
         return f"{', '.join(changes) or 'no damage found'}; {many}" if self.steps else self.run.reason
 
     @property

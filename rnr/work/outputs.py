@@ -203,13 +203,13 @@ def write_text(path: Path, text: str) -> None:
 def report_path(out: Path, mode: Mode, results: set[str]) -> Path:
     """report.html, report-2.html, ...: one is replaced if asked for, or if it holds none but these results (keys)."""
     path, count = out / REPORT, 1
-    while path.exists() and mode != "overwrite" and not (mode == "skip" and _told(path) <= results):
+    while path.exists() and mode != "overwrite" and not (mode == "skip" and _results_of(path) <= results):
         count += 1
         path = out / f"report-{count}.html"
     return path
 
 
-def _told(path: Path) -> set[str]:
+def _results_of(path: Path) -> set[str]:
     """The keys of a report's results; a file that is no such report has one that nothing else has."""
     with contextlib.suppress(OSError):
         found = re.search(r'<meta name="results" content="([0-9a-f ]*)">', path.read_text("utf-8", "replace"))

@@ -24,10 +24,10 @@ def test_mixtures_have_two_or_three_kinds_and_follow_the_seed() -> None:
     assert drawn == drawn_of(0) != drawn_of(1)
 
 
-def row(picture: str, way: str, psnr: float, taken_back: int = 0) -> Row:
+def row(picture: str, way: str, psnr: float, rolled_back: int = 0) -> Row:
     fixed: Row = {"input": 20.0, "squared": 0.5, "structural": 0.5, "severity": 10.0, "severity_before": 60.0}
     reason = "one pass was made" if way == "restore" else f"little damage is left: {psnr}"
-    return {"picture": picture, "way": way, "psnr": psnr, "steps": 1, "calls": 3, "taken_back": taken_back,
+    return {"picture": picture, "way": way, "psnr": psnr, "steps": 1, "calls": 3, "rolled_back": rolled_back,
             "seconds": 2.0, "reason": reason, **fixed}  # fmt: skip
 
 
@@ -39,6 +39,16 @@ def test_the_table_holds_every_way_against_the_plain_pass() -> None:
     assert auto["gain"] == pytest.approx(1.9 / 3) and auto["worse than input"] == 0
     assert (auto["wins"], auto["losses"]) == (pytest.approx(200 / 3), pytest.approx(100 / 3))
     assert agent.decisions(rows).rows == [{"auto ended with": "little damage is left", "pictures": 3}]
+
+
+def test_a_table_with_the_former_name_of_a_column_is_read_and_continued(tmp_path: Path) -> None:
+    agent.journal(tmp_path, {}, resume=False).write([row("a", "restore", 22), row("a", "auto", 23, 2)])
+    path = tmp_path / "agent_pictures.csv"
+    path.write_text(path.read_text().replace("rolled_back", "taken_back"))
+    agent.journal(tmp_path, {}, resume=True).write([row("b", "restore", 22), row("b", "auto", 23, 1)])
+    rows = agent.journal(tmp_path, {}, resume=True).rows
+    assert [each["rolled_back"] for each in rows] == [0, 2, 0, 1]
+    assert agent.table(rows, ["restore", "auto"]).rows[1]["rolled back"] == 1.5
 
 
 def test_every_way_on_one_picture(photographs: dict[str, np.ndarray], tmp_path: Path) -> None:
@@ -54,7 +64,7 @@ def test_every_way_on_one_picture(photographs: dict[str, np.ndarray], tmp_path: 
     assert list(rows) == list(agent.WAYS) and done == [1]
     assert len({each["input"] for each in rows.values()}) == 1
     checked, plain = rows["one-pass"], rows["restore"]
-    assert checked["psnr"] == (checked["input"] if checked["taken_back"] else plain["psnr"])
+    assert checked["psnr"] == (checked["input"] if checked["rolled_back"] else plain["psnr"])
     assert all(
         float(str(each["severity"])) <= float(str(each["severity_before"]))
         for way, each in rows.items()

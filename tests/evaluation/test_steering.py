@@ -49,9 +49,9 @@ def test_twins_are_trained_alike_and_compared(photographs: dict[str, np.ndarray]
     from rnr.evaluation import twin
 
     held = [photograph[:192, :192] for photograph in photographs.values()]
-    school = twin.Twins(tmp_path, samples=16)
+    twins = twin.Twins(tmp_path, samples=16)
     done: list[int] = []
-    networks = {name: school.train(name, held, False, done.append) for name in ("conditioned", "no scene", "blind")}
+    networks = {name: twins.train(name, held, False, done.append) for name in ("conditioned", "no scene", "blind")}
     rows = twin.compare(networks, held[:2])
     table = twin.table(rows, 16)
     assert {"conditioned", "no scene", "blind", "diagnosis", "scene"} <= set(table.columns)

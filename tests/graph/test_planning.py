@@ -57,7 +57,7 @@ def test_one_pass_is_one_pass() -> None:
         assert propose(state(FIRST, steps=[step(FIRST, ["noise"], decision)]), "one-pass") == "one pass was made"
 
 
-def test_what_was_taken_back_is_not_tried_again_on_the_same_picture() -> None:
+def test_what_was_rolled_back_is_not_tried_again_on_the_same_picture() -> None:
     tried = [step(FIRST, ["noise"], "rolled back")]
     assert kinds_of(propose(state(FIRST, steps=tried), "stepwise")) == ["haze"]
     tried.append(step(FIRST, ["haze"], "accepted"))
@@ -77,7 +77,7 @@ def test_auto_goes_on_where_damage_remains_but_not_with_what_it_knows_to_do_harm
     assert "left alone" in propose(state(FIRST, look("b", blur=40), done), "auto")
 
 
-def test_auto_goes_stepwise_from_the_input_where_the_pass_was_taken_back() -> None:
+def test_auto_goes_stepwise_from_the_input_where_the_pass_was_rolled_back() -> None:
     back = [step(FIRST, ["noise", "haze", "blur"], "rolled back", "one-pass")]
     assert kinds_of(propose(state(FIRST, steps=back), "auto")) == ["noise"]
     only = look("a", blur=50)

@@ -65,7 +65,7 @@ def test_a_clean_picture_is_accepted_and_noise_is_gone(
         (lambda x: x, "fell by 0.0 only"),
     ],
 )
-def test_a_bad_step_is_taken_back(agent: Any, context: Any, noisy: Any, fixed: Any, result: Any, reason: str) -> None:
+def test_a_bad_step_is_rolled_back(agent: Any, context: Any, noisy: Any, fixed: Any, result: Any, reason: str) -> None:
     given = context(restorer=fixed(result, f"bad {id(result)}"), strategy="auto")
     run = run_agent(agent, given, "t", noisy)
     assert run.steps and all(step["decision"] == "rolled back" for step in run.steps)
@@ -73,7 +73,7 @@ def test_a_bad_step_is_taken_back(agent: Any, context: Any, noisy: Any, fixed: A
     assert reason in run.steps[0]["reason"]
 
 
-def test_the_budget_of_steps_counts_what_was_taken_back(agent: Any, context: Any, dark: Any, fixed: Any) -> None:
+def test_the_budget_of_steps_counts_what_was_rolled_back(agent: Any, context: Any, dark: Any, fixed: Any) -> None:
     given = context(restorer=fixed(lambda x: 1 - x, "negative"), strategy="stepwise", max_restorations=1)
     run = run_agent(agent, given, "t", dark)
     assert len(run.steps) == 1 and run.first and len(run.first["present"]) > 1
