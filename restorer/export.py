@@ -14,7 +14,7 @@ from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.pipeline import RestorePipeline, folder_of
 from rnr.training.card import LICENSE, head
 
-CARD = """# Built-in restorer
+CARD = """# Restorer
 
 A diffusion bridge from the degraded picture to the clean one, steered by a Diagnosis. {parameters:.2f} M parameters,
 {megabytes:.1f} MB in half precision. Kinds it knows: {kinds}.
