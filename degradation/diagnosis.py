@@ -34,9 +34,23 @@ class _Strict(BaseModel):
 
 
 class Scene(_Strict):
-    """What the picture shows. The built-in reasoner chooses from closed lists and leaves the summary null.
+    """What the picture shows.
 
-    `medium` and `objects` are asked since physics 2; a medium that was not asked does not stand in the JSON.
+    The built-in reasoner chooses from closed lists (`degradation.scene`) and leaves the summary null. A field that
+    could not be said, or was not asked, is None.
+
+    Attributes:
+        medium: photograph or graphic; asked since physics 2. One that was not asked does not stand in the JSON.
+        summary: Free text, of a reasoner that writes it.
+        lighting: How bright it is on the whole: dark, dim, medium, bright.
+        colours: The two colours that cover most of it.
+        texture: How much fine structure it has.
+        layout: Where it is brighter, such as brighter_top.
+        objects: Up to four words of a closed list; asked since physics 2.
+
+    Example:
+        >>> Scene(medium="graphic").is_graphic, Scene().is_graphic
+        (True, False)
     """
 
     medium: Literal["photograph", "graphic"] | None = None
@@ -86,7 +100,18 @@ class Finding(_Strict):
 
 
 class Quality(_Strict):
-    """Technical quality 0-100 (100 = nothing lost), aesthetic quality if somebody can tell, and who says so."""
+    """Technical and aesthetic quality, and who says so.
+
+    Attributes:
+        technical: 0-100, 100 = nothing lost, as a full-reference measure (MS-SSIM) would say; None where not known.
+        aesthetic: 0-100; None where nobody can tell, as in the built-in models.
+        words: The same in words, such as "poor".
+        source: model (the reasoner's own number), or quality model.
+
+    Example:
+        >>> Quality(technical=72).aesthetic is None
+        True
+    """
 
     technical: int | None = Field(default=None, ge=0, le=100)
     aesthetic: int | None = Field(default=None, ge=0, le=100)
@@ -230,7 +255,19 @@ _ABSENT = Finding(present=False, severity=0)
 
 
 class Belief(_Strict):
-    """What a reasoner believes of one kind, beyond its greedy words."""
+    """What a reasoner believes of one kind, beyond its greedy words.
+
+    Attributes:
+        probability: P(present), 0..1.
+        severity_if_present: E[severity | present], 0..100.
+        spread: Standard deviation of severity | present, in points of severity.
+        interval: The central 80% of severity | present, (low, high).
+        distribution: P(severity = 1..100 | present), 100 numbers to 4 decimals; None where it is not known.
+
+    Example:
+        >>> Belief(probability=0.5, severity_if_present=40, spread=6).expected_severity
+        20.0
+    """
 
     probability: float  # P(present)
     severity_if_present: float  # E[severity | present]

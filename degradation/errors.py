@@ -2,7 +2,12 @@
 
 
 class Error(Exception):
-    """What the project raises for its user: the message names what is wrong and what to do."""
+    """What the project raises for its user: the message names what is wrong and what to do.
+
+    Example:
+        >>> issubclass(SetupError, Error), issubclass(DiagnosisError, ValueError)
+        (True, True)
+    """
 
 
 class MissingExtra(Error, RuntimeError):
@@ -14,4 +19,12 @@ class DiagnosisError(Error, ValueError):
 
 
 class SetupError(Error, ValueError):
-    """Nothing could be started: missing or broken weights, no such device, a setting that cannot be."""
+    """Nothing could be started: missing or broken weights, no such device, a setting that cannot be.
+
+    Example:
+        >>> try:
+        ...     raise SetupError("device 'cuda' cannot be used here; try cpu")
+        ... except Error as error:
+        ...     print(error)
+        device 'cuda' cannot be used here; try cpu
+    """

@@ -31,10 +31,23 @@ Curve = Sequence[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Factor:
-    """One physical quantity of a kind. `step` is the grid on which a Diagnosis writes it; `choices` makes it a word.
+    """One physical quantity of a kind.
 
-    A factor that a kind got later has `since`, the physics from which on a Diagnosis holds it: older weights neither
-    write nor read it, and its lowest value means what the kind was without it.
+    Attributes:
+        name: Such as sigma.
+        unit: Such as 8-bit levels; empty for a word.
+        low: The least value, in the unit.
+        high: The greatest.
+        step: Grid on which a Diagnosis writes the value.
+        meaning: In words, for people and prompts.
+        choices: Words that make up the values; then the number behind a value is the index of its word.
+        since: The physics from which on a Diagnosis holds the factor: older weights neither write nor read it, and its
+            lowest value means what the kind was without it.
+
+    Example:
+        >>> sigma = Factor("sigma", "8-bit levels", 1, 60, 1, "standard deviation of the noise")
+        >>> sigma.text(12.7), sigma.written(99), sigma.value(13)
+        ('13', 60, 13.0)
     """
 
     name: str
@@ -100,7 +113,19 @@ def choice(name: str, choices: tuple[str, ...], meaning: str) -> Factor:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What can be measured on the damaged picture itself, in bins, as evidence; most rise with severity."""
+    """What can be measured on the damaged picture itself, in bins, as evidence; most rise with severity.
+
+    Attributes:
+        name: What is measured, such as "fine residual".
+        unit: Of the value.
+        edges: Of the bins, rising, in the unit; `len(edges) + 1` bins.
+        source: Where the measure comes from.
+        falls: Whether it falls with severity.
+
+    Example:
+        >>> Measurement("fine residual", "levels", (2.0, 5.0), "").text(3.1)
+        'fine residual 2-5 levels'
+    """
 
     name: str
     unit: str
@@ -121,7 +146,18 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Words:
-    """How a kind is spoken of: for people (report, help) and in prompts."""
+    """How a kind is spoken of: for people (report, help) and in prompts.
+
+    Attributes:
+        title: Its name.
+        cause: What caused it.
+        look: How it looks.
+        remedy: What undoing it does.
+
+    Example:
+        >>> kinds()["haze"].words.title.lower()
+        'haze'
+    """
 
     title: str
     cause: str
@@ -130,7 +166,24 @@ class Words:
 
 
 class Kind(ABC):
-    """A kind of degradation. Subclasses are stateless; every random draw comes from a generator that is handed in."""
+    """A kind of degradation. Subclasses are stateless; every random draw comes from a generator that is handed in.
+
+    A subclass in a file of `degradation/` is all that a new kind needs (docs/add-a-kind.md). Severity is 0-100 for all
+    kinds: 1 - MS-SSIM of the median photograph on a logarithmic scale, frozen in `curve`.
+
+    Attributes:
+        name: As in a Diagnosis.
+        factors: Physical quantities with units and ranges.
+        main: The factor that is solved for, given severity and the others.
+        measurement: The evidence that a Diagnosis names.
+        curve: Knots (magnitude, severity), both rising.
+        top: The highest severity within the factors' ranges.
+
+    Example:
+        >>> haze = kinds()["haze"]
+        >>> haze.main in {factor.name for factor in haze.factors}, 0 < haze.top <= 100
+        (True, True)
+    """
 
     name: ClassVar[str]
     formation: ClassVar[int]  # place in the usual order of formation; the default plan undoes the last first

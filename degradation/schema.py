@@ -16,7 +16,20 @@ OBJECTS: dict[str, Any] = {"type": "array", "items": {"type": "string", "maxLeng
 def diagnosis_schema(names: list[str] | None = None, closed: bool = False, physics: int = PHYSICS) -> dict[str, Any]:
     """JSON schema of a Diagnosis with a finding for each of these kinds, for structured outputs.
 
-    Severities are integers 0-100, factors are bounded. `closed` limits evidence and scene to the built-in words.
+    Severities are integers 0-100, factors are bounded by the ranges of their kind.
+
+    Args:
+        names: The kinds that are asked for; all, in the order of reasoning, by default.
+        closed: Limit evidence and scene to the words of the built-in reasoner.
+        physics: Of the weights that are to write it: factors that came later are left out.
+
+    Returns:
+        The schema, plain data.
+
+    Example:
+        >>> schema = diagnosis_schema(["noise"])
+        >>> list(schema["properties"]["findings"]["properties"])
+        ['noise']
     """
     known = kinds()
     asked = names or reasoning_order(known)

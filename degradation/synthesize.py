@@ -39,7 +39,17 @@ class Step:
 
 @dataclass
 class Mixture:
-    """How a batch was damaged, in order of formation."""
+    """How a batch was damaged, in order of formation.
+
+    Attributes:
+        steps: A kind, its factors (B,) and the pictures (B,) that it hits, each.
+        batch: B, the number of pictures.
+
+    Example:
+        >>> recipe = prescribe({"noise": 40}, seed=0, batch=2)
+        >>> recipe.severity("noise").round().tolist(), recipe.severity("haze").tolist()
+        ([40.0, 40.0], [0.0, 0.0])
+    """
 
     steps: list[Step]
     batch: int
@@ -78,10 +88,24 @@ def draw_mixture(
     names: Sequence[str] | None = None,
     severity: tuple[float, float] = (5, 100),
 ) -> Mixture:
-    """A recipe for a batch: how many kinds (by stage), which, severity uniform within what each kind can reach.
+    """A recipe for a batch: how many kinds, which, and how severe.
 
-    `names`: the kinds to choose from, in any order; whoever measures weights gives the kinds of their card, so that
-    a kind that is added later changes no draw.
+    Args:
+        batch: Number of pictures.
+        generator: Everything random comes from it; the recipe lies on its device.
+        stage: single (none or one kind a picture), several, or high_order (kinds in any order, two of them twice).
+        names: The kinds to choose from, in any order; whoever measures weights gives the kinds of their card, so that a
+            kind that is added later changes no draw.
+        severity: Lowest and highest, 0-100; uniform between, within what each kind can reach.
+
+    Returns:
+        The recipe; `degrade` applies it.
+
+    Example:
+        >>> import torch
+        >>> recipe = draw_mixture(3, torch.Generator().manual_seed(0), "single", ["noise"])
+        >>> recipe.batch, {step.kind.name for step in recipe.steps}
+        (3, {'noise'})
     """
     chosen = [kind for kind in kinds().values() if names is None or kind.name in names]
     device = generator.device
@@ -177,9 +201,24 @@ def truths(
 ) -> list[Diagnosis]:
     """The true Diagnosis of each picture of a batch: findings from the recipe, evidence and scene from the pixels.
 
-    `names`: the kinds that are asked for; all by default. `graphic_B`: which pictures are no photographs.
-    `physics`: what older weights do not write, factors and the scene's medium and objects, is left out.
-    `objects`: what each picture shows, words of `scene.THINGS`, where it is known.
+    Args:
+        clean_BCHW: RGB, float in [0, 1].
+        degraded_BCHW: The same after `degrade`.
+        mixture: The recipe.
+        names: The kinds that are asked for; all by default.
+        graphic_B: Which pictures are no photographs.
+        physics: What older weights do not write, factors and the scene's medium and objects, is left out.
+        objects: What each picture shows, words of `scene.THINGS`, where it is known.
+
+    Returns:
+        A Diagnosis for each of the B pictures.
+
+    Example:
+        >>> import torch
+        >>> clean = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+        >>> recipe = prescribe({"noise": 40}, seed=0)
+        >>> truths(clean, degrade(clean, recipe), recipe, ["noise", "haze"])[0].present
+        ['noise']
     """
     known = {name: kind.as_of(physics) for name, kind in kinds().items()}
     order = [name for name in reasoning_order(known) if names is None or name in names]

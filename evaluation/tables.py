@@ -22,7 +22,17 @@ DIGITS = 2
 class Table:
     """Rows of named cells. None is a cell that could not be measured or does not apply: empty in CSV, a dash elsewhere.
 
-    `digits` overrides the two decimals of a column; `note` says what the columns mean.
+    Attributes:
+        title: Its heading.
+        columns: Names, in order.
+        rows: A dict each.
+        note: What the columns mean.
+        digits: Decimals of a column, where they are not two.
+
+    Example:
+        >>> table = Table.of("Noise", [{"task": "noise 25", "psnr": 29.94}], digits={"psnr": 1})
+        >>> table.text(table.rows[0], "psnr"), table.text({"task": "x"}, "psnr")
+        ('29.9', '-')
     """
 
     title: str

@@ -20,7 +20,18 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95% interval; NaN where it could not be measured."""
+    """A figure with its 95% interval; NaN where it could not be measured.
+
+    Attributes:
+        value: The figure.
+        low: Lower end of the interval.
+        high: Upper end.
+        n: Samples behind it.
+
+    Example:
+        >>> print(Estimate(0.76, 0.43, 0.99, 12))
+        0.76 [0.43, 0.99], n = 12
+    """
 
     value: float
     low: float
@@ -51,7 +62,16 @@ def bootstrap(samples: Sequence[T], measure: Callable[[Sequence[T]], float], see
 
 
 def mean_of(values: Sequence[float], seed: int = 0) -> Estimate:
-    """Mean of the values that are numbers, with its interval: `bootstrap`, all draws at once."""
+    """Mean of the values that are numbers, with its interval by the percentile bootstrap (Efron 1979), 1000 draws.
+
+    Args:
+        values: NaN is left out.
+        seed: Of the draws.
+
+    Example:
+        >>> mean_of([1.0, 1.0, float("nan")])
+        Estimate(value=1.0, low=1.0, high=1.0, n=2)
+    """
     kept = np.array([float(value) for value in values if value == value])
     if not len(kept):
         return bootstrap([], lambda drawn: 0.0)
@@ -61,7 +81,19 @@ def mean_of(values: Sequence[float], seed: int = 0) -> Estimate:
 
 
 def auroc(positive: Sequence[float], negative: Sequence[float]) -> float:
-    """Probability that a positive scores above a negative one, ties half (Hanley & McNeil 1982); NaN if none."""
+    """Probability that a positive scores above a negative one, ties half (Hanley & McNeil 1982).
+
+    Args:
+        positive: Scores of what should be high.
+        negative: Scores of what should be low.
+
+    Returns:
+        0..1; 0.5 is chance, NaN where there are none of either.
+
+    Example:
+        >>> auroc([2.0, 3.0], [1.0, 3.0])
+        0.625
+    """
     if not len(positive) or not len(negative):
         return float("nan")
     above = np.asarray(positive, float)[:, None] - np.asarray(negative, float)

@@ -32,9 +32,19 @@ def outside(error: Exception) -> bool:
 
 
 def build_graph(checkpointer: Any = None) -> Any:
-    """The compiled graph, to invoke, to stream or to use as a node of another graph.
+    """The compiled graph, to invoke, to stream or to use as a node of another graph. Runs take `context=Context(...)`.
 
-    Runs take `context=Context(...)`. Without a checkpointer there is no resuming and nobody can be asked.
+    Args:
+        checkpointer: Any of langgraph's (`open_checkpoints` opens one). Without it there is no resuming and nobody can
+            be asked.
+
+    Returns:
+        langgraph's `CompiledStateGraph`; its input is an `AgentInput`, its state an `AgentState`.
+
+    Example:
+        >>> agent = build_graph()
+        >>> state = agent.invoke({"picture": "photo.png"}, context=Context(store="pictures"))  # doctest: +SKIP
+        >>> print(state["reason"])  # doctest: +SKIP
     """
     retry = RetryPolicy(max_attempts=4, initial_interval=0.2, retry_on=outside)
     builder = StateGraph(AgentState, context_schema=Context, input_schema=AgentInput)

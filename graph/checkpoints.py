@@ -20,9 +20,20 @@ SETUP = 0x726E72  # the advisory lock of postgres under which tables are made
 
 @contextlib.contextmanager
 def open_checkpoints(where: str | Path) -> Iterator[Any]:
-    """A checkpointer at a path or postgresql://…, for any number of threads and processes.
+    """A checkpointer for any number of threads and processes, as a context manager.
 
-    Raises MissingExtra that names what to install.
+    Args:
+        where: A path (sqlite; the file is made) or postgresql://…
+
+    Yields:
+        langgraph's saver.
+
+    Raises:
+        MissingExtra: Names what to install.
+
+    Example:
+        >>> with open_checkpoints("threads.sqlite") as saver:  # doctest: +SKIP
+        ...     agent = build_graph(saver)
     """
     if str(where).startswith(("postgres://", "postgresql://")):
         saver = need("langgraph.checkpoint.postgres", "postgres").PostgresSaver

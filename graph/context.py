@@ -29,14 +29,31 @@ _register = threading.Lock()
 
 @dataclass
 class Context:
-    """`reasoner` and `restorer` are objects (a `Diagnoser`, a `Restorer`) or the names that `rnr.reasoner.load` and
-    `rnr.restorer.load` take.
+    """What a run of the agent goes by.
 
-    `max_restorations` and `seconds` (in models, looked at between steps) bound a run, `candidates` is how many
-    restorations compete in a step (`draws`). `ask` puts each step before a person. `strength` (0..100, or by kind) is
-    how far each step goes; a kind that is not to go all the way is treated once. `memory`: begin with the dose that was
-    kept on pictures of the store with such a diagnosis, and remember this run's (`rnr.graph.memory`). Raises ValueError
-    for what cannot be.
+    Attributes:
+        reasoner: A `Diagnoser`, or a name that `rnr.reasoner.load` takes.
+        restorer: A `Restorer`, or a name that `rnr.restorer.load` takes.
+        store: A `Store`, or its folder.
+        strategy: one-pass, stepwise, or auto (one pass, then stepwise where damage is left that a second step helps).
+        max_restorations: Of a run, 1 to 32.
+        seconds: In models, looked at between steps; more than 0.
+        candidates: Restorations that compete in a step (`draws`), 1 to 8.
+        ask: Put each step before a person.
+        seed: Same seed, same result.
+        strength: How far each step goes, 0-100, or by kind; a kind that is not to go all the way is treated once.
+        memory: Begin with the dose that was kept on pictures of the store with such a diagnosis, and remember this
+            run's (`rnr.graph.memory`).
+
+    Raises:
+        ValueError: For what cannot be.
+
+    Example:
+        >>> Context(strategy="stepwise", max_restorations=4).candidates
+        1
+        >>> Context(candidates=9)
+        Traceback (most recent call last):
+        ValueError: candidates must lie in 1..8, not 9
     """
 
     # Any, so that langgraph can say the schema of a context: Diagnoser | str, Restorer | str, a Store or its folder

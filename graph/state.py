@@ -17,7 +17,12 @@ Status = Literal["done", "stopped", "failed"]
 
 
 class ThreadError(Error, ValueError):
-    """A thread that cannot be gone on with: unknown, of another picture, or written by another release."""
+    """A thread that cannot be gone on with: unknown, of another picture, or written by another release.
+
+    Example:
+        >>> issubclass(ThreadError, ValueError)
+        True
+    """
 
 
 class ContextError(Error, ValueError):
@@ -108,7 +113,14 @@ class AgentState(TypedDict, total=False):
 
 
 class Question(TypedDict):
-    """What a person is asked; the answer is an `Answer`."""
+    """What a person is asked; the answer is an `Answer`.
+
+    Attributes:
+        proposal: What the step would do.
+        diagnosis: Of the picture, as JSON.
+        picture: The picture in the store.
+        problem: Empty, or what was wrong with the answer before.
+    """
 
     proposal: Proposal
     diagnosis: dict[str, Any]
@@ -117,7 +129,17 @@ class Question(TypedDict):
 
 
 class Answer(BaseModel):
-    """approve; edit (then with a diagnosis, a plan or both); reject this step; stop with the best picture so far."""
+    """What a person answers to a `Question`.
+
+    Attributes:
+        action: approve; edit (then with a diagnosis, a plan or both); reject this step; stop with the best picture.
+        diagnosis: In place of the one that was asked about, as JSON.
+        plan: Kinds, in the order in which they are to be removed.
+
+    Example:
+        >>> Answer(action="edit", plan=["noise"]).plan
+        ['noise']
+    """
 
     model_config = ConfigDict(extra="forbid")
     action: Literal["approve", "edit", "reject", "stop"]

@@ -43,11 +43,28 @@ class ImageRef(TypedDict):
 
 
 class StoreError(Error, ValueError):
-    """Something is not in the store, or is not what it should be: which file, and what to do."""
+    """Something is not in the store, or is not what it should be: which file, and what to do.
+
+    Example:
+        >>> issubclass(StoreError, ValueError)
+        True
+    """
 
 
 class Store:
-    """A folder of pictures. `put` and `get` arrays (H, W, 3) of uint8 or uint16, RGB order."""
+    """A folder of pictures by their content. `put` and `get` arrays (H, W, 3) of uint8 or uint16, RGB order.
+
+    Args:
+        folder: It is made where it is missing.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> store = Store(tempfile.mkdtemp())
+        >>> ref = store.put(np.zeros((2, 3, 3), np.uint8))
+        >>> ref["width"], ref["bits"], store.get(ref).shape
+        (3, 8, (2, 3, 3))
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)

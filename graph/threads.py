@@ -20,7 +20,17 @@ Ask = Callable[[Question], Answer | None]  # None: no answer now, the thread wai
 
 @dataclass
 class Run:
-    """A thread as it stands. `question` is not None where it waits for a person."""
+    """A thread as it stands.
+
+    Attributes:
+        thread: Its id.
+        state: The graph's state.
+        question: Not None where it waits for a person.
+
+    Example:
+        >>> Run("photo-1", {"status": "done", "reason": "nothing was found"}).status
+        'done'
+    """
 
     thread: str
     state: AgentState
@@ -67,11 +77,29 @@ def run_agent(
     answer: Ask | None = None,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> Run:
-    """Run `agent` (of `build_graph` with a checkpointer) on a picture of the store until it ends or needs an answer.
+    """Run an agent on a picture of the store until it ends or needs an answer.
 
     A thread that is known goes on where it was; one that has ended is returned as it is, unless it failed or a picture
-    of it is lost: then it is run again (finished work is in the store). Raises ThreadError for a thread of another
-    picture or release, or one that another caller is running on this store.
+    of it is lost: then it is run again (finished work is in the store).
+
+    Args:
+        agent: Of `build_graph` with a checkpointer.
+        context: Models, store and budget.
+        thread: Its id, any words.
+        picture: Of `context.pictures.put`.
+        order: The kinds to remove in this order, if not as diagnosed.
+        answer: Answers questions; None of it leaves the thread waiting.
+        on_event: Is given each event, as it comes.
+
+    Returns:
+        The run; `best` is the picture to take.
+
+    Raises:
+        ThreadError: For a thread of another picture or release, or one that another caller is running on this store.
+
+    Example:
+        >>> with open_checkpoints("threads.sqlite") as saver:  # doctest: +SKIP
+        ...     run = run_agent(build_graph(saver), context, "photo-1", context.pictures.put(pixels_HWC3))
     """
     problem = f"thread {thread!r} is at work in another process or thread"
     busy = ThreadError(f"{problem}; wait for it, then call again: a thread that has ended is returned")
@@ -103,7 +131,18 @@ def _whole(run: Run, context: Context) -> bool:
 
 
 def run_of(agent: Any, thread: str) -> Run:
-    """A thread as it stands. Raises ThreadError for one that is not known."""
+    """A thread as it stands.
+
+    Args:
+        agent: Of `build_graph` with a checkpointer.
+        thread: Its id.
+
+    Raises:
+        ThreadError: For one that is not known.
+
+    Example:
+        >>> print(run_of(agent, "photo-1").status)  # doctest: +SKIP
+    """
     held = _snapshot(agent, thread)
     if held is None:
         raise ThreadError(f"there is no thread {thread!r} in this database; check the id, or start it with a picture")

@@ -65,7 +65,21 @@ def severity(record: DiagnosisRecord, kind: str) -> Reading:
 
 
 def severities(record: DiagnosisRecord) -> dict[str, float]:
-    """The severity of each kind that has one, in the order of the findings."""
+    """The severity of each kind that has one, in the order of the findings.
+
+    Args:
+        record: Of any reasoner; one without a diagnosis has none.
+
+    Returns:
+        By kind, 0-100: P(present) x E[severity | present], or what was written where there are no beliefs. A kind
+        that was not asked, or could not be said, is missing.
+
+    Example:
+        >>> from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
+        >>> noisy = Diagnosis(findings={"noise": Finding(present=True, severity=25)}, plan=["noise"])
+        >>> severities(DiagnosisRecord(diagnosis=noisy))
+        {'noise': 25.0}
+    """
     found = record.diagnosis.findings if record.diagnosis else {}
     read = {kind: severity(record, kind).severity for kind in found}
     return {kind: value for kind, value in read.items() if value is not None}

@@ -53,12 +53,24 @@ TOP = 20  # log-probabilities a server gives at most, by default
 
 
 class ServerReasoner(Identified):
-    """`diagnose` as `Reasoner` has it. The card beside the weights says which prompt they were trained with.
+    """A reasoner behind an OpenAI-compatible server; `diagnose` as `Reasoner` has it.
 
-    A `url` of `vllm:FOLDER` runs vLLM in this process (`reasoner/vllm_engine.py`).
-    `served`: the model's name there (the first by default). `card`: a folder with the reasoner.json of the served
-    weights; not needed where the server runs on this machine from such a folder, nor for an untuned model.
-    `workers`: pictures at the same time. Raises ServerError.
+    Args:
+        url: The server's address; `vllm:FOLDER` runs vLLM in this process (`reasoner/vllm_engine.py`).
+        served: The model's name there (the first by default).
+        card: A folder with the reasoner.json of the served weights, which says with which prompt they were trained; not
+            needed where the server runs on this machine from such a folder, nor for an untuned model.
+        workers: Pictures at the same time.
+        most_tokens: Of an answer, at most.
+        pixels: Budget of each view of a model that has no views of its own.
+        client: Options of `rnr.reasoner.chat.Client` (retries, timeout), or of `vllm.LLM`.
+
+    Raises:
+        ServerError: Where nobody answers, or nothing is served.
+
+    Example:
+        >>> reasoner = ServerReasoner("http://localhost:8000", workers=32)  # doctest: +SKIP
+        >>> records = reasoner.diagnose(images)  # doctest: +SKIP
     """
 
     def __init__(

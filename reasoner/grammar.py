@@ -25,14 +25,32 @@ CLOSING = "]}"  # ends the objects and the scene; it ends the plan, too, and `]`
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Text that is not chosen."""
+    """Text of a Diagnosis that is not chosen.
+
+    Attributes:
+        text: As it stands in the canonical JSON.
+
+    Example:
+        >>> next(program(["noise"])).text.startswith('{"schema_version"')
+        True
+    """
 
     text: str
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A field of the Diagnosis (path with dots), its legal strings, and the text that ends it (for numbers)."""
+    """A field of the Diagnosis whose value is chosen.
+
+    Attributes:
+        path: Of the field, with dots, such as findings.noise.severity.
+        options: Its legal strings, as the canonical JSON writes them.
+        end: The text that ends it (for numbers).
+
+    Example:
+        >>> Choice("findings.noise.present", PRESENT).options
+        ('true', 'false')
+    """
 
     path: str
     options: tuple[str, ...]
@@ -60,10 +78,24 @@ def program(
     physics: int = PHYSICS,
     medium: bool | None = None,
 ) -> Program:
-    """Write a Diagnosis of these kinds (all, in reasoning order, by default), with the factors of this physics.
+    """Write a Diagnosis of these kinds as a generator: it yields pieces, and is sent the string that was chosen.
 
-    With `given`, a scene with free text. `medium`: whether the scene's medium and objects are asked; since physics 2
-    they are.
+    Args:
+        names: The kinds, in the order in which they are written; all, in the order of reasoning, by default.
+        given: A scene with free text, instead of one that is chosen.
+        physics: Of the weights that write: factors that came later are left out.
+        medium: Whether the scene's medium and objects are asked; since physics 2 they are.
+
+    Yields:
+        `Skeleton` for text that stands fixed, `Choice` for a field. After a Choice the chosen option is sent.
+
+    Example:
+        >>> writing = program(["noise"])
+        >>> piece = next(writing)
+        >>> while isinstance(piece, Skeleton):
+        ...     piece = writing.send(None)
+        >>> piece.path, piece.options
+        ('scene.medium', ('photograph', 'graphic'))
     """
     known = kinds()
     order = list(names) if names is not None else reasoning_order(known)
@@ -178,7 +210,25 @@ def _quality() -> Program:
 
 
 def segments(diagnosis: Diagnosis) -> list[Segment]:
-    """The pieces of the diagnosis' canonical text. ValueError if it holds what the program cannot write."""
+    """The pieces of the diagnosis' canonical text.
+
+    Args:
+        diagnosis: Complete, with values on the grids of their factors.
+
+    Returns:
+        In order, with spans in `diagnosis.to_json()`; those with a `path` are values, the others skeleton.
+
+    Raises:
+        ValueError: If it holds what the program cannot write.
+
+    Example:
+        >>> from rnr.degradation.diagnosis import Diagnosis, Finding
+        >>> from rnr.degradation.kind import kinds
+        >>> evidence = kinds()["noise"].measurement.texts[0]
+        >>> found = Diagnosis(findings={"noise": Finding(evidence=evidence, present=False, severity=0)})
+        >>> [piece.text for piece in segments(found) if piece.path == "findings.noise.severity"]
+        []
+    """
     text, running, result = (
         diagnosis.to_json(),
         program(

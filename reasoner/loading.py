@@ -21,7 +21,15 @@ NAMES = "built-in, a weights folder, a hub name, a server's URL, vllm:FOLDER, a 
 
 
 def is_server(name: str) -> bool:
-    """Whether this names a model behind a server, or vLLM in this process, rather than weights."""
+    """Whether this names a model behind a server, or vLLM in this process, rather than weights.
+
+    Args:
+        name: As `load` takes it.
+
+    Example:
+        >>> is_server("http://localhost:8000"), is_server("built-in")
+        (True, False)
+    """
     return name.startswith(("http://", "https://", "vllm:"))
 
 
@@ -42,7 +50,7 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
 
     Example:
         >>> load("built-in").kinds[0]  # doctest: +SKIP
-        'noise'
+        'compression'
     """
     model, wanted = recipe_of(str(name))
     with one_at_a_time, explained(model):
@@ -56,7 +64,24 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
 
 
 def load_local(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Reasoner:
-    """The same for those who need the weights in this process. Raises SetupError for a server, too."""
+    """The same as `load` for those who need the weights in this process.
+
+    Args:
+        name: `built-in`, a weights folder, a hub name, or a recipe that names one of these.
+        device: auto, cpu, cuda, …
+        options: Those of `Reasoner.from_pretrained`.
+
+    Returns:
+        The reasoner.
+
+    Raises:
+        SetupError: As `load`, and for a server.
+
+    Example:
+        >>> load_local("http://localhost:8000")  # doctest: +SKIP
+        Traceback (most recent call last):
+        rnr.degradation.errors.SetupError: http://localhost:8000: this needs a reasoner's weights in this process; ...
+    """
     from rnr.reasoner.reasoner import Reasoner
 
     found = load(name, device, **options)

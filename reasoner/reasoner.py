@@ -35,7 +35,17 @@ WHOLE = 64 << 20  # weight files up to this size are hashed in full, larger ones
 
 @dataclass(frozen=True)
 class Settings:
-    """How a diagnosis is written. Temperature 0 is greedy; `beliefs` asks for expected severities, a pass per kind."""
+    """How a diagnosis is written.
+
+    Attributes:
+        temperature: Of the draw of values; 0 is greedy.
+        seed: Of the draw, for temperatures above 0.
+        beliefs: Ask for expected severities, too: a pass of the model for each kind.
+
+    Example:
+        >>> Settings().temperature, Settings(beliefs=False).beliefs
+        (0.0, False)
+    """
 
     temperature: float = 0.0
     seed: int = 0
@@ -58,9 +68,26 @@ class Identified:
 
 
 class Reasoner(Identified):
-    """A Qwen3-VL with the kinds it knows and its prompt. Make one with `Reasoner.from_pretrained`."""
+    """A Qwen3-VL with the kinds it knows and its prompt. `rnr.reasoner.load` and `Reasoner.from_pretrained` make one.
 
-    def __init__(self, model, processor, card: Mapping[str, Any], name: str, model_hash: str = ""):
+    Args:
+        model: `Qwen3VLForConditionalGeneration`.
+        processor: Its image processor and tokenizer.
+        card: What the weights say of themselves (`reasoner.json`): kinds, prompt, physics, views.
+        name: As records name it.
+        model_hash: Of the weight files; empty where it is not known.
+
+    Raises:
+        ValueError: For weights that diagnose kinds which this installation does not know.
+
+    Example:
+        >>> import numpy as np
+        >>> grey = np.full((128, 128, 3), 128, np.uint8)
+        >>> record = Reasoner.from_pretrained().diagnose([grey])[0]  # doctest: +SKIP
+        >>> print(record.diagnosis.present, record.expected_severity("haze"))  # doctest: +SKIP
+    """
+
+    def __init__(self, model: Any, processor: Any, card: Mapping[str, Any], name: str, model_hash: str = ""):
         self.name, self.model_hash = name, model_hash
         self._model, self.processor, self.card = bare(model.eval()), processor, dict(card)
         self.kinds = _known(list(card.get("kinds") or reasoning_order()), name)

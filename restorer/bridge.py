@@ -18,6 +18,20 @@ from diffusers.utils import BaseOutput
 
 @dataclass
 class BridgeStep(BaseOutput):
+    """What a step of the bridge gives.
+
+    Attributes:
+        prev_sample: x_s, the state at the later time, of the shape of the sample.
+        mean: Its mean.
+        std: Its standard deviation, in units of the picture's range; 0 of the deterministic sampler.
+        log_prob: (B,) float32, the mean over dimensions; None where the step has no variance.
+
+    Example:
+        >>> clean, degraded = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
+        >>> float(BridgeScheduler().step(clean, 1.0, 0.25, degraded).mean.mean())
+        0.25
+    """
+
     prev_sample: torch.Tensor  # x_s
     mean: torch.Tensor
     std: float
@@ -53,7 +67,20 @@ def times(num_inference_steps: int, end: float = 0.0) -> list[float]:
 
 
 class BridgeScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
-    """The step between two times of the bridge. It keeps no state of a call, so that threads may share it."""
+    """The step between two times of the bridge. It keeps no state of a call, so that threads may share it.
+
+    x_t = (1 - t) clean + t degraded + sigma sqrt(t (1 - t)) noise, t from 1 (degraded) to 0 (clean): a Brownian bridge.
+
+    Args:
+        sigma: Scale of its noise, in units of the picture's range.
+
+    Example:
+        >>> scheduler = BridgeScheduler(sigma=0.05)
+        >>> estimate, degraded = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8)
+        >>> step = scheduler.step(estimate, 1.0, 0.5, degraded, eta=1.0, generator=torch.Generator().manual_seed(0))
+        >>> step.prev_sample.shape, step.log_prob.shape
+        (torch.Size([2, 3, 8, 8]), torch.Size([2]))
+    """
 
     @register_to_config
     def __init__(self, sigma: float = 0.05) -> None:
@@ -69,7 +96,20 @@ class BridgeScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         generator: torch.Generator | None = None,
         prev_sample: torch.Tensor | None = None,
     ) -> BridgeStep:
-        """From time t to time s < t. With `prev_sample` the step is not drawn but only scored."""
+        """From time t to an earlier s < t.
+
+        Args:
+            estimate: The clean picture as it is estimated, (B, C, H, W).
+            t: Time of the sample, up to 1.
+            s: Time of the result, from 0 on.
+            sample: x_t, of the same shape.
+            eta: 0 for the deterministic sampler, 1 for the bridge's own noise.
+            generator: Of the noise.
+            prev_sample: A step that was drawn before: it is not drawn again, only scored.
+
+        Returns:
+            The step; computed in float32.
+        """
         sample, estimate = sample.float(), estimate.float()
         mean = torch.lerp(sample, estimate, 1 - s / t) if s else estimate  # no copy of a large picture
         std = eta * self.config["sigma"] * (s * (t - s) / t) ** 0.5

@@ -30,6 +30,23 @@ CONFIDENT = 0.7
 
 @dataclass
 class Condition:
+    """What the restorer is conditioned on, of a batch of B pictures; `encode` makes it of a Diagnosis or a record.
+
+    Attributes:
+        findings: By kind, (B, F_kind) float features: probability, severity, spread, factors.
+        asked: By kind, (B,) bool; a kind that is not asked has no token.
+        scene: (B, SCENE_WIDTH) one-hot labels, zeros where unknown.
+        quality: (B, 2): technical quality / 100, and whether it is known.
+        task: (B,) index into TASKS.
+
+    Example:
+        >>> from rnr.degradation.diagnosis import Diagnosis, Finding
+        >>> noisy = Diagnosis(findings={"noise": Finding(present=True, severity=25)}, plan=["noise"])
+        >>> condition = encode(Layout.of(kinds()), noisy)
+        >>> [name for name, asked in condition.asked.items() if bool(asked)]
+        ['noise']
+    """
+
     findings: dict[str, torch.Tensor]
     asked: dict[str, torch.Tensor]
     scene: torch.Tensor  # (B, SCENE_WIDTH) one-hot labels, zeros where unknown

@@ -68,7 +68,22 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
 
 
 def load_bridge(name: str | Path = BUILT_IN, device: str = "cpu") -> RestorePipeline:
-    """The same for those who need the bridge's own networks. Raises SetupError for another restorer, too."""
+    """The same as `load` for those who need the bridge's own networks.
+
+    Args:
+        name: `built-in`, or a folder that `rnr train` wrote.
+        device: auto, cpu, cuda, …
+
+    Returns:
+        The pipeline.
+
+    Raises:
+        SetupError: As `load`, and for another restorer.
+
+    Example:
+        >>> sorted(load_bridge("built-in").experts)  # doctest: +SKIP
+        ['blur', 'compression', 'haze', 'low_light', 'low_resolution', 'noise', 'rain', 'snow']
+    """
     from rnr.restorer.pipeline import RestorePipeline
 
     found = load(name, device)

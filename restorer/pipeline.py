@@ -57,6 +57,20 @@ Callback = Callable[["RestorePipeline", int, float, dict], None]
 
 @dataclass
 class RestoreResult(BaseOutput):
+    """What `RestorePipeline.restore` gives.
+
+    Attributes:
+        pixels_HWC3: float32 in [0, 1], of the size that came in.
+        untouched: Nothing was to be removed: the very array that came in.
+        settings: All that the result follows from, with what was left alone and why.
+        seconds: Of the restoration.
+        legs: What each finding did.
+
+    Example:
+        >>> result = rnr.restorer.load().restore(pixels_HWC3, diagnosis)  # doctest: +SKIP
+        >>> print([(leg.kinds, leg.change) for leg in result.legs])  # doctest: +SKIP
+    """
+
     pixels_HWC3: np.ndarray  # float32 in [0, 1]
     untouched: bool  # nothing was found: the very array that came in
     settings: dict[str, Any]
@@ -89,6 +103,17 @@ class RestorePipeline(DiffusionPipeline):
     An optional autoencoder, one of diffusers' (`rnr.restorer.latent.Autoencoder` wraps it), is kept and saved with the
     rest, for restorers in a latent space. The built-in weights work on pixels. Set `diagnoser`, such as
     `rnr.reasoner.load()`, and images that come without a diagnosis are diagnosed by it; it is not saved with the rest.
+
+    Args:
+        network: Restores where no diagnosis is given, and kinds without an expert; or None.
+        scheduler: The step of the bridge.
+        experts: By kind.
+        autoencoder: Of diffusers, for latent restorers.
+
+    Example:
+        >>> import rnr
+        >>> pipe = rnr.restorer.load("built-in")  # doctest: +SKIP
+        >>> image = pipe(photo, rnr.diagnose(photo)).images[0]  # doctest: +SKIP
     """
 
     _optional_components = ["experts", "network", "autoencoder"]

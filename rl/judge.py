@@ -49,7 +49,19 @@ def views(picture_CHW: torch.Tensor, count: int) -> list[torch.Tensor]:
 
 
 class Judge:
-    """Expected severities of pictures (3, H, W) in [0, 1] by a frozen `reasoner.Reasoner`; deterministic."""
+    """Expected severities of pictures (3, H, W) in [0, 1] by a frozen reasoner; deterministic.
+
+    Args:
+        reasoner: Of `rnr.reasoner.load_local`; its gradients are switched off.
+        view_count: 1 to 3 looks at each picture: as it is, mirrored, without its first rows and columns.
+
+    Raises:
+        ValueError: For another number of views.
+
+    Example:
+        >>> judge = Judge(rnr.reasoner.load_local())  # doctest: +SKIP
+        >>> noise = judge.mean(picture_CHW)["noise"]  # 0-100  # doctest: +SKIP
+    """
 
     def __init__(self, reasoner: Reasoner, view_count: int = 2) -> None:
         if not 1 <= view_count <= 3:

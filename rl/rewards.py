@@ -44,6 +44,14 @@ class SeverityReward:
 
     Of `judge.Change`: d = removed / before, n = (new + over) / before, g = content / PASS, at most 1. Per view of the
     judge; paid is the mean minus the spread. None where the judge saw no damage or could not diagnose.
+
+    Args:
+        judge: A frozen reasoner.
+        gate: False leaves out content and over-correction, which pixels show: only to see how that is hacked.
+
+    Example:
+        >>> reward = SeverityReward(Judge(rnr.reasoner.load_local()))  # doctest: +SKIP
+        >>> scores = reward([""], [restored_CHW], degraded=[degraded_CHW])  # doctest: +SKIP
     """
 
     __name__ = "severity"
@@ -274,7 +282,19 @@ def ask(name: str, reward: Reward, **columns: Any) -> Scores:
 
 
 def combine(scores: Mapping[str, Scores], weights: Mapping[str, float]) -> Scores:
-    """The weighted sum per sample, of what could be scored; None where nothing could (as in TRL)."""
+    """The weighted sum per sample, of what could be scored; None where nothing could (as in TRL).
+
+    Args:
+        scores: By reward, a score or None for each sample.
+        weights: By reward.
+
+    Returns:
+        A number or None for each sample.
+
+    Example:
+        >>> combine({"severity": [0.5, None], "format": [1.0, None]}, {"severity": 1.0, "format": 0.5})
+        [1.0, None]
+    """
     rows = zip(*(scores[name] for name in scores))
     totals = ([weights[name] * s for name, s in zip(scores, row) if s is not None] for row in rows)
     return [sum(parts) if parts else None for parts in totals]

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(repr=False)
 class AgentResult(Result):
-    """A Result with its run: `.run.steps` is what was tried, `.story` says it in sentences."""
+    r"""A Result with its run.
+
+    Attributes:
+        run: The thread as it stands; `run.steps` is what was tried.
+        story: What was done, in sentences.
+
+    Example:
+        result = rnr.agent("photo.jpg")
+        print(result.run.status, *result.story, sep="\n")
+    """
 
     run: Run
 

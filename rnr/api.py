@@ -40,7 +40,13 @@ def _models(reasoner: str, restorer: str, device: str, scorer: str | None = None
 class Diagnosed(DiagnosisRecord):
     """The record of a diagnosis (beliefs, text, trace, model, timing) that can also be read as the Diagnosis itself.
 
-    `.present`, `.findings`, `.scene`, `.quality` and `.plan` are those of `.diagnosis`.
+    Attributes:
+        diagnosis: What was written; `.present`, `.findings`, `.scene`, `.quality` and `.plan` are its.
+        beliefs: By kind, P(present) and the distribution of severity.
+
+    Example:
+        found = rnr.diagnose("photo.jpg")
+        found.present, found.expected_severity("haze")  # 0-100
     """
 
     diagnosis: Diagnosis

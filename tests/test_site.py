@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
+ROOMS = ("rnr", "degradation", "judge", "reasoner", "restorer", "quality", "graph", "explain", "rl")
 pytestmark = pytest.mark.browser  # the build takes 7 s, the looks in chromium 10 s
 
 
@@ -44,8 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-m",
         "mkdocs",
         "build",
-        "--strict",
-        "-q",
+        "--strict",  # without -q, under which mkdocs counts no warnings
         "-f",
         str(ROOT / "mkdocs.yml"),
         "-d",
@@ -82,7 +82,7 @@ def test_nothing_is_loaded_from_elsewhere(pages: dict[Path, Page]) -> None:
     assert [link for link in loaded if urlsplit(link).scheme or link.startswith("//")] == []
 
 
-@pytest.mark.parametrize("room", ["rnr", "degradation", "judge", "reasoner", "restorer", "graph", "explain", "rl"])
+@pytest.mark.parametrize("room", ROOMS)
 def test_every_public_name_has_its_entry(room: str, site: Path) -> None:
     page = (site / "api" / f"{room}.html").read_text(encoding="utf-8")
     names = importlib.import_module("rnr" if room == "rnr" else f"rnr.{room}").__all__

@@ -58,7 +58,17 @@ _OS_PROBLEMS = {
 
 
 class PictureError(Error):
-    """A picture that cannot be read or written: which file, what is wrong, what to do."""
+    """A picture that cannot be read or written: which file, what is wrong, what to do.
+
+    Attributes:
+        file: The path, as it was given.
+        problem: What is wrong.
+        remedy: What to do.
+
+    Example:
+        >>> print(PictureError("a.jpg", "cut off after 200 bytes", "copy it again"))
+        a.jpg: cut off after 200 bytes; copy it again
+    """
 
     def __init__(self, file: FilePath, problem: str, remedy: str) -> None:
         super().__init__(os.fspath(file), problem, remedy)  # all three, so that it pickles
@@ -74,7 +84,24 @@ class SkippedFile(PictureError):
 
 @dataclass(eq=False)
 class Picture:
-    """Pixels in RGB, upright, at the depth of the file, with all that must survive the way back to a file."""
+    """Pixels in RGB, upright, at the depth of the file, with all that must survive the way back to a file.
+
+    Attributes:
+        pixels_HWC3: uint8 or uint16; a grey picture has three equal channels.
+        alpha_HW: Of the same type, or None.
+        icc_profile: The colour profile, which the pixels are in.
+        exif: Begins with Exif and two zero bytes; its orientation, if any, is 1.
+        format: By content: PNG, JPEG, TIFF, WEBP, BMP, GIF, AVIF, JPEG2000, TGA, PPM, HEIF, JXL.
+        mode: As stored: 1, L, LA, P, RGB, RGBA, CMYK, I;16, LA;16, RGB;16, RGBA;16.
+        note: Remarks for a person.
+        extras: XMP, comments, resolution, IPTC and the like.
+
+    Example:
+        >>> import numpy as np
+        >>> picture = Picture(np.zeros((2, 3, 3), np.uint16))
+        >>> picture.size, picture.bit_depth
+        ((3, 2), 16)
+    """
 
     pixels_HWC3: NDArray[Any]  # uint8 or uint16; a grey picture has three equal channels
     alpha_HW: NDArray[Any] | None = None  # same dtype

@@ -46,7 +46,7 @@ def test_vllm_is_given_the_limit_of_the_card(folder):
 
 
 def test_the_documented_limit_of_untuned_weights_is_theirs():
-    assert f"""--limit-mm-per-prompt '{json.dumps({"image": view_count({})})}'""" in str(server.__doc__)
+    assert f"""--limit-mm-per-prompt '{json.dumps({"image": view_count({})})}'""" in str(client.__doc__)
 
 
 @pytest.fixture(scope="module")
