@@ -1,4 +1,4 @@
-"""Griffe knows the section `Examples`; our docstrings say `Example`. Without this their code would be read as Markdown."""
+"""Griffe knows the section `Examples`; our docstrings say `Example`, whose code would else be read as Markdown."""
 
 from __future__ import annotations
 
