@@ -222,12 +222,12 @@ def segments(diagnosis: Diagnosis) -> list[Segment]:
         ValueError: If it holds what the program cannot write.
 
     Example:
-        >>> from rnr.degradation.diagnosis import Diagnosis, Finding
-        >>> from rnr.degradation.kind import kinds
-        >>> evidence = kinds()["noise"].measurement.texts[0]
-        >>> found = Diagnosis(findings={"noise": Finding(evidence=evidence, present=False, severity=0)})
-        >>> [piece.text for piece in segments(found) if piece.path == "findings.noise.severity"]
-        []
+        >>> import torch
+        >>> from rnr.degradation.synthesize import degrade, prescribe, truths
+        >>> clean, recipe = torch.full((1, 3, 64, 64), 0.5), prescribe({"noise": 40}, seed=0)
+        >>> found = truths(clean, degrade(clean, recipe), recipe, ["noise"])[0]
+        >>> "".join(piece.text for piece in segments(found)) == found.to_json()
+        True
     """
     text, running, result = (
         diagnosis.to_json(),
