@@ -11,7 +11,7 @@ GROUND = ("diagnosis", "errors", "intent", "kind", "schema", "synthesize", "stre
 MODULES = (
     *(f"degradation.{name}" for name in GROUND),
     *("judge.reading", "images.files", "reasoner.grammar", "reasoner.loading", "reasoner.reasoner"),
-    *("restorer.bridge", "restorer.condition", "graph.build", "graph.context", "graph.running", "graph.state"),
+    *("restorer.bridge", "restorer.condition", "graph.build", "graph.context", "graph.threads", "graph.state"),
     *("graph.store", "explain.statistics", "evaluation.tables", "rl.rewards", "training.config"),
 )
 

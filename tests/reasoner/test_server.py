@@ -17,15 +17,14 @@ from rnr.reasoner.chat import ServerError
 from rnr.reasoner.client import ServerReasoner, before_present, masked, read_answer, severities
 from rnr.reasoner.decode import Session
 from rnr.reasoner.drawn import DRAW, view_count
-from rnr.reasoner.vllm_engine import defaults
 from rnr.reasoner.export import export
+from rnr.reasoner.export_vllm import serve_command
 from rnr.reasoner.grammar import PRESENT, Choice, severity_opening
 from rnr.reasoner.model import new_model, tiny_config
 from rnr.reasoner.reasoner import Reasoner, Settings, shown
-from rnr.reasoner.client import ServerReasoner, before_present, masked, read_answer, severities
-from rnr.reasoner.export_vllm import serve_command
 from rnr.reasoner.severity import belief, summarise
 from rnr.reasoner.views import VIEWS
+from rnr.reasoner.vllm_engine import defaults
 from tests.reasoner.chat_server import running
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, foreign, picture, random_diagnosis
 

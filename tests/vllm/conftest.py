@@ -38,7 +38,7 @@ def surroundings() -> dict[str, str]:
 @contextmanager
 def running(folder: Path, log: Path, *more: object) -> Iterator[tuple[str, Callable[[], None]]]:
     """(url, a call that kills it) of a server that is ready; `more`: further arguments."""
-    from rnr.reasoner.serving import image_limit
+    from rnr.reasoner.export_vllm import image_limit
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
