@@ -9,6 +9,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,20 @@ def recipe_of(name: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(options.get("model"), str):
         raise SetupError(f'{name}: names no model; write model = "..." into it')
     return options.pop("model"), options
+
+
+def higher(name: str, part: str, device: str) -> Any:
+    """The reasoner or the restorer of a model that a higher room trained, or None where this is no such folder.
+
+    Args:
+        name: A folder that holds NAME.json, NAME being an entry point of the group `rnr.models`.
+        part: `reasoner` or `restorer`.
+        device: auto, cpu, cuda, …
+    """
+    if not Path(name).is_dir():
+        return None
+    points = [point for point in entry_points(group="rnr.models") if (Path(name) / f"{point.name}.json").is_file()]
+    return points[0].load()(name, part, device) if points else None
 
 
 def object_at(path: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.errors import SetupError
-from rnr.degradation.loading import BUILT_IN, device_named, explained, one_at_a_time, recipe_of
+from rnr.degradation.loading import BUILT_IN, device_named, explained, higher, one_at_a_time, recipe_of
 
 if TYPE_CHECKING:
     from rnr.reasoner.client import ServerReasoner
@@ -58,6 +58,8 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
             from rnr.reasoner.client import ServerReasoner
 
             return ServerReasoner(model, **wanted | options)
+        if (found := higher(model, "reasoner", device)) is not None:
+            return found
         from rnr.reasoner.reasoner import Reasoner
 
         return Reasoner.from_pretrained(model, device_named(device), **wanted | options)

@@ -39,26 +39,31 @@ TIME_WIDTH = 32  # a choice
 
 
 class Residual(nn.Module):
-    """x + conv(relu(conv(x) scaled and shifted by time))."""
+    """x + conv(relu(conv(x) scaled and shifted by time, and by what a reader of the diagnosis adds (`hidden`)))."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, hidden: int = 0) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.steer = nn.Linear(TIME_WIDTH, 2 * width)
-        for layer in (self.second, self.steer):
-            zero(layer)
+        self.told = nn.Linear(hidden, 2 * width, bias=False) if hidden else None
+        for layer in (self.second, self.steer, self.told):
+            if layer is not None:
+                zero(layer)
 
     def forward(self, x_BCHW: torch.Tensor, time_BD: torch.Tensor) -> torch.Tensor:
-        scale, shift = self.steer(time_BD)[:, :, None, None].chunk(2, 1)
+        steered = self.steer(time_BD[:, :TIME_WIDTH])
+        if self.told is not None:  # apart from `steer`, so that zeros change no bit of a sum
+            steered = steered + self.told(time_BD[:, TIME_WIDTH:])
+        scale, shift = steered[:, :, None, None].chunk(2, 1)
         return x_BCHW + self.second(functional.relu(torch.addcmul(shift, self.first(x_BCHW), 1 + scale)))
 
 
 class Stage(nn.ModuleList):
     """Residual blocks of one resolution."""
 
-    def __init__(self, width: int, count: int) -> None:
-        super().__init__(Residual(width) for _ in range(count))
+    def __init__(self, width: int, count: int, hidden: int = 0) -> None:
+        super().__init__(Residual(width, hidden) for _ in range(count))
 
     def forward(self, x_BCHW: torch.Tensor, time_BD: torch.Tensor) -> torch.Tensor:
         for block in self:
@@ -79,6 +84,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         reads: Whether it reads the severity of its kind (`severity`): a dose is counted from that.
         spread: Whether it reads the point spread function of the whole picture (blur); physics undoes that (`undo`).
         finding: Whether it is conditioned on the severity that the diagnosis gives.
+        hidden: Width of what it is conditioned on beside the numbers (`rnr.unified`); 0: nothing.
     """
 
     @register_to_config
@@ -92,9 +98,10 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         reads: bool = False,
         spread: bool = False,
         finding: bool = False,
+        hidden: int = 0,
     ) -> None:
         super().__init__()
-        self.glance = Overview(physics) if overview else None
+        self.glance = Overview(physics, hidden) if overview else None
         self.reader = PointSpreadReader() if spread else None
         if not widths:
             return
@@ -105,11 +112,11 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.undone = nn.Conv2d(12, widths[0], 3, padding=1, bias=False) if physics or overview or spread else None
         self.mix = nn.Conv2d(widths[0], 12, 3, padding=1) if spread else None  # how much of the inverse to take
         self.time = nn.Sequential(nn.Linear(3 if finding else 1, TIME_WIDTH), nn.GELU())
-        self.down = nn.ModuleList(Stage(w, n) for w, n in zip(widths[:-1], blocks))
+        self.down = nn.ModuleList(Stage(w, n, hidden) for w, n in zip(widths[:-1], blocks))
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, 2) for a, b in pairs)
-        self.middle = Stage(widths[-1], blocks[-1])
+        self.middle = Stage(widths[-1], blocks[-1], hidden)
         self.grow = nn.ModuleList(nn.Sequential(nn.Conv2d(b, 4 * a, 1), nn.PixelShuffle(2)) for a, b in pairs)
-        self.up = nn.ModuleList(Stage(w, n) for w, n in zip(widths[:-1], blocks))
+        self.up = nn.ModuleList(Stage(w, n, hidden) for w, n in zip(widths[:-1], blocks))
         self.head = nn.Conv2d(widths[0], 12, 3, padding=1)
         zero(self.head)
         zero(self.state)
@@ -141,6 +148,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         t: torch.Tensor,
         inverse_BCHW: torch.Tensor | None = None,
         severity_B: torch.Tensor | None = None,
+        hidden_BD: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """The velocity v (B, 3, H, W), float32: x_t + t v estimates the end of the leg.
 
@@ -152,9 +160,10 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
                 overview `self.glance.undo(whole picture, its inverse)`, of one that reads the point spread function
                 `self.undo(start, self.reader.read(whole picture))`; of both None where the start is a whole picture.
             severity_B: Of the finding, 0..100 or NaN where it is not known; None: nowhere.
+            hidden_BD: (B or 1, `hidden`) of a network that takes it; None: zeros.
         """
         if self.glance is not None and inverse_BCHW is None:
-            inverse_BCHW = self.glance.undo(start_BCHW)
+            inverse_BCHW = self.glance.undo(start_BCHW, hidden_BD=hidden_BD)
         if self.reader is not None and inverse_BCHW is None:
             inverse_BCHW = self.undo(start_BCHW, self.reader.read(start_BCHW))
         if not self.config["widths"]:
@@ -165,7 +174,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         def seen(image_BCHW: torch.Tensor) -> torch.Tensor:
             return channels_last(functional.pixel_unshuffle(image_BCHW, 2).to(dtype))
 
-        time_BD = self._steering(t, severity_B)
+        time_BD = self._steering(t, severity_B, hidden_BD)
         h = self.intro(seen(start_BCHW - 0.5))
         if bool((t < 1).any()):
             h = h + self.state(seen(x_BCHW - start_BCHW))
@@ -180,13 +189,19 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         whole = self.config["physics"] or self.glance is not None
         return velocity + (inverse_BCHW - start_BCHW) if whole and inverse_BCHW is not None else velocity
 
-    def _steering(self, t: torch.Tensor, severity_B: torch.Tensor | None = None) -> torch.Tensor:
-        """What scales and shifts: time, and the severity of the finding where the network takes it."""
+    def _steering(
+        self, t: torch.Tensor, severity_B: torch.Tensor | None = None, hidden_BD: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What scales and shifts: time, the severity of the finding and `hidden` where the network takes them."""
         numbers = [1 - t]
         if self.config["finding"]:
             known = torch.full_like(t, torch.nan) if severity_B is None else severity_B.to(t)
             numbers += [known.nan_to_num() / 100, known.isfinite().to(t)]
-        return self.time(torch.stack(numbers, 1).to(self.head.weight.dtype))
+        steering = self.time(torch.stack(numbers, 1).to(self.head.weight.dtype))
+        if not self.config["hidden"]:
+            return steering
+        told = steering.new_zeros(len(t), self.config["hidden"]) if hidden_BD is None else hidden_BD.to(steering)
+        return torch.cat([steering, told.expand(len(t), -1)], 1)
 
     def undo(self, image_BCHW: torch.Tensor, read: tuple[torch.Tensor, Factors]) -> torch.Tensor:
         """The pictures as physics would undo what `reader.read` found in them or in the whole of them, in [-0.5, 1.5];
@@ -285,13 +300,16 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 def shape_of(network: ExpertNetwork) -> dict[str, Any]:
     """The arguments that make such a network."""
-    names = ("kind", "widths", "blocks", "physics", "overview", "reads", "spread", "finding")
+    names = ("kind", "widths", "blocks", "physics", "overview", "reads", "spread", "finding", "hidden")
     return {name: network.config[name] for name in names}
 
 
 def save_expert(network: ExpertNetwork, path: Path, card: Mapping[str, Any]) -> None:
     """Write one expert in half precision, whole or not at all."""
-    about = {"config": json.dumps(shape_of(network)), "card": json.dumps(dict(card))}
+    shape = shape_of(network)
+    if not shape["hidden"]:
+        del shape["hidden"]  # earlier releases read the file, too
+    about = {"config": json.dumps(shape), "card": json.dumps(dict(card))}
     tensors = {name: p.detach().half().contiguous() for name, p in network.state_dict().items()}
     with whole(path) as part:
         save_file(tensors, str(part), metadata=about)

@@ -121,9 +121,11 @@ class ExpertObjective:
         return result
 
 
-def looked(model: Any, start: torch.Tensor, inverse: torch.Tensor | None) -> torch.Tensor | None:
+def looked(
+    model: Any, start: torch.Tensor, inverse: torch.Tensor | None, hidden_BD: torch.Tensor | None = None
+) -> torch.Tensor | None:
     """The last input of a network: physics' inverse, or what an overview makes of it."""
-    return inverse if model.glance is None or inverse is None else model.glance.undo(start, inverse)
+    return inverse if model.glance is None or inverse is None else model.glance.undo(start, inverse, hidden_BD)
 
 
 def train_expert(
@@ -212,9 +214,10 @@ def fresh(kind: str, blocks: tuple[int, ...], physics: bool, overview: bool) -> 
     )
 
 
-def grown(network: ExpertNetwork, blocks: tuple[int, ...], **inputs: bool) -> ExpertNetwork:
+def grown(network: ExpertNetwork, blocks: tuple[int, ...], **inputs: int) -> ExpertNetwork:
     """The same function with what begins at zero: a U-Net after an overview alone, and the inputs that are named:
-    physics' inverse, a reader of the point spread function (`spread`), the severity of the finding (`finding`)."""
+    physics' inverse, a reader of the point spread function (`spread`), the severity of the finding (`finding`), the
+    width of a condition beside them (`hidden`)."""
     config = shape_of(network)
     wanted = config | {name: config[name] or asked for name, asked in inputs.items()}
     if blocks and config["overview"] and not config["widths"]:

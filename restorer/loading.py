@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.errors import SetupError
-from rnr.degradation.loading import BUILT_IN, device_named, explained, one_at_a_time, recipe_of
+from rnr.degradation.loading import BUILT_IN, device_named, explained, higher, one_at_a_time, recipe_of
 
 if TYPE_CHECKING:
     from rnr.degradation.protocols import Restorer
@@ -41,6 +41,8 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
     model, wanted = recipe_of(str(name))
     wanted |= options
     with one_at_a_time, explained(model):
+        if (found := higher(model, "restorer", device)) is not None:
+            return found
         kind, device = pipeline_class(model), device_named(device)
         if kind == "RestorePipeline":
             if wanted:

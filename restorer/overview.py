@@ -48,9 +48,10 @@ class Overview(nn.Module):
 
     Args:
         physics: Whether it takes the picture as physics would undo it, too, and corrects that.
+        hidden: Width of what scales and shifts the look at the whole (`rnr.unified`); 0: nothing does.
     """
 
-    def __init__(self, physics: bool = False) -> None:
+    def __init__(self, physics: bool = False, hidden: int = 0) -> None:
         super().__init__()
         self.physics = physics
         self.look = nn.Sequential(
@@ -64,11 +65,17 @@ class Overview(nn.Module):
         self.spread = nn.Linear(256, WIDTH)
         self.grid = nn.Sequential(Block(), nn.Conv2d(WIDTH, BINS, 1))
         self.numbers = nn.Linear(256, 7)
-        for layer in (self.grid[-1], self.numbers):
+        self.told = nn.Linear(hidden, 512, bias=False) if hidden else None
+        for layer in (self.grid[-1], self.numbers, *([self.told] if self.told else [])):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, image_BCHW: torch.Tensor, inverse_BCHW: torch.Tensor | None = None) -> Tones:
+    def forward(
+        self,
+        image_BCHW: torch.Tensor,
+        inverse_BCHW: torch.Tensor | None = None,
+        hidden_BD: torch.Tensor | None = None,
+    ) -> Tones:
         """The tones of whole pictures, or of their inverses by physics (the pictures themselves where not known)."""
         seen = [image_BCHW]
         if self.physics:
@@ -76,6 +83,9 @@ class Overview(nn.Module):
         shown = torch.cat([features(each) for each in seen], 1)
         local = self.look(shown.to(self.numbers.weight.dtype))
         whole = self.whole(local)
+        if self.told is not None and hidden_BD is not None:
+            scale, shift = self.told(hidden_BD.to(whole)).chunk(2, 1)
+            whole = whole * (1 + scale) + shift
         grid = self.grid(local + self.spread(whole)[:, :, None, None])
         numbers = self.numbers(whole).float()
         base = numbers[:, :1, None, None]
@@ -86,10 +96,15 @@ class Overview(nn.Module):
             light, power = functional.softplus(4 * light - 3) / 2, functional.softplus(4 * power - 3)
         return Tones(light, torch.sigmoid(4 * numbers[:, 1:4]), torch.exp(-power))
 
-    def undo(self, image_BCHW: torch.Tensor, inverse_BCHW: torch.Tensor | None = None) -> torch.Tensor:
+    def undo(
+        self,
+        image_BCHW: torch.Tensor,
+        inverse_BCHW: torch.Tensor | None = None,
+        hidden_BD: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """The pictures, or their inverses by physics, through the formula: in [0, 1] or a little beyond, a band of rows
         at a time."""
-        tones = self(image_BCHW, inverse_BCHW)
+        tones = self(image_BCHW, inverse_BCHW, hidden_BD)
         begin = image_BCHW if inverse_BCHW is None else inverse_BCHW
         height = begin.shape[-2]
         rows = [(top, min(height, top + BAND)) for top in range(0, height, BAND)]

@@ -9,7 +9,7 @@ The module paths of this package stand in model_index.json: they are part of the
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,7 @@ class Call:
     generator: torch.Generator
     tile: int
     callback: Callback | None
+    hidden: Mapping[str, torch.Tensor]
 
 
 class RestorePipeline(DiffusionPipeline):
@@ -177,6 +178,7 @@ class RestorePipeline(DiffusionPipeline):
         eta: float = 0.0,
         tile: int = TILE,
         callback_on_step_end: Callback | None = None,
+        hidden: Mapping[str, torch.Tensor] | None = None,
     ) -> RestoreResult:
         """Restore one picture, leg by leg.
 
@@ -190,6 +192,7 @@ class RestorePipeline(DiffusionPipeline):
             eta: 0 for the deterministic sampler, more for stochastic steps.
             tile: Core of a tile in px.
             callback_on_step_end: Gets (pipe, step, t, {"sample", "estimate", "kinds"}); steps count over all legs.
+            hidden: By kind, (1, D): what its expert is conditioned on beside the numbers (`rnr.unified`).
 
         Returns:
             The pixels, and what each leg did. Where nothing is to be removed, the same array comes back.
@@ -207,7 +210,7 @@ class RestorePipeline(DiffusionPipeline):
         if not planned:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
         generator = torch.Generator().manual_seed(seed)
-        call = Call(source, intent, steps, eta, generator, tile, callback_on_step_end)
+        call = Call(source, intent, steps, eta, generator, tile, callback_on_step_end, hidden or {})
         image = torch.from_numpy(np.ascontiguousarray(pixels_HWC3, dtype=np.float32)).permute(2, 0, 1)[None]
         legs = []
         for number, names in enumerate(planned):
@@ -323,14 +326,15 @@ class RestorePipeline(DiffusionPipeline):
         network: ExpertNetwork = self.experts[kind]
         severity = severity_said(call.source, kind) if network.config["finding"] else None
         undo = inverse(call.source, kind) if network.config["physics"] else None
+        hidden = call.hidden.get(kind)
         if network.glance is not None:
             glance = network.glance
 
             def overviewed(start: torch.Tensor) -> torch.Tensor:
                 known = undo and self._undone(undo, network, start, call).to(network.device)
-                return glance.undo(start.to(network.device), known).cpu()
+                return glance.undo(start.to(network.device), known, hidden).cpu()
 
-            return self._prepared(network, overviewed, severity, call)
+            return self._prepared(network, overviewed, severity, call, hidden)
         if network.reader is not None:
             reader = network.reader
 
@@ -338,10 +342,10 @@ class RestorePipeline(DiffusionPipeline):
                 read = reader.read(middle(start).to(network.device))
                 return self._undone(lambda tile: network.undo(tile, read), network, start, call)
 
-            return self._prepared(network, deblurred, severity, call)
+            return self._prepared(network, deblurred, severity, call, hidden)
 
         def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return x + t * network(x, start, t, undo(start) if undo else None, like(t, severity))
+            return x + t * network(x, start, t, undo(start) if undo else None, like(t, severity), hidden)
 
         return by_tiles(function, network, network.reach, call.tile)
 
@@ -352,13 +356,17 @@ class RestorePipeline(DiffusionPipeline):
 
     @staticmethod
     def _prepared(
-        network: ExpertNetwork, prepare: Callable[[torch.Tensor], torch.Tensor], severity: float | None, call: Call
+        network: ExpertNetwork,
+        prepare: Callable[[torch.Tensor], torch.Tensor],
+        severity: float | None,
+        call: Call,
+        hidden: torch.Tensor | None = None,
     ) -> Estimate:
         """For an expert that looks at the whole picture first, once a leg: `prepare` gives its last input."""
         seen: list[torch.Tensor] = []
 
         def function(x: torch.Tensor, start: torch.Tensor, undone: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return x + t * network(x, start, t, undone, like(t, severity))
+            return x + t * network(x, start, t, undone, like(t, severity), hidden)
 
         def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
             if not seen:

@@ -33,9 +33,12 @@ BELOW = {
     "evaluation": {"degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "graph"},
     "explain": {"degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "evaluation"},
     "rl": {"degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "evaluation", "explain"},
+    "unified": {
+        *("degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "evaluation", "explain"),
+    },
     "rnr": {
         *("degradation", "prompts", "training", "reasoner", "restorer", "quality", "judge", "graph", "explain"),
-        *("evaluation", "rl"),
+        *("evaluation", "rl", "unified"),
     },
 }
 ROOMS = list(BELOW)

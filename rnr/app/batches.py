@@ -11,6 +11,7 @@ import typer
 
 from rnr.degradation.errors import SetupError
 from rnr.degradation.files import printable
+from rnr.degradation.loading import BUILT_IN
 from rnr.images.files import PictureError, SkippedFile, find_pictures
 from rnr.work.console import complain, hush, plain_stdout, remark, stop, tell_skipped
 from rnr.work.console import out as stdout
@@ -33,11 +34,15 @@ def server_of(server: str | None) -> str | None:
     return server
 
 
-def models_of(reasoner: str, restorer: str, device: str, scorer: str | None = None) -> Models:
+def models_of(
+    reasoner: str, restorer: str, device: str, scorer: str | None = None, unified: str | None = None
+) -> Models:
     from rnr.work.models import Models
 
     hush()
-    return Models(reasoner, restorer, device, scorer)
+    if unified and (reasoner, restorer) != (BUILT_IN, BUILT_IN):
+        stop("--unified is a reasoner and a restorer; leave out --reasoner, --restorer and --server")
+    return Models(reasoner, restorer, device, scorer, unified)
 
 
 def request_of(num_inference_steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:

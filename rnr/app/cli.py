@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnr import __version__
-from rnr.app import explain_cli, serve_cli
+from rnr.app import explain_cli, serve_cli, unified_cli
 from rnr.app.batches import cluster_of, finish_cluster, jobs_of, models_of, request_of, run_batch, server_of
 from rnr.app.options import (
     Device,
     InferenceSteps,
+    Instruct,
     Megapixels,
     Out,
     Overwrite,
@@ -26,6 +27,7 @@ from rnr.app.options import (
     Seed,
     Strengths,
     Task,
+    Unified,
     Unreadable,
     WhichFrames,
 )
@@ -54,6 +56,7 @@ app.command()(view)
 app.command()(gallery)
 serve_cli.register(app, bench_app)
 explain_cli.register(app, bench_app)
+unified_cli.register(train_app, bench_app)
 
 Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
 Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
@@ -92,6 +95,7 @@ def restore(
     strength: Strengths = None,
     quality: Quality = None,
     task: Task = None,
+    instruct: Instruct = None,
     force: Annotated[bool, typer.Option("--force", help="Restore also what the reasoner is not sure of.")] = False,
     overwrite: Overwrite = False,
     skip_existing: SkipExisting = False,
@@ -103,6 +107,7 @@ def restore(
     recursive: Recursive = False,
     reasoner: ReasonerName = BUILT_IN,
     restorer: RestorerName = BUILT_IN,
+    unified: Unified = None,
     server: Server = None,
     scorer: QualityBy = None,
     device: Device = "auto",
@@ -124,6 +129,10 @@ def restore(
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
+    if instruct is not None and not unified:
+        stop("--instruct needs a pair that reads words: name its folder with --unified")
+    if unified and engine:
+        stop("--unified works in one process; leave out --engine")
     mode = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
@@ -137,8 +146,9 @@ def restore(
             frames=frames,
             quality=quality,
             task=task,
+            instruct=instruct,
         ).check()
-        models = models_of(server_of(server) or reasoner, restorer, device, scorer)
+        models = models_of(server_of(server) or reasoner, restorer, device, scorer, unified)
         if engine:
             chosen, (pictures, tables) = cluster_of(engine, workers, models), cluster.tables(pictures)
             jobs, problems = jobs_of(pictures, recursive, out, skip_unreadable)

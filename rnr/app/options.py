@@ -52,6 +52,15 @@ Task = Annotated[
         "--task", metavar="NAME", help="What the result is for: perception, classification, reading (docs/tasks.md)."
     ),
 ]
+Unified = Annotated[
+    str | None, typer.Option("--unified", metavar="FOLDER", help="A pair that `rnr train unified` wrote, for both.")
+]
+Instruct = Annotated[
+    str | None,
+    typer.Option(
+        "--instruct", metavar="WORDS", help='With --unified: "only remove the rain, keep the mist" (docs/unified.md).'
+    ),
+]
 Strengths = Annotated[
     list[str] | None,
     typer.Option("--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the picture as it is. Repeat."),

@@ -15,18 +15,22 @@ if TYPE_CHECKING:
     from rnr.degradation.protocols import Restorer, Scorer
     from rnr.reasoner import Reasoner
     from rnr.reasoner.client import ServerReasoner
+    from rnr.unified import UnifiedModel
 
 
 class Models:
     """Reasoner, restorer and scorer, each loaded when first used. Raises SetupError where one cannot be.
 
-    `scorer`: None leaves the quality in a diagnosis as the reasoner wrote it.
+    `scorer`: None leaves the quality in a diagnosis as the reasoner wrote it. `unified`: a pair that was trained
+    together, in the place of both; as `rnr.unified.load` takes it.
     """
 
     def __init__(
-        self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto", scorer: str | None = None
-    ) -> None:
+        self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto", scorer: str | None = None,
+        unified: str | None = None,
+    ) -> None:  # fmt: skip
         self.names, self.device_wanted, self.scorer_name = (reasoner, restorer), device, scorer
+        self.unified = unified
 
     def load(self) -> None:
         """All that were named, now rather than when they are used."""
@@ -34,13 +38,14 @@ class Models:
 
     def another(self) -> Models:
         """The same models, to be loaded once more: for another thread."""
-        return Models(*self.names, self.device_wanted, self.scorer_name)
+        return Models(*self.names, self.device_wanted, self.scorer_name, self.unified)
 
     @property
     def asked(self) -> dict[str, str]:
-        """The names by which a result is known again; a scorer only where one was named."""
+        """The names by which a result is known again; scorer and unified pair only where they were named."""
         names = dict(zip(("reasoner", "restorer"), self.names))
-        return names | ({"scorer": self.scorer_name} if self.scorer_name else {})
+        more = {"scorer": self.scorer_name, "unified": self.unified}
+        return names | {role: name for role, name in more.items() if name}
 
     @cached_property
     def device(self) -> str:
@@ -53,10 +58,19 @@ class Models:
 
     @cached_property
     def _reasoner(self) -> Reasoner | ServerReasoner:
+        if self.unified:
+            return self._pair.reasoner
         quiet()
         from rnr.reasoner import load
 
         return load(self.names[0], self.device_wanted)
+
+    @cached_property
+    def _pair(self) -> UnifiedModel:
+        quiet()
+        from rnr.unified import load
+
+        return load(str(self.unified), self.device_wanted)
 
     @property
     def scorer(self) -> Scorer | None:
@@ -84,6 +98,8 @@ class Models:
 
     @cached_property
     def _pipeline(self) -> Restorer:
+        if self.unified:
+            return self._pair
         quiet()
         from rnr.restorer import load
 

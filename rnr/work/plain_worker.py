@@ -151,7 +151,7 @@ def stamp_of(data: dict[str, Any]) -> dict[str, Any]:
 
 def _explanation(request: Request, outcome: Outcome) -> str:
     """Why a picture was left as it is, or a finding was; empty where all that was found was removed."""
-    reasons = [reason for reason in (_doubt(outcome), _beyond(outcome)) if reason]
+    reasons = [reason for reason in (_wish(outcome), _doubt(outcome), _beyond(outcome)) if reason]
     if reasons:
         return "; ".join(reasons)
     if not outcome.untouched:
@@ -162,6 +162,19 @@ def _explanation(request: Request, outcome: Outcome) -> str:
         return "nothing of what was to be removed was found, left as it is"
     who = "nothing in the given diagnosis" if request.diagnosis else "nothing found"
     return f"{who}, left as it is"
+
+
+def _wish(outcome: Outcome) -> str:
+    """What was read in an instruction, where that is not all that was found."""
+    wish = outcome.settings.get("wish")
+    if not wish:
+        return ""
+    found = outcome.before.diagnosis.present if outcome.before.diagnosis else []
+    removed = [kind_named(kind).words.title for kind in found if kind in wish["remove"]]
+    kept = [kind_named(kind).words.title for kind in found if kind not in wish["remove"]]
+    parts = [f"{' and '.join(names)} {done}" for names, done in ((removed, "to go"), (kept, "to stay")) if names]
+    unknown = ["some of it is unknown to this restorer"] if wish["unknown"] else []
+    return f"read in the instruction: {', '.join([*parts, *unknown]) or 'nothing of what was found'}"
 
 
 def _doubt(outcome: Outcome) -> str:

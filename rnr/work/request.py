@@ -35,6 +35,7 @@ class Request:
     frames: Which = "all"  # of a file that holds several pictures
     quality: float | None = None  # score 0..100 that the result is to have, of restorers that have this dial
     task: str | None = None  # what the result is for, of restorers that have prompts of tasks
+    instruct: str | None = None  # what is wanted in words, of a unified pair
 
     def check(self) -> Request:
         """Itself. Raises SetupError for a setting that cannot be."""
@@ -57,18 +58,18 @@ class Request:
         """What is wanted of the restorer; None: all that was found, all the way."""
         from rnr.degradation.intent import RESTORE, Intent
 
-        if not self.only and self.strength == FULL and not self.force and self.quality is None and self.task is None:
+        asked = (self.quality, self.task, self.instruct)
+        if not self.only and self.strength == FULL and not self.force and asked == (None, None, None):
             return None
         kinds = list(self.only) or None
-        task = self.task or RESTORE
-        return Intent(kinds=kinds, task=task, strength=self.strength, force=self.force, quality=self.quality)
+        return Intent(kinds, self.task or RESTORE, self.instruct, self.strength, self.force, self.quality)
 
     @property
     def asked(self) -> dict[str, Any]:
         """The settings by which a result is known again, by their names in records; those that came later where set."""
         settings = {"steps": self.num_inference_steps, "seed": self.seed, "only": list(self.only)}
         usual = {"strength": FULL, "stamp": False, "strip_gps": False, "force": False, "frames": "all"}
-        usual |= {"quality": None, "task": None}
+        usual |= {"quality": None, "task": None, "instruct": None}
         later = {name: getattr(self, name) for name in usual}
         if isinstance(self.strength, Mapping):
             later["strength"] = dict(self.strength)

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.text import Text
 
-from rnr.degradation.loading import device_named, explained, recipe_of
+from rnr.degradation.loading import BUILT_IN, device_named, explained, recipe_of
 from rnr.work.console import err
 from rnr.work.models import quiet
 
@@ -197,6 +197,24 @@ def train_task(
         run = PromptRun(**training.settings(), minutes=minutes)
         task = task_named(name, model, labels, reader)
         return train_prompt(name, restorer, training.images, run, task, training.val, report)
+
+
+def train_unified(
+    training: Training, recipe: Path | None, minutes: float | None, report: Report, **settings: Any
+) -> Path:
+    """One stage of the unified pair; returns its folder. Raises SetupError as `train_quality`."""
+    with explained("training"):
+        quiet()
+        from rnr.unified import load
+        from rnr.unified.settings import UnifiedRun
+        from rnr.unified.train import train
+
+        given = training.settings() | {"minutes": minutes} | settings
+        run = UnifiedRun.read(recipe, **given) if recipe else UnifiedRun.of(given, "rnr train unified")
+        bases = {"reasoner": run.reasoner, "restorer": run.restorer}
+        bases = {} if training.init else {name: base for name, base in bases.items() if base != BUILT_IN}
+        model = load(str(training.init or BUILT_IN), run.device, **bases)
+        return train(model, training.images, run, training.val, report)
 
 
 def average_restorers(folders: list[Path], out: Path, val: Path | None) -> Path:
