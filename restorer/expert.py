@@ -46,15 +46,15 @@ class Residual(nn.Module):
         self.first = nn.Conv2d(width, width, 3, padding=1)
         self.second = nn.Conv2d(width, width, 3, padding=1)
         self.steer = nn.Linear(TIME_WIDTH, 2 * width)
-        self.told = nn.Linear(hidden, 2 * width, bias=False) if hidden else None
-        for layer in (self.second, self.steer, self.told):
+        self.film = nn.Linear(hidden, 2 * width, bias=False) if hidden else None
+        for layer in (self.second, self.steer, self.film):
             if layer is not None:
                 zero(layer)
 
     def forward(self, x_BCHW: torch.Tensor, time_BD: torch.Tensor) -> torch.Tensor:
         steered = self.steer(time_BD[:, :TIME_WIDTH])
-        if self.told is not None:  # apart from `steer`, so that zeros change no bit of a sum
-            steered = steered + self.told(time_BD[:, TIME_WIDTH:])
+        if self.film is not None:  # apart from `steer`, so that zeros change no bit of a sum
+            steered = steered + self.film(time_BD[:, TIME_WIDTH:])
         scale, shift = steered[:, :, None, None].chunk(2, 1)
         return x_BCHW + self.second(functional.relu(torch.addcmul(shift, self.first(x_BCHW), 1 + scale)))
 
@@ -200,8 +200,8 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         steering = self.time(torch.stack(numbers, 1).to(self.head.weight.dtype))
         if not self.config["hidden"]:
             return steering
-        told = steering.new_zeros(len(t), self.config["hidden"]) if hidden_BD is None else hidden_BD.to(steering)
-        return torch.cat([steering, told.expand(len(t), -1)], 1)
+        states = steering.new_zeros(len(t), self.config["hidden"]) if hidden_BD is None else hidden_BD.to(steering)
+        return torch.cat([steering, states.expand(len(t), -1)], 1)
 
     def undo(self, image_BCHW: torch.Tensor, read: tuple[torch.Tensor, Factors]) -> torch.Tensor:
         """The pictures as physics would undo what `reader.read` found in them or in the whole of them, in [-0.5, 1.5];

@@ -65,8 +65,8 @@ class Overview(nn.Module):
         self.spread = nn.Linear(256, WIDTH)
         self.grid = nn.Sequential(Block(), nn.Conv2d(WIDTH, BINS, 1))
         self.numbers = nn.Linear(256, 7)
-        self.told = nn.Linear(hidden, 512, bias=False) if hidden else None
-        for layer in (self.grid[-1], self.numbers, *([self.told] if self.told else [])):
+        self.film = nn.Linear(hidden, 512, bias=False) if hidden else None
+        for layer in (self.grid[-1], self.numbers, *([self.film] if self.film else [])):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
@@ -83,8 +83,8 @@ class Overview(nn.Module):
         shown = torch.cat([features(each) for each in seen], 1)
         local = self.look(shown.to(self.numbers.weight.dtype))
         whole = self.whole(local)
-        if self.told is not None and hidden_BD is not None:
-            scale, shift = self.told(hidden_BD.to(whole)).chunk(2, 1)
+        if self.film is not None and hidden_BD is not None:
+            scale, shift = self.film(hidden_BD.to(whole)).chunk(2, 1)
             whole = whole * (1 + scale) + shift
         grid = self.grid(local + self.spread(whole)[:, :, None, None])
         numbers = self.numbers(whole).float()

@@ -212,9 +212,9 @@ def interchanged(name: str, model: UnifiedModel, held: Sequence[Case]) -> Row:
     for i, case in enumerate(held):
         other = held[(i + 1) % len(held)]
         theirs = records[(i + 1) % len(held)]
-        told, _ = model.hidden(other.pixels, theirs, wish)
+        states, _ = model.hidden(other.pixels, theirs, wish)
         own = model.restore(case.pixels, records[i]).pixels_HWC3
-        by_states = model.restore(case.pixels, records[i], hidden=told).pixels_HWC3 - own
+        by_states = model.restore(case.pixels, records[i], hidden=states).pixels_HWC3 - own
         by_words = model.restore(case.pixels, theirs).pixels_HWC3 - own
         both = np.stack([by_states.ravel(), by_words.ravel()])
         alike = float(np.corrcoef(both)[0, 1]) if both.std(1).min() > 0 else float("nan")

@@ -30,13 +30,13 @@ def export(model: UnifiedModel, folder: Path, training: Sequence[Mapping[str, An
     kept |= {
         n
         for n, p in model.named_parameters()
-        if p.requires_grad or n.startswith(OWN) or "told." in n or n.startswith("tell.")
+        if p.requires_grad or n.startswith(OWN) or "film." in n or n.startswith("to_prompt.")
     }
     tensors = {n: p.detach().half().contiguous().cpu() for n, p in model.named_parameters() if n in kept}
     with whole(folder / WEIGHTS) as part:
         save_file(tensors, str(part))
     bases = {part: base_of(model, part) for part in ("reasoner", "restorer")}
-    about = {"reads": model.reader is None, "told": model.told, "bare": model.bare, "lora": model.lora}
+    about = {"reads": model.reader is None, "condition": model.condition, "bare": model.bare, "lora": model.lora}
     stages = {"training": [dict(each) for each in training], "weights": sorted(kept)}
     card: dict[str, Any] = {"format": FORMAT, **bases, **about, **stages}
     with whole(folder / CARD) as part:

@@ -33,8 +33,8 @@ class FlowModel(UnifiedModel):
     def join(self) -> None:
         """See `UnifiedModel.join`."""
         self.transformer = self.pipe.pipe.transformer
-        self.tell = nn.Linear(WIDTH, self.transformer.config.joint_attention_dim, bias=False)
-        zero(self.tell)
+        self.to_prompt = nn.Linear(WIDTH, self.transformer.config.joint_attention_dim, bias=False)
+        zero(self.to_prompt)
 
     @property
     def conditioned(self) -> list[str]:
@@ -52,17 +52,17 @@ class FlowModel(UnifiedModel):
 
     def by(self, hidden: Hidden, *arguments: Any, **options: Any) -> RestoreResult:
         """See `UnifiedModel.by`."""
-        told = torch.stack(list(hidden.values())).mean(0) if hidden else None
-        with self.telling(told):
+        states = torch.stack(list(hidden.values())).mean(0) if hidden else None
+        with self.conditioning(states):
             return self.pipe.restore(*arguments, **options)
 
     @contextmanager
-    def telling(self, condition_1D: torch.Tensor | None) -> Iterator[None]:
+    def conditioning(self, condition_1D: torch.Tensor | None) -> Iterator[None]:
         """While this lasts, the transformer's prompt has the projection of a condition added."""
 
         def add(module: nn.Module, arguments: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
             words = options["encoder_hidden_states"]
-            return arguments, options | {"encoder_hidden_states": words + self.tell(condition_1D).to(words)[:, None]}
+            return arguments, options | {"encoder_hidden_states": words + self.to_prompt(condition_1D).to(words)[:, None]}
 
         if condition_1D is None:
             yield
@@ -80,10 +80,10 @@ class FlowModel(UnifiedModel):
         losses = []
         for i, diagnosis in enumerate(made.diagnoses):
             found = [k for k in diagnosis.present if k in made.wishes[i].remove]
-            told = [self.conditions(states_BSD[i : i + 1], [sequences[i]], kind) for kind in found]
-            condition = None if not told or told[0] is None else torch.stack(told).mean(0)  # type: ignore[arg-type]
+            states = [self.conditions(states_BSD[i : i + 1], [sequences[i]], kind) for kind in found]
+            condition = None if not states or states[0] is None else torch.stack(states).mean(0)  # type: ignore[arg-type]
             clean, degraded = to_uint8(made.target[i]), to_uint8(made.degraded[i])
-            with self.telling(condition):
+            with self.conditioning(condition):
                 wished = diagnosis.model_copy(update={"plan": found})
                 losses.append(flow_loss(self.pipe, clean, degraded, wished.only(*found), seed + i))
         return torch.stack(losses).mean()

@@ -79,7 +79,7 @@ class UnifiedModel(nn.Module):
         self.bridge = Bridge(self.language.config.text_config.hidden_size)
         self.reader = None if knows_words(reasoner.processor.tokenizer) else Reader(self.kinds)
         self.collator = Collator(reasoner.processor)
-        self.told, self.bare, self.lora = "both", False, 0  # as `UnifiedRun` names them
+        self.condition, self.bare, self.lora = "both", False, 0  # as `UnifiedRun` names them
 
     def join(self) -> None:
         """Let the restorer be conditioned on hidden states, by what begins at zero."""
@@ -166,8 +166,8 @@ class UnifiedModel(nn.Module):
         wish = self.read(words, pixels_HWC3, source) if words else None
         intent = self.narrowed(intent, wish, source) if intent and wish else intent
         asked = wish or Wish(tuple(self.kinds if intent is None or intent.kinds is None else intent.kinds))
-        told, missing = (hidden, "") if hidden is not None else self.hidden(pixels_HWC3, source, asked, words or "")
-        result = self.by(told, pixels_HWC3, source, intent, num_inference_steps, seed, eta, **options)
+        states, missing = (hidden, "") if hidden is not None else self.hidden(pixels_HWC3, source, asked, words or "")
+        result = self.by(states, pixels_HWC3, source, intent, num_inference_steps, seed, eta, **options)
         result.settings |= {"model": self.identity["model"], "model_hash": self.identity["model_hash"]}
         if wish is not None:
             result.settings["wish"] = {"words": words, "remove": list(wish.remove), "unknown": wish.unknown}
@@ -177,7 +177,7 @@ class UnifiedModel(nn.Module):
 
     def by(self, hidden: Hidden, *arguments: Any, **options: Any) -> RestoreResult:
         """The restorer's answer, conditioned on these states."""
-        if self.told == "hidden" and arguments[1] is not None:
+        if self.condition == "hidden" and arguments[1] is not None:
             pixels, source, intent, *rest = arguments
             arguments = (pixels, presence_of(source, intent), intent, *rest)
         return self.pipe.restore(*arguments, hidden=hidden, **options)
@@ -223,8 +223,8 @@ class UnifiedModel(nn.Module):
         asked = turn(self.reasoner.processor, words if self.reader is None else "")
         first.ids += self.collator.tokenizer.encode(asked, add_special_tokens=False)
         session = Session(self.language, self._inputs([first], [views]))
-        given = chosen_by(wish, None) if wish else {}
-        forced = {path: given[path] for path in (f"wish.{k}" for k in (*self.kinds, "unknown"))} if wish else {}
+        forced = chosen_by(self.kinds, wish, None) if wish else {}
+        forced.pop("expected.technical", None)
         decoded = decode(session, answer(self.kinds, diagnosis), self.reasoner.lexicon, forced=forced)
         said = {entry.field: decoded.text[entry.start : entry.end] for entry in decoded.trace}
         remove = tuple(kind for kind in self.kinds if said[f"wish.{kind}"] == "true")
@@ -236,7 +236,7 @@ class UnifiedModel(nn.Module):
     ) -> tuple[Hidden, str]:
         """By kind, what its expert is conditioned on beside the numbers, and why there is nothing, where so."""
         diagnosis = diagnosis_of(source)
-        if diagnosis is None or not diagnosis.present or self.told == "numbers":
+        if diagnosis is None or not diagnosis.present or self.condition == "numbers":
             return {}, ""
         try:
             sequence, views = self.sequence(pixels_HWC3, diagnosis, wish, words, _boxes(source))
@@ -289,7 +289,7 @@ class UnifiedModel(nn.Module):
 
     def conditions(self, states_BSD: torch.Tensor, sequences: Sequence[Written], kind: str) -> torch.Tensor | None:
         """What the expert of a kind is conditioned on, (B, WIDTH); None where only numbers count."""
-        if self.told == "numbers":
+        if self.condition == "numbers":
             return None
         tokens = [tokens_of(states, each.places, kind) for states, each in zip(states_BSD, sequences)]
         return self.bridge(torch.stack(tokens))
@@ -305,7 +305,7 @@ class UnifiedModel(nn.Module):
         draw = torch.rand(3, len(start), generator=generator).to(self.device)
         t = torch.where(draw[0] < ONE_STEP, 1.0, 0.05 + 0.95 * draw[1])
         x = corrupt(end, start, t, SIGMA * draw[2], torch.randn(start.shape, generator=generator).to(self.device))
-        numbers = self.told != "hidden"
+        numbers = self.condition != "hidden"
         inverse = made.leg.inverse.to(self.device) if numbers and made.leg.inverse is not None else None
         severity = made.leg.severity_B.to(self.device) if numbers and made.leg.severity_B is not None else None
         velocity = network(x, start, t, looked(network, start, inverse, conditions), severity, conditions)

@@ -10,7 +10,7 @@ from rnr.degradation.loading import BUILT_IN
 from rnr.degradation.synthesize import Stage
 from rnr.training.config import Run
 
-Told = Literal["both", "numbers", "hidden"]
+Condition = Literal["both", "numbers", "hidden"]
 Words = Literal["four parts", "bare"]
 
 
@@ -41,7 +41,7 @@ class UnifiedRun(Run):
     text_weight: float = Field(default=0.25, ge=0, description="weight of L_AR beside L_RF (UARE: 0.25)")
     own: float = Field(default=0.5, ge=0, le=1, description="share of texts that the reasoner itself writes")
     partial: float = Field(default=0.5, ge=0, le=1, description="share of restorations with a wish for some kinds only")
-    told: Told = Field(default="both", description="what conditions a leg: numbers, hidden states, or both")
+    condition: Condition = Field(default="both", description="what conditions a leg: numbers, hidden states, or both")
     words: Words = Field(default="four parts", description="bare: hidden states without analysis (an ablation)")
     experts: Literal["conditioning", "all"] = Field(
         default="conditioning", description="of the experts train what scales and shifts, or all weights"

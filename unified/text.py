@@ -79,16 +79,11 @@ def turn(processor: Any, words: str) -> str:
     return processor.apply_chat_template(said, add_generation_prompt=True)
 
 
-def chosen_by(wish: Wish, expected: float | None) -> dict[str, str]:
+def chosen_by(names: Sequence[str], wish: Wish, expected: float | None) -> dict[str, str]:
     """What the choices of `answer` write for a wish; an expected quality that nobody knows is 100."""
     quality = 100 if expected is None else min(100, max(0, round(expected)))
-    told = {"wish.unknown": str(wish.unknown).lower(), "expected.technical": str(quality)}
-
-    class Told(dict):
-        def __missing__(self, path: str) -> str:
-            return "true" if path.removeprefix("wish.") in wish.remove else "false"
-
-    return Told(told)
+    written = {f"wish.{name}": str(name in wish.remove).lower() for name in names}
+    return written | {"wish.unknown": str(wish.unknown).lower(), "expected.technical": str(quality)}
 
 
 def first_turn(collator: Collator, row: dict[str, Any], diagnosis: Diagnosis, learned: bool) -> Written:
@@ -120,15 +115,15 @@ def add_turn(
         expected: Quality 0-100 after the restoration; None: not known, and then not learned.
         reads: Whether the model learns to write the wish: it must have read the words.
     """
-    told = chosen_by(wish, expected)
+    chosen = chosen_by(names, wish, expected)
     append(sequence, collator, turn(collator.processor, words), 0.0)
-    for piece in run(answer(names, diagnosis), lambda choice: told[choice.path]):
+    for piece in run(answer(names, diagnosis), lambda choice: chosen[choice.path]):
         if isinstance(piece, Skeleton):
             append(sequence, collator, piece.text, SKELETON)
             continue
         sequence.places[piece.path] = len(sequence.ids) - 1
         learned = reads if piece.path.startswith("wish.") else expected is not None
-        append(sequence, collator, told[piece.path], float(learned))
+        append(sequence, collator, chosen[piece.path], float(learned))
     append(sequence, collator, collator.tokenizer.eos_token, SKELETON)
 
 

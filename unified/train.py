@@ -32,7 +32,7 @@ from rnr.unified.reader_train import train_reader
 from rnr.unified.settings import UnifiedRun
 from rnr.unified.text import Written, padded, words_loss
 
-CONDITIONING = ("told", "steer", "time.", "head", "numbers")  # of an expert: what scales and shifts, and its last layer
+CONDITIONING = ("film", "steer", "time.", "head", "numbers")  # of an expert: what scales and shifts, and its last layer
 HELD_OUT = 4  # batches of validation; a choice
 
 
@@ -60,7 +60,7 @@ class UnifiedObjective:
         held_out: Sequence[np.ndarray] = (),
     ) -> None:  # fmt: skip
         self.model, self.run, self.photographs, self.held_out = model, run, photographs, held_out
-        model.told, model.bare = run.told, run.words == "bare"
+        model.condition, model.bare = run.condition, run.words == "bare"
         if run.lora and not model.lora:
             model.add_lora(run.lora, run.seed)
         trainable(model, run)
@@ -149,7 +149,7 @@ def trainable(model: UnifiedModel, run: UnifiedRun) -> None:
     model.requires_grad_(False)
     for name, weight in model.named_parameters():
         part = name.partition(".")[0]
-        wanted = part in ("bridge", "tell") or (run.stage == 2 and part == "language")
+        wanted = part in ("bridge", "to_prompt") or (run.stage == 2 and part == "language")
         if part == "experts":
             wanted = run.experts == "all" or any(mark in name for mark in CONDITIONING)
         if run.lora and part in ("language", "transformer"):
@@ -194,7 +194,7 @@ def train(
     record = {
         "stage": run.stage, "samples": engine.samples, "hours": round(engine.seconds / 3600, 2), "figures": figures,
         "data": f"{len(photographs)} photographs of {Path(images).name}", "license": run.license, "physics": PHYSICS,
-        "told": run.told, "words": run.words, "easy_to_hard": run.easy_to_hard, "tasks": dict(run.tasks),
+        "condition": run.condition, "words": run.words, "easy_to_hard": run.easy_to_hard, "tasks": dict(run.tasks),
         "command": f"rnr train unified --stage {run.stage} --images DIR --samples {run.samples} --seed {run.seed}",
     }  # fmt: skip
     return export(model, run.out / "weights", [*model.card.get("training", []), record])

@@ -26,18 +26,18 @@ def train_unified(
     init: Init = None, rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
     minutes: Minutes = None,
     recipe: Annotated[Path | None, typer.Option(help="More settings, such as recipes/unified.toml.")] = None,
-    told: Annotated[Literal["both", "numbers", "hidden"], typer.Option(
+    condition: Annotated[Literal["both", "numbers", "hidden"], typer.Option(
         help="What conditions a leg: both, numbers or hidden states alone (an ablation).")] = "both",
     shuffled: Annotated[bool, typer.Option("--shuffled", help="Not easy to hard: an ablation of stage 1.")] = False,
     no_assessment: Annotated[bool, typer.Option(
         "--no-assessment", help="Stage 2 without assessment, and without loss of text: an ablation.")] = False,
 ) -> None:  # fmt: skip
     """Train reasoner and restorer together: hidden states of the analysis condition the restoration (UARE)."""
-    given: dict[str, object] = {"stage": stage if stage not in ("1", "2") else int(stage), "told": told}
+    given: dict[str, object] = {"stage": stage if stage not in ("1", "2") else int(stage), "condition": condition}
     given |= {"easy_to_hard": False} if shuffled else {}
     given |= {"tasks": {"restore": 1.0}, "text_weight": 0.0} if no_assessment else {}
-    if recipe and told == "both":
-        given.pop("told")
+    if recipe and condition == "both":
+        given.pop("condition")
     train_cli._built_in(
         lambda work, settings: work.train_unified(settings, recipe, minutes, work.Lines(), **given), out=out,
         images=images, val=val, samples=samples, seed=seed, resume=resume, init=init, rate=rate, threads=threads,

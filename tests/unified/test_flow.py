@@ -42,7 +42,7 @@ def test_it_begins_as_the_two_apart_and_states_matter_then(crops: list[np.ndarra
     model = flow()
     apart, joined = edit().restore(picture, record), model.restore(picture, record)
     assert np.array_equal(apart.pixels_HWC3, joined.pixels_HWC3)
-    torch.nn.init.normal_(model.tell.weight)
+    torch.nn.init.normal_(model.to_prompt.weight)
     assert not np.array_equal(model.restore(picture, record).pixels_HWC3, joined.pixels_HWC3)
     assert np.array_equal(model.restore(picture, record, hidden={}).pixels_HWC3, joined.pixels_HWC3)
 
@@ -52,13 +52,13 @@ def test_both_losses_reach_the_adapters(tmp_path: Path, crops: list[np.ndarray])
     model = flow()
     run = UnifiedRun(out=tmp_path, stage=2, batch=2, lora=2, tasks={"restore": 1.0}, own=0.0)
     objective = UnifiedObjective(model, run, crops)
-    torch.nn.init.normal_(model.tell.weight)
+    torch.nn.init.normal_(model.to_prompt.weight)
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(weight)
     batch, _ = objective.batch(0.5, 2)
     objective.loss(batch, 0.5, 2).backward()
-    assert gradients(model) == {"bridge", "tell", "transformer", "language"}
+    assert gradients(model) == {"bridge", "to_prompt", "transformer", "language"}
     assert all("lora_" in n for n, p in model.language.named_parameters() if p.grad is not None)
 
 
@@ -72,9 +72,9 @@ def test_its_folder_gives_it_back(bases: dict[str, str], tmp_path: Path, crops: 
     model.add_lora(2)
     for name, weight in model.named_parameters():
         weight.requires_grad_("lora_" in name)
-        if "lora_B" in name or name.startswith("tell."):
+        if "lora_B" in name or name.startswith("to_prompt."):
             torch.nn.init.normal_(weight)
-        if "lora_" in name or name.startswith(("tell.", "bridge.", "reader.")):
+        if "lora_" in name or name.startswith(("to_prompt.", "bridge.", "reader.")):
             weight.data = weight.data.half().float()
     picture, record = damaged(crops[0][:64, :64], noise=40)
     again = load(export(model, tmp_path / "weights"))

@@ -41,7 +41,7 @@ def moved(model: UnifiedModel) -> UnifiedModel:
     """With weights that a training could have given to what begins at zero."""
     torch.manual_seed(5)
     for name, weight in model.named_parameters():
-        if "told." in name:
+        if "film." in name:
             weight.data = 0.2 * torch.randn_like(weight)
     return model
 
@@ -77,10 +77,10 @@ def test_states_of_the_picture_and_of_the_text_matter_then(crops: list[np.ndarra
         assert any(not torch.equal(own[kind], changed[kind]) for kind in own)
         by_them = model.restore(picture, record, hidden=changed).pixels_HWC3
         assert not np.array_equal(by_them, model.restore(picture, record).pixels_HWC3)
-    model.told = "numbers"
+    model.condition = "numbers"
     apart = small_pipe().restore(picture, record)
     assert np.array_equal(model.restore(picture, record).pixels_HWC3, apart.pixels_HWC3)
-    model.told = "hidden"
+    model.condition = "hidden"
     assert model.restore(picture, record).legs[0].severity is None
 
 
