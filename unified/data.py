@@ -24,7 +24,6 @@ from rnr.degradation.photographs import random_crops, to_uint8
 from rnr.degradation.synthesize import Mixture, Stage, degrade, draw_mixture, truths
 from rnr.reasoner.collate import Collator
 from rnr.reasoner.data import damaged_batch
-from rnr.reasoner.grammar import TECHNICAL, Choice, Program, Skeleton, run
 from rnr.restorer.chain import severity_given
 from rnr.restorer.expert import Experts
 from rnr.restorer.expert_data import (
@@ -41,7 +40,7 @@ from rnr.restorer.expert_data import (
 )
 from rnr.unified.instructions import Wish, phrasing
 from rnr.unified.settings import UnifiedRun
-from rnr.unified.text import TRUE, Written, append
+from rnr.unified.text import Written, append
 
 if TYPE_CHECKING:
     from rnr.unified.model import UnifiedModel
@@ -205,30 +204,14 @@ def assessed(
     return [row | {"answer": str(score)} for row, score in zip(made, scores)]
 
 
-def question(task: str) -> Program:
-    """The answer of an assessment that is no Diagnosis."""
-    if task == "score":
-        yield Skeleton('{"technical":')
-        yield Choice("technical", TECHNICAL, "}")
-    else:
-        yield Skeleton('{"first":')
-        yield Choice("first", TRUE)
-    yield Skeleton("}")
-
-
 def short(collator: Collator, row: dict[str, Any], task: str) -> Written:
     """Views, the question and its answer."""
     ids = collator.prompt_ids(prompts.load(f"assess_{task}").fill(), row["images"].shape[:3])
     sequence = Written(list(ids), list(ids), [0.0] * len(ids))
-    for piece in run_of(task, row["answer"]):
-        append(sequence, collator, piece, float(piece == row["answer"]))
-    append(sequence, collator, collator.tokenizer.eos_token, 0.0)
+    opening = '{"technical":' if task == "score" else '{"first":'
+    for text, weight in ((opening, 0.0), (row["answer"], 1.0), ("}" + collator.tokenizer.eos_token, 0.0)):
+        append(sequence, collator, text, weight)
     return sequence
-
-
-def run_of(task: str, value: str) -> list[str]:
-    """The pieces of an assessment's answer."""
-    return [piece.text if isinstance(piece, Skeleton) else value for piece in run(question(task), lambda _: value)]
 
 
 def stream(

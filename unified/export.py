@@ -20,23 +20,19 @@ from rnr.training.card import LICENSE, head
 from rnr.unified.model import UnifiedModel
 
 WEIGHTS, CARD, FORMAT = "unified.safetensors", "unified.json", 1
-OWN = ("bridge.", "reader.")  # begin at random: always written
+OWN = ("bridge.", "reader.", "to_prompt.")  # of no base: always written
 
 
 def export(model: UnifiedModel, folder: Path, training: Sequence[Mapping[str, Any]] = ()) -> Path:
     """Write the folder and return it. `training`: a record of each stage."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = set(model.card.get("weights", []))
-    kept |= {
-        n
-        for n, p in model.named_parameters()
-        if p.requires_grad or n.startswith(OWN) or "film." in n or n.startswith("to_prompt.")
-    }
+    kept |= {n for n, p in model.named_parameters() if p.requires_grad or n.startswith(OWN) or ".film." in n}
     tensors = {n: p.detach().half().contiguous().cpu() for n, p in model.named_parameters() if n in kept}
     with whole(folder / WEIGHTS) as part:
         save_file(tensors, str(part))
     bases = {part: base_of(model, part) for part in ("reasoner", "restorer")}
-    about = {"reads": model.reader is None, "condition": model.condition, "bare": model.bare, "lora": model.lora}
+    about = {"reads": model.reader is None, "condition": model.condition, "lora": model.lora}
     stages = {"training": [dict(each) for each in training], "weights": sorted(kept)}
     card: dict[str, Any] = {"format": FORMAT, **bases, **about, **stages}
     with whole(folder / CARD) as part:

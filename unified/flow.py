@@ -62,7 +62,8 @@ class FlowModel(UnifiedModel):
 
         def add(module: nn.Module, arguments: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
             words = options["encoder_hidden_states"]
-            return arguments, options | {"encoder_hidden_states": words + self.to_prompt(condition_1D).to(words)[:, None]}
+            moved = words + self.to_prompt(condition_1D).to(words)[:, None]
+            return arguments, options | {"encoder_hidden_states": moved}
 
         if condition_1D is None:
             yield

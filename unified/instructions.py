@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 
 from rnr import prompts
-from rnr.degradation.intent import Intent
 from rnr.degradation.kind import kinds
 
 SHARES = {"only": 0.36, "except": 0.2, "both": 0.2, "all": 0.06, "none": 0.03, "unknown": 0.07, "mixed": 0.08}
@@ -30,17 +29,12 @@ class Wish:
         unknown: Whether something is wished that a restorer of damage cannot do.
 
     Example:
-        >>> Wish(("rain",)).intent.kinds
-        ['rain']
+        >>> Wish(("rain", "snow")).same(Wish(("snow", "rain")))
+        True
     """
 
     remove: tuple[str, ...]
     unknown: bool = False
-
-    @property
-    def intent(self) -> Intent:
-        """The same for a restorer."""
-        return Intent(kinds=list(self.remove))
 
     def same(self, other: Wish) -> bool:
         """Whether both ask for the same, in any order."""

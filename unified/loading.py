@@ -59,7 +59,7 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **bases: str) -> Unif
         if lora := card.get("lora", 0):
             model.add_lora(lora)
         if card:
-            model.condition, model.bare = card["condition"], card["bare"]
+            model.condition = card["condition"]
             model.card["name"] = f"unified pair {name}"
             apply_weights(model, Path(name))
         return model.eval()

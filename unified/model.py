@@ -37,7 +37,7 @@ from rnr.restorer.expert_train import ONE_STEP, SIGMA, grown, looked
 from rnr.restorer.pipeline import RestorePipeline, RestoreResult
 from rnr.unified.instructions import Wish
 from rnr.unified.reader import Reader
-from rnr.unified.text import SLOTS, Written, add_turn, answer, chosen_by, first_turn, padded, tokens_of, turn
+from rnr.unified.text import SLOTS, Written, add_turn, answer, append, first_turn, padded, tokens_of, turn
 
 if TYPE_CHECKING:
     from rnr.degradation.protocols import Picture
@@ -79,7 +79,7 @@ class UnifiedModel(nn.Module):
         self.bridge = Bridge(self.language.config.text_config.hidden_size)
         self.reader = None if knows_words(reasoner.processor.tokenizer) else Reader(self.kinds)
         self.collator = Collator(reasoner.processor)
-        self.condition, self.bare, self.lora = "both", False, 0  # as `UnifiedRun` names them
+        self.condition, self.lora = "both", 0  # as `UnifiedRun` names them
 
     def join(self) -> None:
         """Let the restorer be conditioned on hidden states, by what begins at zero."""
@@ -153,11 +153,8 @@ class UnifiedModel(nn.Module):
             pixels_HWC3: Float in [0, 1].
             source: What was diagnosed; without a diagnosis there are no hidden states.
             intent: What is wanted; its `instruction` is read, and limits the kinds.
-            num_inference_steps: Steps of each leg.
-            seed: For `eta` > 0.
-            eta: 0 for the deterministic sampler.
+            num_inference_steps, seed, eta, options: As there.
             hidden: By kind, states to go by instead: those of another picture (an interchange).
-            options: Others of `RestorePipeline.restore`.
 
         Returns:
             As there; `settings["wish"]` has what was read in the instruction.
@@ -190,45 +187,36 @@ class UnifiedModel(nn.Module):
             return intent
         return replace(intent, kinds=[kind for kind in asked if kind not in doubtful])
 
+    @property
+    def reads_instructions(self) -> bool:
+        """Whether it was trained to."""
+        return any(stage["stage"] == 2 for stage in self.card.get("training", []))
+
+    @torch.no_grad()
     def read(self, words: str, pixels_HWC3: np.ndarray, source: DiagnosisRecord | Diagnosis | None) -> Wish:
-        """What an instruction asks for; a reasoner that reads words does so beside its own analysis.
+        """What an instruction asks for; a reasoner that knows words writes it behind its own analysis.
 
         Raises:
             SetupError: For a pair that was not trained to.
-            ValueError: For a reasoner that reads words and is given no diagnosis.
+            ValueError: For a reasoner that knows words and is given no diagnosis.
         """
-        if not any(stage["stage"] == 2 for stage in self.card.get("training", [])):
+        if not self.reads_instructions:
             raise SetupError(
                 f"{self.identity['model']}: has not learned to read instructions; train it on with "
                 "`rnr train unified --stage 2`, or name kinds with --only"
             )
         if self.reader is not None:
             return self.reader.read(words)
-        return self.expect(pixels_HWC3, source, words, None)[0]
-
-    @torch.no_grad()
-    def expect(
-        self, pixels_HWC3: np.ndarray, source: DiagnosisRecord | Diagnosis | None, words: str = "",
-        wish: Wish | None = None,
-    ) -> tuple[Wish, int]:  # fmt: skip
-        """What the model writes in its second turn: the wish (forced where it is given) and the expected quality.
-
-        Raises:
-            ValueError: Without a diagnosis.
-        """
         diagnosis = diagnosis_of(source)
         if diagnosis is None:
             raise ValueError("there is no diagnosis to go on from; diagnose the picture first")
         first, views = self._first(pixels_HWC3, diagnosis, _boxes(source))
-        asked = turn(self.reasoner.processor, words if self.reader is None else "")
-        first.ids += self.collator.tokenizer.encode(asked, add_special_tokens=False)
+        append(first, self.collator, turn(self.reasoner.processor, words), 0.0)
         session = Session(self.language, self._inputs([first], [views]))
-        forced = chosen_by(self.kinds, wish, None) if wish else {}
-        forced.pop("expected.technical", None)
-        decoded = decode(session, answer(self.kinds, diagnosis), self.reasoner.lexicon, forced=forced)
-        said = {entry.field: decoded.text[entry.start : entry.end] for entry in decoded.trace}
-        remove = tuple(kind for kind in self.kinds if said[f"wish.{kind}"] == "true")
-        return Wish(remove, said["wish.unknown"] == "true"), int(said["expected.technical"])
+        decoded = decode(session, answer(self.kinds, diagnosis), self.reasoner.lexicon)
+        written = {entry.field: decoded.text[entry.start : entry.end] for entry in decoded.trace}
+        remove = tuple(kind for kind in self.kinds if written[f"wish.{kind}"] == "true")
+        return Wish(remove, written["wish.unknown"] == "true")
 
     @torch.no_grad()
     def hidden(
@@ -264,16 +252,9 @@ class UnifiedModel(nn.Module):
         text = {"prompt": self.reasoner.prompt_text, "completion": diagnosis.to_json()}
         return {"images": views, "looked": looked, **text}
 
-    def opened(self, row: dict[str, Any], diagnosis: Diagnosis, learned: bool) -> Written:
-        """The first turn; `bare`: without its analysis."""
-        if not self.bare:
-            return first_turn(self.collator, row, diagnosis, learned)
-        ids = self.collator.prompt_ids(row["prompt"], row["images"].shape[:3])
-        return Written(list(ids), list(ids), [0.0] * len(ids))
-
     def _first(self, pixels_HWC3: np.ndarray, diagnosis: Diagnosis, boxes: Any) -> tuple[Written, np.ndarray]:
         views = self.reasoner.views(as_uint8(np.asarray(pixels_HWC3)), boxes)
-        return self.opened(self.row(views, diagnosis), diagnosis, False), views
+        return first_turn(self.collator, self.row(views, diagnosis), diagnosis, False), views
 
     def _inputs(self, sequences: Sequence[Written], views: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         pad, image = self.collator.tokenizer.pad_token_id, self.reasoner.processor.image_token_id

@@ -11,7 +11,6 @@ from rnr.degradation.synthesize import Stage
 from rnr.training.config import Run
 
 Condition = Literal["both", "numbers", "hidden"]
-Words = Literal["four parts", "bare"]
 
 
 class UnifiedRun(Run):
@@ -42,10 +41,6 @@ class UnifiedRun(Run):
     own: float = Field(default=0.5, ge=0, le=1, description="share of texts that the reasoner itself writes")
     partial: float = Field(default=0.5, ge=0, le=1, description="share of restorations with a wish for some kinds only")
     condition: Condition = Field(default="both", description="what conditions a leg: numbers, hidden states, or both")
-    words: Words = Field(default="four parts", description="bare: hidden states without analysis (an ablation)")
-    experts: Literal["conditioning", "all"] = Field(
-        default="conditioning", description="of the experts train what scales and shifts, or all weights"
-    )
     freeze: list[str] = Field(
         default=["language.model.visual.patch_embed"], description="beginnings of names of weights that stay"
     )

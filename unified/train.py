@@ -30,7 +30,7 @@ from rnr.unified.export import export
 from rnr.unified.model import UnifiedModel
 from rnr.unified.reader_train import train_reader
 from rnr.unified.settings import UnifiedRun
-from rnr.unified.text import Written, padded, words_loss
+from rnr.unified.text import Written, first_turn, padded, words_loss
 
 CONDITIONING = ("film", "steer", "time.", "head", "numbers")  # of an expert: what scales and shifts, and its last layer
 HELD_OUT = 4  # batches of validation; a choice
@@ -60,7 +60,7 @@ class UnifiedObjective:
         held_out: Sequence[np.ndarray] = (),
     ) -> None:  # fmt: skip
         self.model, self.run, self.photographs, self.held_out = model, run, photographs, held_out
-        model.condition, model.bare = run.condition, run.words == "bare"
+        model.condition = run.condition
         if run.lora and not model.lora:
             model.add_lora(run.lora, run.seed)
         trainable(model, run)
@@ -74,7 +74,7 @@ class UnifiedObjective:
             return self.restored(self.photographs, progress, seed), self.run.batch
         rows = assessed(self.photographs, self.run, seed, task, self.model)
         if task == "describe":
-            sequences = [self.model.opened(row, row["diagnosis"], True) for row in rows]
+            sequences = [first_turn(self.model.collator, row, row["diagnosis"], True) for row in rows]
         else:
             sequences = [short(self.model.collator, row, task) for row in rows]
         return Batch(sequences, [row["images"] for row in rows], None), self.run.batch
@@ -86,7 +86,8 @@ class UnifiedObjective:
         views = [self.model.reasoner.views(to_uint8(crop)) for crop in made.degraded]
         sequences = []
         for i, diagnosis in enumerate(made.diagnoses):
-            first = self.model.opened(self.model.row(views[i], diagnosis), diagnosis, not made.own[i])
+            row = self.model.row(views[i], diagnosis)
+            first = first_turn(self.model.collator, row, diagnosis, not made.own[i])
             sequences.append(self.model.second(first, diagnosis, made.wishes[i], made.words[i], made.expected[i]))
         return Batch(sequences, views, made)
 
@@ -145,13 +146,13 @@ class UnifiedEngine(Engine):
 
 
 def trainable(model: UnifiedModel, run: UnifiedRun) -> None:
-    """What is trained in a stage: bridge and experts; in the second the reasoner, too."""
+    """What is trained in a stage: what joins the two, and what scales and shifts experts; then the reasoner, too."""
     model.requires_grad_(False)
     for name, weight in model.named_parameters():
         part = name.partition(".")[0]
         wanted = part in ("bridge", "to_prompt") or (run.stage == 2 and part == "language")
         if part == "experts":
-            wanted = run.experts == "all" or any(mark in name for mark in CONDITIONING)
+            wanted = any(mark in name for mark in CONDITIONING)
         if run.lora and part in ("language", "transformer"):
             wanted = "lora_" in name and (part == "transformer" or run.stage == 2)
         weight.requires_grad_(wanted and not name.startswith(tuple(run.freeze)))
@@ -194,7 +195,7 @@ def train(
     record = {
         "stage": run.stage, "samples": engine.samples, "hours": round(engine.seconds / 3600, 2), "figures": figures,
         "data": f"{len(photographs)} photographs of {Path(images).name}", "license": run.license, "physics": PHYSICS,
-        "condition": run.condition, "words": run.words, "easy_to_hard": run.easy_to_hard, "tasks": dict(run.tasks),
+        "condition": run.condition, "easy_to_hard": run.easy_to_hard, "tasks": dict(run.tasks),
         "command": f"rnr train unified --stage {run.stage} --images DIR --samples {run.samples} --seed {run.seed}",
     }  # fmt: skip
     return export(model, run.out / "weights", [*model.card.get("training", []), record])

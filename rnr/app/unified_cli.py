@@ -63,15 +63,16 @@ def bench_unified(
 
     started = time.monotonic()
     with running.errors():
+        from rnr.reasoner.loading import load as load_reasoner
         from rnr.unified import bench as module
+        from rnr.unified import load
 
-        named = module.named(model or [])
-        photographs = gathered(images, limit)
-        rows = module.Rows(named, text)
-        held = module.cases(photographs, size, mixtures, seed, rows.kinds)
-        with running.progress("restorations", len(held) * len(rows.ways)) as report:
-            tables = rows.tables(held, instructions, seed, report)
-        settings: dict[str, Any] = {"models": named, "text": text, "images": [folder.name for folder in images]}
-        settings |= {"limit": limit}
-        settings |= {"mixtures": mixtures, "instructions": instructions, "size": size, "seed": seed} | rows.hashes
+        models = {name: load(folder) for name, folder in module.named(model or []).items()}
+        held = module.cases(gathered(images, limit), size, mixtures, seed, load_reasoner().kinds)
+        count = len(held) * (1 + len(models) + bool(models) * (1 + bool(text)))
+        with running.progress("restorations", count) as report:
+            tables = module.tables(models, text, held, instructions, seed, report)
+        hashes = {name: each.identity["model_hash"] for name, each in models.items()}
+        settings: dict[str, Any] = {"models": hashes, "text": text, "images": [folder.name for folder in images]}
+        settings |= {"limit": limit, "mixtures": mixtures, "instructions": instructions, "size": size, "seed": seed}
         running.publish(tables, out, settings, started, silent=["unified_rows"])

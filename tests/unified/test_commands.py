@@ -43,13 +43,11 @@ def test_an_instruction_is_a_part_of_the_request() -> None:
 def test_the_tables(photographs: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     model = pair()
     model.card["training"] = [{"stage": 2}]
-    monkeypatch.setattr(bench, "load", lambda folder: model)
     monkeypatch.setattr(bench, "load_reasoner", lambda *name: small_reasoner())
     monkeypatch.setattr(bench, "load_bridge", small_pipe)
-    rows = bench.Rows({"mine": "folder"}, "another")
     held = bench.cases({n: photographs[n] for n in ("coffee", "rocket")}, 128, 1, 0, ["noise", "haze"])
     done: list[int] = []
-    tables = rows.tables(held, 6, 0, done.append)
+    tables = bench.tables({"mine": model}, "another", held, 6, 0, done.append)
     assert set(tables) == {"unified", "unified_rows", "unified_instructions", "unified_interchange"}
     assert len(done) == 4 * len(held) and all(isinstance(table, Table) for table in tables.values())
     means = {str(row["way"]): row for row in tables["unified"].rows}

@@ -94,6 +94,8 @@ def test_a_reasoner_that_knows_words_reads_them_itself(crops: list[np.ndarray]) 
     model.card["training"] = [{"stage": 2}]
     wish = model.read("only remove the rain", picture, record)
     assert set(wish.remove) <= set(model.kinds)
+    with pytest.raises(ValueError, match="no diagnosis"):
+        model.read("only remove the rain", picture, None)
     assert record.diagnosis is not None
     sequence, _ = model.sequence(picture, record.diagnosis, Wish(("noise",)), "only remove the noise")
     assert "only remove the noise" in reasoner.processor.tokenizer.decode(sequence.ids)

@@ -106,14 +106,6 @@ def test_places_are_where_the_values_are_chosen(crops: list[np.ndarray]) -> None
     assert '"plan":["noise"],"quality":{"technical":100}}' in text
 
 
-def test_the_second_turn_is_written_and_legal(crops: list[np.ndarray]) -> None:
-    picture, record = damaged(crops[0], noise=40)
-    wish, quality = pair().expect(picture, record, wish=Wish(("haze", "noise"), unknown=True))
-    assert wish.same(Wish(("noise", "haze"), unknown=True)) and 0 <= quality <= 100
-    with pytest.raises(ValueError, match="no diagnosis"):
-        pair().expect(picture, None)
-
-
 def test_an_untrained_pair_says_that_it_cannot_read(crops: list[np.ndarray]) -> None:
     picture, record = damaged(crops[0], noise=40)
     with pytest.raises(SetupError, match="rnr train unified --stage 2"):
