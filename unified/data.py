@@ -87,14 +87,9 @@ def stage_at(run: UnifiedRun, progress: float, rng: random.Random) -> Stage:
 
 
 def restoration(
-    photographs: Sequence[np.ndarray],
-    run: UnifiedRun,
-    progress: float,
-    seed: int,
-    experts: Experts | None,
-    names: Sequence[str],
-    diagnose: Diagnose | None = None,
-) -> Restoration:
+    photographs: Sequence[np.ndarray], run: UnifiedRun, progress: float, seed: int, experts: Experts | None,
+    names: Sequence[str], diagnose: Diagnose | None = None,
+) -> Restoration:  # fmt: skip
     """One batch of restorations.
 
     Args:
@@ -154,13 +149,9 @@ def wished(rng: random.Random, names: Sequence[str], kind: Kind, partial: float)
 
 
 def ends(
-    clean: torch.Tensor,
-    mixture: Mixture,
-    kind: Kind,
-    wishes: Sequence[Wish],
-    generator: torch.Generator,
+    clean: torch.Tensor, mixture: Mixture, kind: Kind, wishes: Sequence[Wish], generator: torch.Generator,
     experts: Experts | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
     """Start and end of the leg: later-formed kinds that are wished are gone, mostly, exactly or by their experts."""
     draw = torch.rand(len(clean), generator=generator)
     goes = {name: torch.tensor([name in wish.remove for wish in wishes]) for name in kinds()}

@@ -15,8 +15,6 @@ from rnr.degradation.loading import BUILT_IN, device_named, explained, one_at_a_
 if TYPE_CHECKING:
     from rnr.unified.model import UnifiedModel
 
-NAMES = "built-in (the pair, joined and untrained), or a folder that `rnr train unified` wrote."  # for --help
-
 
 def load(name: str | Path = BUILT_IN, device: str = "cpu", **bases: str) -> UnifiedModel:
     """The unified model of this name.

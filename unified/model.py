@@ -137,16 +137,10 @@ class UnifiedModel(nn.Module):
         return self.reasoner.diagnose(images, settings, forced)
 
     def restore(
-        self,
-        pixels_HWC3: np.ndarray,
-        source: DiagnosisRecord | Diagnosis | None,
-        intent: Intent | None = None,
-        num_inference_steps: int | None = None,
-        seed: int = 0,
-        eta: float = 0.0,
-        hidden: Hidden | None = None,
+        self, pixels_HWC3: np.ndarray, source: DiagnosisRecord | Diagnosis | None, intent: Intent | None = None,
+        num_inference_steps: int | None = None, seed: int = 0, eta: float = 0.0, hidden: Hidden | None = None,
         **options: Any,
-    ) -> RestoreResult:
+    ) -> RestoreResult:  # fmt: skip
         """Restore one picture, as `RestorePipeline.restore`, with the hidden states of this text about this picture.
 
         Args:

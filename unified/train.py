@@ -12,6 +12,7 @@ as in the reasoner's training. Where a `Reader` reads the instructions it is tra
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,12 +160,9 @@ def trainable(model: UnifiedModel, run: UnifiedRun) -> None:
 
 
 def train(
-    model: UnifiedModel,
-    images: str | Path,
-    run: UnifiedRun,
-    val: str | Path | None = None,
+    model: UnifiedModel, images: str | Path, run: UnifiedRun, val: str | Path | None = None,
     report: Report = lambda row: None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Train one stage and write `run.out`/weights.
 
     Args:
@@ -184,8 +182,11 @@ def train(
     model.train()
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, 12).values()) if val else []
-    reader = model.reader if run.stage == 2 and run.instructions else None
-    read = train_reader(reader, run, report) if reader is not None else {}
+    began, read = time.monotonic(), {}
+    if model.reader is not None and run.stage == 2 and run.instructions:
+        read = train_reader(model.reader, run, report)
+    if run.minutes is not None:  # the reader has had half of them at most
+        run = run.model_copy(update={"minutes": max(1e-9, run.minutes - (time.monotonic() - began) / 60)})
     objective = UnifiedObjective(model, run, photographs, held_out)
     engine = UnifiedEngine(objective, run, report)
     engine.train()
