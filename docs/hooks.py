@@ -16,7 +16,8 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 API = (
     *("rnr", "degradation", "judge", "reasoner", "restorer", "quality", "graph", "explain", "rl", "evaluation"),
-    "training", "unified",
+    "training",
+    "unified",
 )
 LINK = re.compile(r"(?<=\]\()([^)#:\s]+)(#[^)\s]*)?(?=\))")
 SHOWN = {".py": "python", ".toml": "toml", ".yml": "yaml", ".ipynb": "", ".md": "", "": "text", ".csv": "text"}

@@ -10,8 +10,8 @@ import typer
 
 from rnr.app import train_cli
 from rnr.app.train_cli import Device, Images, Init, License, Minutes, Rate, Resume, Samples, Seed, Threads, Val
+from rnr.evaluation import command
 from rnr.evaluation import options as bench
-from rnr.evaluation import running
 
 
 def register(train: typer.Typer, bench: typer.Typer) -> None:
@@ -62,7 +62,7 @@ def bench_unified(
     from rnr.evaluation.latent_cli import gathered
 
     started = time.monotonic()
-    with running.errors():
+    with command.errors():
         from rnr.reasoner.loading import load as load_reasoner
         from rnr.unified import bench as module
         from rnr.unified import load
@@ -70,9 +70,9 @@ def bench_unified(
         models = {name: load(folder) for name, folder in module.named(model or []).items()}
         held = module.cases(gathered(images, limit), size, mixtures, seed, load_reasoner().kinds)
         count = len(held) * (1 + len(models) + bool(models) * (1 + bool(text)))
-        with running.progress("restorations", count) as report:
+        with command.progress("restorations", count) as report:
             tables = module.tables(models, text, held, instructions, seed, report)
         hashes = {name: each.identity["model_hash"] for name, each in models.items()}
         settings: dict[str, Any] = {"models": hashes, "text": text, "images": [folder.name for folder in images]}
         settings |= {"limit": limit, "mixtures": mixtures, "instructions": instructions, "size": size, "seed": seed}
-        running.publish(tables, out, settings, started, silent=["unified_rows"])
+        command.publish(tables, out, settings, started, silent=["unified_rows"])
