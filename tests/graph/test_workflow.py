@@ -42,7 +42,7 @@ def test_each_strategy_ends_with_a_picture_that_is_no_worse(agent: Any, context:
 
 
 def test_nothing_found_leaves_the_picture_as_it_is(agent: Any, context: Any, store: Store, damaged: Any) -> None:
-    run = run_agent(agent, context(), "t", store.put(damaged("astronaut")))
+    run = run_agent(agent, context(), "t", store.put(damaged("chelsea")))
     assert run.first and run.first["present"] == [], "the built-in judge sees no damage in this crop"
     assert (run.steps, run.picture, run.reason) == ([], run.state["picture"], "no damage found")
 

@@ -31,9 +31,8 @@ def found(views):
 
 @pytest.mark.parametrize("kind", ["noise", "compression", "blur", "haze", "rain"])
 def test_strong_damage_is_found_where_it_is_and_not_elsewhere(kind):
-    assert (
-        found(damaged(**{kind: 50}))[kind] > found(views_of_batch(torch.cat(list(map(to_tensor, PHOTOGRAPHS)))))[kind]
-    ).all()
+    clean, strong = found(damaged())[kind].mean(), found(damaged(**{kind: 50}))[kind].mean()
+    assert strong > clean + 0.1
 
 
 def test_a_picture_is_shown_the_same_alone_in_a_batch_and_by_several_threads():

@@ -74,7 +74,7 @@ def test_traces_say_where_each_kind_is() -> None:
 def test_rows_are_valid_and_some_are_clean() -> None:
     made = held_out(PHOTOGRAPHS, "diagnose", 64)
     diagnoses = [Diagnosis.from_json(row["completion"]) for row in made]
-    assert all(row["images"].shape == (6, 128, 128, 3) for row in made)
+    assert all(row["images"].shape == (7, 128, 128, 3) for row in made)
     assert any(not d.present for d in diagnoses) and any(len(d.present) >= 2 for d in diagnoses)
 
 

@@ -81,8 +81,8 @@ def test_severities_views_and_record_are_those_of_the_file(visit: Open, address:
     assert f"{belief['probability'] * belief['severity_if_present']:.0f} →" in row.inner_text()
     assert f"{low}–{high}" in row.inner_text() and row.locator("path.interval").count() == 1
     page.locator(".views img").scroll_into_view_if_needed()
-    page.wait_for_function("() => document.querySelector('.views img').naturalWidth === 768")  # loads torch: seconds
-    assert page.locator(".views figcaption span").count() == 768 // 128, "a name for each view"
+    page.wait_for_function("() => document.querySelector('.views img').naturalWidth === 896")  # loads torch: seconds
+    assert page.locator(".views figcaption span").count() == 896 // 128, "a name for each view"
     page.get_by_text("The raw record").click()
     assert json.loads(page.locator("pre").inner_text()) == data
     legs = page.locator("section", has=page.get_by_role("heading", name="Legs"))
