@@ -62,7 +62,8 @@ def save_network(network: TaskNetwork, path: Path, card: Mapping[str, Any]) -> N
     config = {name: value for name, value in network.config.items() if not name.startswith("_")}
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path) as part:
-        save_file(tensors, str(part), metadata={"config": json.dumps(config), "card": json.dumps(dict(card))})
+        # One entry: safetensors writes several in a random order, and the same weights are to be the same file.
+        save_file(tensors, str(part), metadata={"about": json.dumps({"config": config, "card": dict(card)})})
 
 
 def save_prompt(network: TaskNetwork, name: str, folder: Path, card: Mapping[str, Any]) -> Path:
@@ -84,9 +85,9 @@ def load_network(folder: Path) -> tuple[TaskNetwork, dict[str, Any]]:
     path = folder / NETWORK
     try:
         with safe_open(str(path), "pt") as file:
-            about = file.metadata() or {}
+            about = json.loads((file.metadata() or {})["about"])
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        network: TaskNetwork = TaskNetwork(**json.loads(about["config"]))
+        network: TaskNetwork = TaskNetwork(**about["config"])
         missing, unknown = network.load_state_dict(tensors, strict=False)
         if wrong := [name for name in missing if not name.startswith("unet.")] + unknown:
             raise ValueError(f"{wrong[0]} is missing or unknown")
@@ -95,7 +96,7 @@ def load_network(folder: Path) -> tuple[TaskNetwork, dict[str, Any]]:
         raise OSError(f"{path}: no weights of a restorer of tasks ({error}); {remedy}") from error
     for prompt in sorted((folder / PROMPTS).glob("*.safetensors")):
         network.prompts[prompt.stem] = nn.Parameter(read_prompt(prompt, int(network.config["prompt"])))
-    return network.eval(), json.loads(about.get("card", "{}"))
+    return network.eval(), about["card"]
 
 
 def read_prompt(path: Path, length: int) -> torch.Tensor:
