@@ -147,7 +147,10 @@ class UnifiedModel(nn.Module):
             pixels_HWC3: Float in [0, 1].
             source: What was diagnosed; without a diagnosis there are no hidden states.
             intent: What is wanted; its `instruction` is read, and limits the kinds.
-            num_inference_steps, seed, eta, options: As there.
+            num_inference_steps: As there.
+            seed: The same.
+            eta: The same.
+            **options: The same.
             hidden: By kind, states to go by instead: those of another picture (an interchange).
 
         Returns:
