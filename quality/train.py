@@ -161,12 +161,7 @@ class QualityEngine(Engine):
     """With Muon: after 150 updates the loss stood where AdamW needs twice as many (docs/lab-log.md)."""
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        def matrix(name: str, weight: torch.Tensor) -> bool:
-            return weight.ndim == 2 and "embedding" not in name and "probe" not in name
-
-        matrices = [weight for name, weight in self.weights.items() if matrix(name, weight)]
-        others = [weight for name, weight in self.weights.items() if not matrix(name, weight)]
-        return Muon(matrices, others, self.run.rate)
+        return Muon.of(self.weights.items(), self.run.rate, others=("embedding", "probe"))
 
 
 def pretrain(

@@ -159,8 +159,7 @@ class DetectorEngine(Engine):
     """With Muon for the convolutions and linear layers."""
 
     def make_optimizer(self) -> torch.optim.Optimizer:
-        matrices = [weight for weight in self.weights.values() if weight.ndim == 2]
-        return Muon(matrices, [weight for weight in self.weights.values() if weight.ndim != 2], self.run.rate)
+        return Muon.of(self.weights.items(), self.run.rate)
 
 
 def train_detector(

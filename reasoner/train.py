@@ -101,10 +101,7 @@ def cosine(optimizer: torch.optim.Optimizer, steps: int, warmup: int) -> torch.o
 
 def optimizer_of(model: torch.nn.Module, lr: float) -> Muon:
     """Matrices by Muon; embeddings, norms, biases and the probe as by AdamW; frozen weights left out."""
-    trained = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    matrices = [weight for name, weight in trained if weight.ndim == 2 and "embed" not in name and NAME not in name]
-    chosen = set(map(id, matrices))
-    return Muon(matrices, [weight for _, weight in trained if id(weight) not in chosen], lr)
+    return Muon.of(model.named_parameters(), lr, others=("embed", NAME))
 
 
 def sft_config(run: ReasonerRun) -> SFTConfig:

@@ -11,7 +11,7 @@ photographs by 2.3 times as much as 7,300 samples with AdamW do; a step takes 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -48,6 +48,23 @@ class Muon(torch.optim.Optimizer):
             {"params": list(others), "decay": 0.0, "orthogonal": False},
         ]
         super().__init__([group for group in groups if group["params"]], {"lr": lr})
+
+    @classmethod
+    def of(cls, weights: Iterable[tuple[str, torch.Tensor]], lr: float, others: Sequence[str] = ()) -> Muon:
+        """One for named weights: those with two dimensions are the matrices.
+
+        Args:
+            weights: As `named_parameters` gives them; frozen ones are left out.
+            lr: Of both groups.
+            others: Parts of the names of weights with two dimensions that are no matrices of layers.
+        """
+        trained = [(name, weight) for name, weight in weights if weight.requires_grad]
+        turned = [weight.ndim == 2 and not any(part in name for part in others) for name, weight in trained]
+        return cls(
+            [weight for (_, weight), matrix in zip(trained, turned) if matrix],
+            [weight for (_, weight), matrix in zip(trained, turned) if not matrix],
+            lr,
+        )
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
