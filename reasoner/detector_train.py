@@ -25,6 +25,7 @@ from rnr.degradation.photographs import centre_crop, read_folder, to_tensor, wei
 from rnr.reasoner.data import APART, Drawn, apart_batch, damaged_batch
 from rnr.reasoner.detector import load_detector
 from rnr.reasoner.detector_network import Detector
+from rnr.reasoner.probe import read_error
 from rnr.reasoner.views import SIDE, views_and_maps
 from rnr.training.config import Run
 from rnr.training.engine import Engine
@@ -99,9 +100,10 @@ class DetectorObjective:
         batch = batch.mirrored() if seed % 2 else batch
         changed, whole_BN, each_BVN = (x.float() for x in self.model(batch.views))
         strange = functional.binary_cross_entropy_with_logits(whole_BN[:, -1], batch.strange)
-        views = read_error(each_BVN, batch.severity[:, None].expand(-1, each_BVN.shape[1], -1))
+        views = read_error(each_BVN, batch.severity[:, None].expand(-1, each_BVN.shape[1], -1), SEVERITY)
         traces = (changed - batch.traces).square().mean()  # by absolute errors all maps are empty, most cells being so
-        return read_error(whole_BN[:, :-1], batch.severity) + STRANGE * strange + VIEWS * views + TRACE * traces
+        picture = read_error(whole_BN[:, :-1], batch.severity, SEVERITY)
+        return picture + STRANGE * strange + VIEWS * views + TRACE * traces
 
     @torch.no_grad()
     def settle(self) -> None:
@@ -117,10 +119,10 @@ class DetectorObjective:
 
     def validate(self, model: Any) -> dict[str, float]:
         """F1 of presence by kind at severity 20 and more (weaker damage does not count), and the mean error of the
-        severity in points where the kind is present."""
+        severity in points where the kind is present. The normalisation is settled by it, also where nothing is held."""
+        self.settle()
         if not self.held:
             return {}
-        self.settle()
         found = torch.cat([model(batch.views)[1][:, :-1] for batch in self.held])
         truth = torch.cat([batch.severity for batch in self.held])
         logit, severity = found.chunk(2, -1)
@@ -138,14 +140,6 @@ def traced_of(traced_BKHW: torch.Tensor) -> torch.Tensor:
 def severity_of(diagnosis: Diagnosis, kind: str) -> float:
     """In 0..1; 0 where the kind is absent."""
     return (diagnosis.findings[kind].severity or 0) / 100
-
-
-def read_error(said: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy of presence, and the error of the severity where the kind is present; severities in 0..1."""
-    logit, severity = said.chunk(2, -1)
-    present = (truth > 0).to(said.dtype)
-    error = ((severity - truth).abs() * present).sum() / present.sum().clamp(min=1)
-    return functional.binary_cross_entropy_with_logits(logit, present) + SEVERITY * error
 
 
 def f1(found: torch.Tensor, severity: torch.Tensor) -> float:
@@ -193,7 +187,6 @@ def train_detector(
     engine = DetectorEngine(objective, run, report)
     engine.train()
     engine.averaged()
-    objective.settle()
     with torch.no_grad():
         figures = objective.validate(network)
     return save(network, run, before, len(photographs), Path(images).name, figures)

@@ -52,18 +52,28 @@ class Probe(nn.Module):
         tokens_BVTD = seen.unflatten(0, (len(truth_BK), views, -1))
         tokens_BVD = self.norm(tokens_BVTD.mean(2))
         said = torch.einsum("bvd,vdk->bvk", tokens_BVD / tokens_BVD.shape[-1] ** 0.5, self.read) + self.bias
-        logit_BVK, severity_BVK = said.chunk(2, -1)
-        truth_BVK = truth_BK[:, None].expand_as(logit_BVK)
-        present = (truth_BVK > 0).to(said.dtype)
-        presence = nn.functional.binary_cross_entropy_with_logits(logit_BVK, present)
-        error = (severity_BVK - truth_BVK).abs() * present
-        loss = presence + SEVERITY * error.sum() / present.sum().clamp(min=1)
+        loss = read_error(said, truth_BK[:, None].expand(-1, views, -1), SEVERITY)
         return loss if traces_BVTK is None else loss + TRACE * self._traces_error(tokens_BVTD, traces_BVTK)
 
     def _traces_error(self, tokens_BVTD: torch.Tensor, traces_BVTK: torch.Tensor) -> torch.Tensor:
         tokens = self.norm(tokens_BVTD[:, self.places]) / tokens_BVTD.shape[-1] ** 0.5
         said = torch.einsum("bvtd,vdk->bvtk", tokens, self.trace) + self.level[:, None]
         return (said - traces_BVTK).abs().mean()
+
+
+def read_error(said: torch.Tensor, truth: torch.Tensor, weight: float) -> torch.Tensor:
+    """Cross-entropy of presence, and the error of the severity where the kind is present.
+
+    Args:
+        said: Logits of presence, then severities in 0..1 (..., 2 K).
+        truth: Severities in 0..1, 0 = absent (..., K).
+        weight: Of the severity's error.
+    """
+    logit, severity = said.chunk(2, -1)
+    present = (truth > 0).to(said.dtype)
+    presence = nn.functional.binary_cross_entropy_with_logits(logit, present)
+    error = (severity - truth).abs() * present
+    return presence + weight * error.sum() / present.sum().clamp(min=1)
 
 
 def attach(model: nn.Module, views: int) -> None:

@@ -13,7 +13,8 @@ from rnr.degradation.synthesize import degrade, prescribe
 from rnr.reasoner import detector
 from rnr.reasoner.card import check_card
 from rnr.reasoner.detector_network import Detector
-from rnr.reasoner.detector_train import DetectorObjective, DetectorRun, read_error, train_detector
+from rnr.reasoner.detector_train import SEVERITY, DetectorObjective, DetectorRun, train_detector
+from rnr.reasoner.probe import read_error
 from rnr.reasoner.views import views_of_batch
 
 PHOTOGRAPHS = [centre_crop(getattr(skimage.data, name)(), 256) for name in ("astronaut", "chelsea", "coffee")]
@@ -87,7 +88,9 @@ def test_a_detector_learns_is_written_and_goes_on(tmp_path, monkeypatch):
 def test_severity_counts_where_a_kind_is_present():
     truth = torch.tensor([[0.0, 0.5]])
     right, wrong = torch.tensor([[-20.0, 20.0, 0.9, 0.5]]), torch.tensor([[-20.0, 20.0, 0.0, 0.9]])
-    assert read_error(right, truth) < 1e-3 and np.isclose(read_error(wrong, truth), 2 * 0.4, atol=1e-3)
+    assert read_error(right, truth, SEVERITY) < 1e-3 and np.isclose(
+        read_error(wrong, truth, SEVERITY), 2 * 0.4, atol=1e-3
+    )
 
 
 def test_what_is_no_detector_is_named(tmp_path):
