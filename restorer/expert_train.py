@@ -85,20 +85,15 @@ class ExpertObjective:
         """Error of the estimate of the leg's end."""
         device = next(self.model.parameters()).device
         start, end = (x.to(device, memory_format=torch.channels_last) for x in (batch.start, batch.end))
-        t = torch.ones(len(start), device=device)
-        x = start
+        x, t = start, torch.ones(len(start), device=device)
         if progress >= BRIDGE_FROM:
-            generator = torch.Generator().manual_seed(seed)
-            draw = torch.rand(3, len(start), generator=generator).to(device)
-            t = torch.where(draw[0] < ONE_STEP, 1.0, 0.05 + 0.95 * draw[1])
-            noise = torch.randn(start.shape, generator=generator).to(device)
-            x = corrupt(end, start, t, SIGMA * draw[2], noise)
+            x, t = on_bridge(start, end, seed)
         inverse = looked(self.model, start, None if batch.inverse is None else batch.inverse.to(device))
         severity = None if batch.severity_B is None else batch.severity_B.to(device)
         estimate = x + t.view(-1, 1, 1, 1) * self.model(x, start, t, inverse, severity)
         if progress < ROOT_FROM:
             return (estimate - end).abs().mean()
-        return ((estimate - end) ** 2).mean((1, 2, 3)).add(1e-6).sqrt().mean()
+        return root_error(estimate, end)
 
     def validate(self, model: Any) -> dict[str, float]:
         """PSNR in dB of one step, by the severity of the kind alone; clean pictures up to 70. Where the network takes
@@ -119,6 +114,20 @@ class ExpertObjective:
             name = f"{self.kind.name} {severity:g}" if severity else "clean"
             result[name] = round(float(psnr(restored, self.clean).clamp(max=70).mean()), 2)
         return result
+
+
+def on_bridge(start_BCHW: torch.Tensor, end_BCHW: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """States x_t between the ends of a leg, and their times (B,): at the start in a share ONE_STEP of the pictures."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = torch.rand(3, len(start_BCHW), generator=generator).to(start_BCHW.device)
+    t = torch.where(draw[0] < ONE_STEP, 1.0, 0.05 + 0.95 * draw[1])
+    noise = torch.randn(start_BCHW.shape, generator=generator).to(start_BCHW.device)
+    return corrupt(end_BCHW, start_BCHW, t, SIGMA * draw[2], noise), t
+
+
+def root_error(estimate_BCHW: torch.Tensor, end_BCHW: torch.Tensor) -> torch.Tensor:
+    """Root of each picture's mean squared error, averaged."""
+    return ((estimate_BCHW - end_BCHW) ** 2).mean((1, 2, 3)).add(1e-6).sqrt().mean()
 
 
 def looked(

@@ -31,9 +31,8 @@ from rnr.reasoner.collate import Collator
 from rnr.reasoner.decode import Session, decode
 from rnr.reasoner.reasoner import Reasoner, Settings
 from rnr.reasoner.views import as_uint8
-from rnr.restorer.bridge import corrupt
 from rnr.restorer.condition import diagnosis_of, left_alone, wanted
-from rnr.restorer.expert_train import ONE_STEP, SIGMA, grown, looked
+from rnr.restorer.expert_train import grown, looked, on_bridge, root_error
 from rnr.restorer.pipeline import RestorePipeline, RestoreResult
 from rnr.unified.instructions import Wish
 from rnr.unified.reader import Reader
@@ -279,16 +278,12 @@ class UnifiedModel(nn.Module):
         conditions = self.conditions(states_BSD, sequences, made.kind.name)
         network: Any = self.experts[made.kind.name]
         start, end = (x.to(self.device, memory_format=torch.channels_last) for x in (made.leg.start, made.leg.end))
-        generator = torch.Generator().manual_seed(seed)
-        draw = torch.rand(3, len(start), generator=generator).to(self.device)
-        t = torch.where(draw[0] < ONE_STEP, 1.0, 0.05 + 0.95 * draw[1])
-        x = corrupt(end, start, t, SIGMA * draw[2], torch.randn(start.shape, generator=generator).to(self.device))
+        x, t = on_bridge(start, end, seed)
         numbers = self.condition != "hidden"
         inverse = made.leg.inverse.to(self.device) if numbers and made.leg.inverse is not None else None
         severity = made.leg.severity_B.to(self.device) if numbers and made.leg.severity_B is not None else None
         velocity = network(x, start, t, looked(network, start, inverse, conditions), severity, conditions)
-        estimate = x + t.view(-1, 1, 1, 1) * velocity
-        return ((estimate - end) ** 2).mean((1, 2, 3)).add(1e-6).sqrt().mean()
+        return root_error(x + t.view(-1, 1, 1, 1) * velocity, end)
 
 
 def presence_of(source: DiagnosisRecord | Diagnosis, intent: Intent | None) -> Diagnosis:
