@@ -113,7 +113,7 @@ def dial(
     for number, case in enumerate(held):
         for quality in (None, *DIAL):
             began = time.perf_counter()
-            made = case.damaged if quality is None else rounded(restorer.shown(case.damaged, quality))
+            made = case.damaged if quality is None else rounded(restorer.shown(case.damaged, quality=quality))
             seconds = (time.perf_counter() - began) / case.clean[0, 0].numel() * 1e6
             rows.append({
                 "photograph": case.photograph, "case": number, "quality": quality,

@@ -13,7 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -36,13 +36,54 @@ BEST = 100.0  # the quality where nobody asks for another
 class AtOnce(ABC):
     """A restorer that undoes everything at once, by a dial of its own.
 
-    Attributes:
+    Args:
+        autoencoder: Pictures to latents and back.
+        network: What is trained on it.
         identity: `model` and `model_hash`.
+
+    Attributes:
         steps: Where nobody asks for another number.
+        name: As records have it where `identity` gives none.
+        channels: Name of the latent's channels in the network's config.
+        misfit: What an error calls a network of another autoencoder, and the command that trains one.
+
+    Raises:
+        ValueError: For a network of another autoencoder.
     """
 
     steps = 1
-    identity: dict[str, Any]
+    name: str
+    channels: str
+    misfit: tuple[str, str]
+
+    def __init__(self, autoencoder: Autoencoder, network: Any, identity: Mapping[str, Any] | None = None) -> None:
+        channels, factor = network.config[self.channels], network.config["factor"]
+        if (channels, factor) != (autoencoder.channels, autoencoder.factor):
+            what, command = self.misfit
+            raise ValueError(
+                f"{what} {channels} channels at 1/{factor} do not fit an autoencoder of {autoencoder.channels} at "
+                f"1/{autoencoder.factor}; train them on it ({command})"
+            )
+        self.autoencoder, self.network = autoencoder.eval(), network.eval()
+        self.identity: dict[str, Any] = dict(identity or {"model": self.name, "model_hash": ""})
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> Self:
+        """A folder that holds the network's weights and model_index.json, which names the autoencoder.
+
+        Raises:
+            OSError: For what is missing or broken; it names the file and the remedy.
+        """
+        folder = Path(name)
+        network = cls.network_of(folder)
+        autoencoder = Autoencoder.from_pretrained(autoencoder_of(folder)).to(device)
+        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.rglob("*.safetensors"))}
+        return cls(autoencoder, torch.nn.Module.to(network, device), identity)
+
+    @staticmethod
+    @abstractmethod
+    def network_of(folder: Path) -> torch.nn.Module:
+        """The network of a folder, on the CPU. Raises OSError."""
 
     @property
     def kinds(self) -> list[str]:
@@ -53,9 +94,23 @@ class AtOnce(ABC):
     def dials(self, intent: Intent | None, num_inference_steps: int | None, seed: int) -> dict[str, Any]:
         """What `shown` is to be asked for. Raises SetupError for what this restorer cannot be asked for."""
 
+    @property
     @abstractmethod
-    def shown(self, image_1CHW: torch.Tensor, *, tile: int, **dials: Any) -> torch.Tensor:
+    def multiple(self) -> int:
+        """Height and width of what it computes at once are multiples of this."""
+
+    @abstractmethod
+    def computed(self, image_BCHW: torch.Tensor, **dials: Any) -> torch.Tensor:
+        """A tile, where the autoencoder is, restored, in [0, 1]."""
+
+    @torch.no_grad()
+    def shown(self, image_1CHW: torch.Tensor, tile: int = TILE, **dials: Any) -> torch.Tensor:
         """A picture of any size, restored, in [0, 1]."""
+
+        def part(image_BCHW: torch.Tensor) -> torch.Tensor:
+            return self.computed(image_BCHW.to(self.autoencoder.device), **dials)
+
+        return tiled(part, [image_1CHW], tile, self.multiple, MARGIN)
 
     def restore(
         self,
@@ -104,40 +159,19 @@ class AtOnce(ABC):
 
 
 class LatentRestorer(AtOnce):
-    """`restore` by codes of a quality.
+    """`restore` by codes of a quality; its network is a `CodePredictor`. One step: codes are predicted at once."""
 
-    Args:
-        autoencoder: Pictures to latents and back.
-        predictor: The Transformer, with its codebooks.
-        identity: `model` and `model_hash`.
+    name, channels, misfit = "latent", "channels", ("codes of", "rnr train codes")
 
-    Attributes:
-        steps: 1; codes are predicted at once.
-    """
+    @property
+    def predictor(self) -> CodePredictor:
+        """The Transformer, with its codebooks."""
+        return self.network
 
-    def __init__(
-        self, autoencoder: Autoencoder, predictor: CodePredictor, identity: Mapping[str, Any] | None = None
-    ) -> None:
-        if predictor.config["channels"] != autoencoder.channels or predictor.config["factor"] != autoencoder.factor:
-            raise ValueError(
-                f"codes of {predictor.config['channels']} channels at 1/{predictor.config['factor']} do not fit an "
-                f"autoencoder of {autoencoder.channels} at 1/{autoencoder.factor}; train them on it (rnr train codes)"
-            )
-        self.autoencoder, self.predictor = autoencoder.eval(), predictor.eval()
-        self.identity = dict(identity or {"model": "latent", "model_hash": ""})
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> LatentRestorer:
-        """A folder that holds codes.safetensors and model_index.json, which names the autoencoder.
-
-        Raises:
-            OSError: For what is missing or broken; it names the file and the remedy.
-        """
-        folder = Path(name)
-        predictor, _ = load_predictor(folder / CODES)
-        autoencoder = Autoencoder.from_pretrained(autoencoder_of(folder)).to(device)
-        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.rglob("*.safetensors"))}
-        return cls(autoencoder, torch.nn.Module.to(predictor, device), identity)  # type: ignore[arg-type]
+    @staticmethod
+    def network_of(folder: Path) -> CodePredictor:
+        """See `AtOnce.network_of`."""
+        return load_predictor(folder / CODES)[0]
 
     def dials(self, intent: Intent | None, num_inference_steps: int | None, seed: int) -> dict[str, Any]:
         """The quality; nothing is drawn, and codes are predicted at once."""
@@ -146,16 +180,12 @@ class LatentRestorer(AtOnce):
 
     @property
     def multiple(self) -> int:
-        """Height and width of what it computes at once are multiples of this: whole windows of the latent."""
+        """Whole windows of the latent."""
         return WINDOW * self.autoencoder.factor
 
-    def shown(self, image_1CHW: torch.Tensor, quality: float = BEST, tile: int = TILE) -> torch.Tensor:  # type: ignore[override]
-        """A picture of any size at this quality, in [0, 1]."""
-
-        def part(image_BCHW: torch.Tensor) -> torch.Tensor:
-            return restored(self.predictor, self.autoencoder, image_BCHW.to(self.autoencoder.device), quality)
-
-        return tiled(part, [image_1CHW], tile, self.multiple, MARGIN)
+    def computed(self, image_BCHW: torch.Tensor, quality: float = BEST) -> torch.Tensor:  # type: ignore[override]
+        """At this quality."""
+        return restored(self.predictor, self.autoencoder, image_BCHW, quality)
 
 
 def refused(intent: Intent | None) -> float:

@@ -9,55 +9,27 @@ nothing, the same array comes back.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rnr.degradation.errors import SetupError
-from rnr.degradation.files import hash_of
 from rnr.degradation.intent import RESTORE, Intent, refuse_quality
-from rnr.restorer.latent.autoencoder import MARGIN, TILE, Autoencoder
-from rnr.restorer.latent.codes import autoencoder_of
 from rnr.restorer.latent.restorer import AtOnce
 from rnr.restorer.latent.task_files import load_network
 from rnr.restorer.latent.tasks import OWN, PERCEPTION, TaskNetwork
-from rnr.restorer.tiling import tiled
 
 
 class TaskRestorer(AtOnce):
-    """`restore` for a task.
+    """`restore` for a task; its network is a `TaskNetwork`: CFRM, prior, adapters and prompts."""
 
-    Args:
-        autoencoder: Pictures to latents and back.
-        network: CFRM, prior, adapters and prompts.
-        identity: `model` and `model_hash`.
-    """
+    name, channels, misfit = "tasks", "latent", ("weights for", "rnr train tasks")
 
-    def __init__(
-        self, autoencoder: Autoencoder, network: TaskNetwork, identity: Mapping[str, Any] | None = None
-    ) -> None:
-        if network.config["latent"] != autoencoder.channels or network.config["factor"] != autoencoder.factor:
-            raise ValueError(
-                f"weights for {network.config['latent']} channels at 1/{network.config['factor']} do not fit an "
-                f"autoencoder of {autoencoder.channels} at 1/{autoencoder.factor}; train them on it (rnr train tasks)"
-            )
-        self.autoencoder, self.network = autoencoder.eval(), network.eval()
-        self.identity = dict(identity or {"model": "tasks", "model_hash": ""})
-
-    @classmethod
-    def from_pretrained(cls, name: str | Path, device: str = "cpu") -> TaskRestorer:
-        """A folder that holds tasks.safetensors, prompts/ and model_index.json, which names the autoencoder.
-
-        Raises:
-            OSError: For what is missing or broken; it names the file and the remedy.
-        """
-        folder = Path(name)
-        network, _ = load_network(folder)
-        autoencoder = Autoencoder.from_pretrained(autoencoder_of(folder)).to(device)
-        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.rglob("*.safetensors"))}
-        return cls(autoencoder, torch.nn.Module.to(network, device), identity)  # type: ignore[arg-type]
+    @staticmethod
+    def network_of(folder: Path) -> TaskNetwork:
+        """See `AtOnce.network_of`."""
+        return load_network(folder)[0]
 
     @property
     def tasks(self) -> list[str]:
@@ -79,15 +51,8 @@ class TaskRestorer(AtOnce):
             raise SetupError(f"the prior {self.network.config['prior']} takes one step, not {steps}")
         return {"task": task, "num_inference_steps": steps, "seed": seed}
 
-    @torch.no_grad()
-    def shown(  # type: ignore[override]
-        self, image_1CHW: torch.Tensor, task: str = PERCEPTION, num_inference_steps: int = 1, seed: int = 0,
-        tile: int = TILE,
-    ) -> torch.Tensor:  # fmt: skip
-        """A picture of any size, restored for this task, in [0, 1]."""
-
-        def part(image_BCHW: torch.Tensor) -> torch.Tensor:
-            image = image_BCHW.to(self.autoencoder.device)
-            return self.network.restored(self.autoencoder, image, task, num_inference_steps, seed).clamp(0, 1)
-
-        return tiled(part, [image_1CHW], tile, self.multiple, MARGIN)
+    def computed(  # type: ignore[override]
+        self, image_BCHW: torch.Tensor, task: str = PERCEPTION, num_inference_steps: int = 1, seed: int = 0
+    ) -> torch.Tensor:
+        """For this task."""
+        return self.network.restored(self.autoencoder, image_BCHW, task, num_inference_steps, seed).clamp(0, 1)
