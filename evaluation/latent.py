@@ -8,7 +8,7 @@ together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ import torch
 
 from rnr.degradation.measure import psnr, ssim, technical_quality
 from rnr.degradation.photographs import centre_crop, rounded, to_tensor
-from rnr.degradation.synthesize import degrade, draw_mixture
+from rnr.degradation.synthesize import Mixture, degrade, draw_mixture
 from rnr.evaluation import metrics
 from rnr.evaluation.tables import Cell, Row, Table
 from rnr.restorer.latent.codes import restored
@@ -33,23 +33,26 @@ Report = Callable[[int], None]
 
 @dataclass
 class Case:
-    """A photograph's centre and one damage of it (1, 3, H, W)."""
+    """A photograph's centre, one damage of it (1, 3, H, W), and that damage's recipe."""
 
     photograph: str
     clean: torch.Tensor
     damaged: torch.Tensor
+    mixture: Mixture
 
 
-def cases(photographs: dict[str, np.ndarray], size: int, mixtures: int, seed: int) -> list[Case]:
-    """Centres of `size` px, each with so many mixtures of one or several kinds."""
+def cases(
+    photographs: Mapping[str, np.ndarray], size: int, mixtures: int, seed: int, names: Sequence[str] | None = None
+) -> list[Case]:
+    """Centres of `size` px (0: whole), each with so many mixtures of one or several kinds (`names`, or all)."""
     found = []
     for number, (name, picture) in enumerate(photographs.items()):
         clean = to_tensor(centre_crop(picture, size) if size else picture)
         for index in range(mixtures):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + 101 * number + index)
             stage = "several" if index % 2 else "single"
-            mixture = draw_mixture(1, generator, stage, severity=(15, 80))  # type: ignore[arg-type]
-            found.append(Case(name, clean, degrade(clean, mixture)))
+            mixture = draw_mixture(1, generator, stage, names, severity=(15, 80))  # type: ignore[arg-type]
+            found.append(Case(name, clean, degrade(clean, mixture), mixture))
     return found
 
 

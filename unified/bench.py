@@ -18,8 +18,9 @@ import torch
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.intent import Intent
 from rnr.degradation.measure import psnr, technical_quality
-from rnr.degradation.photographs import centre_crop, rounded, to_tensor
-from rnr.degradation.synthesize import Mixture, degrade, draw_mixture, truths
+from rnr.degradation.photographs import rounded
+from rnr.degradation.synthesize import degrade, truths
+from rnr.evaluation import latent
 from rnr.evaluation.latent import interval, predicted
 from rnr.evaluation.metrics import average, percent, presence
 from rnr.evaluation.tables import Row, Table
@@ -41,14 +42,10 @@ INTERCHANGED = "Mean change of the restoration, 8-bit levels, by hidden states o
 
 
 @dataclass
-class Case:
-    """One damage of a photograph's centre (1, 3, H, W), and what is true of it."""
+class Case(latent.Case):
+    """One damage of a photograph's centre, and what is true of it."""
 
-    photograph: str
-    clean: torch.Tensor
-    damaged: torch.Tensor
     truth: Diagnosis
-    mixture: Mixture
 
     @property
     def pixels(self) -> np.ndarray:
@@ -75,17 +72,9 @@ def named(models: Sequence[str]) -> dict[str, str]:
 def cases(
     photographs: Mapping[str, np.ndarray], size: int, mixtures: int, seed: int, names: Sequence[str]
 ) -> list[Case]:
-    """Centres of `size` px, each with so many mixtures of one or several kinds."""
-    found = []
-    for number, (name, picture) in enumerate(photographs.items()):
-        clean = to_tensor(centre_crop(picture, size) if size else picture)
-        for index in range(mixtures):
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + 101 * number + index)
-            mixture = draw_mixture(1, generator, "several" if index % 2 else "single", names, severity=(15, 80))
-            damaged = degrade(clean, mixture)
-            (truth,) = truths(clean, damaged, mixture, names)
-            found.append(Case(name, clean, damaged, truth, mixture))
-    return found
+    """The cases of `rnr.evaluation.latent`, of these kinds, with their truth."""
+    made = latent.cases(photographs, size, mixtures, seed, names)
+    return [Case(**vars(case), truth=truths(case.clean, case.damaged, case.mixture, names)[0]) for case in made]
 
 
 def ways_of(models: Mapping[str, UnifiedModel], text: str | None = None) -> dict[str, Way]:
