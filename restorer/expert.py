@@ -25,13 +25,13 @@ from typing import Any
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
 from rnr.degradation.files import whole
 from rnr.degradation.kind import kind_named
+from rnr.restorer.network_file import read_network
 from rnr.restorer.overview import Overview
 from rnr.restorer.point_spread import Factors, PointSpreadReader
 
@@ -318,12 +318,10 @@ def save_expert(network: ExpertNetwork, path: Path, card: Mapping[str, Any]) -> 
 def load_expert(path: Path) -> tuple[ExpertNetwork, dict[str, Any]]:
     """One expert in float32, and its card. OSError names a file that is broken or is no expert."""
     try:
-        with safe_open(str(path), "pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        network: ExpertNetwork = ExpertNetwork(**json.loads(about["config"]))
+        config, card, tensors = read_network(path)
+        network: ExpertNetwork = ExpertNetwork(**config)
         network.load_state_dict(tensors)
     except Exception as error:
         raise OSError(f"{path}: not an expert's weights ({error}); copy the file again") from error
     nn.Module.to(network, memory_format=torch.channels_last)  # type: ignore
-    return network, json.loads(about.get("card", "{}"))
+    return network, card

@@ -24,15 +24,13 @@ from typing import Any
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional
 
-from rnr.degradation.files import whole
 from rnr.restorer.expert import channels_last, zero
 from rnr.restorer.latent.autoencoder import Autoencoder
 from rnr.restorer.latent.codebook import Codes, DualCodebook
+from rnr.restorer.network_file import read_network, write_network
 
 CODES, INDEX = "codes.safetensors", "model_index.json"  # the files of a latent restorer
 SURE = (4.0, 0.5)  # sharpness of the first logits of both codebooks, times the codes' variance. Loss of the first batch
@@ -220,25 +218,19 @@ class CodePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
 def save_predictor(model: CodePredictor, path: Path, card: dict[str, Any]) -> None:
     """Predictor and codebooks in half precision in one file, whole or not at all."""
     names = ("channels", "features", "factor", "size", "groups", "width", "blocks", "heads", "quality")
-    about = {"config": json.dumps({name: model.config[name] for name in names}), "card": json.dumps(card)}
-    tensors = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
-        save_file(tensors, str(part), metadata=about)
+    write_network(model.state_dict(), path, {name: model.config[name] for name in names}, card)
 
 
 def load_predictor(path: Path) -> tuple[CodePredictor, dict[str, Any]]:
     """A predictor in float32, and its card. OSError names a file that is missing, broken, or something else."""
     try:
-        with safe_open(str(path), "pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        model: CodePredictor = CodePredictor(**json.loads(about["config"]))
+        config, card, tensors = read_network(path)
+        model: CodePredictor = CodePredictor(**config)
         model.load_state_dict(tensors)
     except Exception as error:
         remedy = "train it with `rnr train codes`, or copy the file again"
         raise OSError(f"{path}: no code predictor's weights ({error}); {remedy}") from error
-    return model.eval(), json.loads(about.get("card", "{}"))
+    return model.eval(), card
 
 
 @torch.no_grad()

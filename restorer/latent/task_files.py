@@ -18,6 +18,7 @@ from rnr.restorer.latent.autoencoder import FOLDER
 from rnr.restorer.latent.codes import write_index
 from rnr.restorer.latent.export import figures
 from rnr.restorer.latent.tasks import OWN, TaskNetwork
+from rnr.restorer.network_file import read_network, write_network
 from rnr.training.card import LICENSE, head
 
 NETWORK, PROMPTS = "tasks.safetensors", "prompts"  # a file, and the folder of a file for each task
@@ -58,12 +59,9 @@ A picture, restored for people or for a machine's task (UniRestore's idea): {mil
 def save_network(network: TaskNetwork, path: Path, card: Mapping[str, Any]) -> None:
     """All but the prompts, and but a prior that has a name of its own, in half precision; whole or not at all."""
     left_out = ("prompts.",) if network.config["prior"] == OWN else ("prompts.", "unet.")
-    tensors = {n: v.half().contiguous() for n, v in network.state_dict().items() if not n.startswith(left_out)}
+    tensors = {name: value for name, value in network.state_dict().items() if not name.startswith(left_out)}
     config = {name: value for name, value in network.config.items() if not name.startswith("_")}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path) as part:
-        # One entry: safetensors writes several in a random order, and the same weights are to be the same file.
-        save_file(tensors, str(part), metadata={"about": json.dumps({"config": config, "card": dict(card)})})
+    write_network(tensors, path, config, card)
 
 
 def save_prompt(network: TaskNetwork, name: str, folder: Path, card: Mapping[str, Any]) -> Path:
@@ -84,10 +82,8 @@ def load_network(folder: Path) -> tuple[TaskNetwork, dict[str, Any]]:
     """
     path = folder / NETWORK
     try:
-        with safe_open(str(path), "pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        network: TaskNetwork = TaskNetwork(**about["config"])
+        config, card, tensors = read_network(path)
+        network: TaskNetwork = TaskNetwork(**config)
         missing, unknown = network.load_state_dict(tensors, strict=False)
         if wrong := [name for name in missing if not name.startswith("unet.")] + unknown:
             raise ValueError(f"{wrong[0]} is missing or unknown")
@@ -96,7 +92,7 @@ def load_network(folder: Path) -> tuple[TaskNetwork, dict[str, Any]]:
         raise OSError(f"{path}: no weights of a restorer of tasks ({error}); {remedy}") from error
     for prompt in sorted((folder / PROMPTS).glob("*.safetensors")):
         network.prompts[prompt.stem] = nn.Parameter(read_prompt(prompt, int(network.config["prompt"])))
-    return network.eval(), about["card"]
+    return network.eval(), card
 
 
 def read_prompt(path: Path, length: int) -> torch.Tensor:
