@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from rnr.restorer.loading import load as load_restorer
 if TYPE_CHECKING:
     import numpy as np
 
+    from rnr.quality.model import QualityModel
     from rnr.restorer.latent import LatentRestorer
 
 Folders = Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")]
@@ -52,9 +53,8 @@ def latent(
             rows = module.dial(model, judge, held, report)
         tables |= {"latent_dial": module.dial_table(rows), "latent_rows": Table.of("Dial by case", rows)}
         tables["latent_parts"] = module.ablations(model, judge, held, other)
-        settings = command.identity(restorer=model) | module.about(model) | {"images": [f.name for f in images]}
-        settings |= {"scorer": scorer, "scorer_hash": judge.identity["model_hash"], "mixtures": mixtures, "size": size}
-        command.publish(tables, out, settings | {"limit": limit, "seed": seed}, started, silent=["latent_rows"])
+        settings = module.about(model) | _asked(model, judge, images, scorer, mixtures, size, limit, seed)
+        command.publish(tables, out, settings, started, silent=["latent_rows"])
 
 
 def hacking(
@@ -81,10 +81,18 @@ def hacking(
         with command.progress("pictures", len(held)) as report:
             found = module.paths(model, judge, held, report)
         tables = {"hacking": module.table(found, held), "hacking_paths": Table.of("Paths", module.rows_of(found))}
-        settings = command.identity(restorer=model) | {"images": [f.name for f in images], "limit": limit}
-        settings |= {"scorer": scorer, "scorer_hash": judge.identity["model_hash"], "mixtures": mixtures, "size": size}
-        settings |= {"steps": module.STEPS, "rates": module.RATES, "seed": seed}
+        settings = _asked(model, judge, images, scorer, mixtures, size, limit, seed)
+        settings |= {"steps": module.STEPS, "rates": module.RATES}
         command.publish(tables, out, settings, started, silent=["hacking_paths"])
+
+
+def _asked(
+    model: LatentRestorer, judge: QualityModel, images: list[Path], scorer: str, mixtures: int, size: int,
+    limit: int | None, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    """What a table of a latent restorer follows from."""
+    asked = {"mixtures": mixtures, "size": size, "limit": limit, "seed": seed, "images": [f.name for f in images]}
+    return command.identity(restorer=model) | asked | {"scorer": scorer, "scorer_hash": judge.identity["model_hash"]}
 
 
 def gathered(folders: list[Path], limit: int | None) -> dict[str, np.ndarray]:

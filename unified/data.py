@@ -211,7 +211,7 @@ def stream(
     """Samples as rows of a data set, from batch number `start` on; for `datasets.IterableDataset.from_generator`.
 
     Yields:
-        {clean_start, end, degraded: float32 (3, H, W), kind, words, remove, diagnosis: canonical JSON, expected}.
+        {start, end, degraded: float32 (3, H, W), kind, words, remove, diagnosis: canonical JSON, expected}.
     """
     number = start
     while True:

@@ -72,7 +72,7 @@ def train_reasoner(
         _real("reasoner", recipe, model, data, out, resume)
     else:
         _refuse({"--data": data}, "goes with --recipe: the built-in reasoner learns from --images")
-        _built_in(lambda work, given: work.train_reasoner(given, work.Lines()),
+        built_in(lambda work, given: work.train_reasoner(given, work.Lines()),
                   out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
                   rate=rate, restored=restored, confusion=confusion, threads=threads, license=license,
                   objects=objects)  # fmt: skip
@@ -91,7 +91,7 @@ def train_restorer(
         _refuse(own, "go with the built-in restorer: a real one has its recipe and --images")
         _real("restorer", recipe, model, images, out, resume, device)
     else:
-        _built_in(lambda work, given: work.train_restorer(given, work.Lines()),
+        built_in(lambda work, given: work.train_restorer(given, work.Lines()),
                   out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
                   rate=rate, confusion=confusion, threads=threads, device=device, license=license)  # fmt: skip
 
@@ -117,7 +117,7 @@ def train_expert(
     minutes: Minutes = None,
 ) -> None:  # fmt: skip
     """Train the network of one leg: it removes one kind of degradation and leaves the others."""
-    _built_in(
+    built_in(
         lambda work, given: work.train_expert(
             kind, given, blocks, residue, minutes, work.Lines(),
             physics=physics, overview=overview, spread=spread, finding=severity,
@@ -134,7 +134,7 @@ def train_quality(
     minutes: Minutes = None,
 ) -> None:  # fmt: skip
     """Train picture -> quality: damaged pictures beside words of their damage, then the adapter that reads scores."""
-    _built_in(lambda work, given: work.train_quality(given, minutes, work.Lines()), out=out, images=images, val=val,
+    built_in(lambda work, given: work.train_quality(given, minutes, work.Lines()), out=out, images=images, val=val,
               samples=samples, seed=seed, resume=resume, rate=rate, threads=threads, device=device,
               license=license)  # fmt: skip
 
@@ -147,7 +147,7 @@ def train_detector(
     minutes: Minutes = None,
 ) -> None:  # fmt: skip
     """Train the small network whose maps the built-in reasoner sees: where each kind changed the pixels."""
-    _built_in(lambda work, given: work.train_detector(given, minutes, work.Lines()), out=out, images=images, val=val,
+    built_in(lambda work, given: work.train_detector(given, minutes, work.Lines()), out=out, images=images, val=val,
               samples=samples, seed=seed, resume=resume, init=init, rate=rate, threads=threads, device=device,
               license=license)  # fmt: skip
 
@@ -159,7 +159,7 @@ def train_autoencoder(
     minutes: Minutes = None,
 ) -> None:  # fmt: skip
     """Train the autoencoder of the latent restorers: a picture through a quarter of its resolution and back."""
-    _built_in(lambda work, given: work.train_autoencoder(given, minutes, work.Lines()), out=out, images=images,
+    built_in(lambda work, given: work.train_autoencoder(given, minutes, work.Lines()), out=out, images=images,
               val=val, samples=samples, seed=seed, resume=resume, rate=rate, threads=threads, device=device,
               license=license)  # fmt: skip
 
@@ -174,7 +174,7 @@ def train_codes(
     no_quality: Annotated[bool, typer.Option("--no-quality", help="Without the score as input: an ablation.")] = False,
 ) -> None:  # fmt: skip
     """Train the latent restorer on an autoencoder: its codebooks, then the Transformer that predicts codes."""
-    _built_in(lambda work, given: work.train_codes(given, autoencoder, not no_quality, minutes, work.Lines()), out=out,
+    built_in(lambda work, given: work.train_codes(given, autoencoder, not no_quality, minutes, work.Lines()), out=out,
               images=images, val=val, samples=samples, seed=seed, resume=resume, rate=rate, threads=threads,
               device=device, license=license)  # fmt: skip
 
@@ -196,7 +196,7 @@ def train_tasks(
 ) -> None:  # fmt: skip
     """Train a restorer for people and machines: all its parts, on a frozen autoencoder. Perception is always a task."""
     parts = [part.value for part in without or []]
-    _built_in(lambda work, given: work.train_tasks(given, task or [], autoencoder, parts, recipe, reader, minutes,
+    built_in(lambda work, given: work.train_tasks(given, task or [], autoencoder, parts, recipe, reader, minutes,
                                                    work.Lines()),
               out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, rate=rate,
               threads=threads, device=device, license=license)  # fmt: skip
@@ -217,7 +217,7 @@ def train_task(
     reader: Reader = None,
 ) -> None:  # fmt: skip
     """Add a task to a restorer of tasks: its prompt is trained, and nothing else changes."""
-    _built_in(lambda work, given: work.train_task(given, name, restorer, model, labels, reader, minutes, work.Lines()),
+    built_in(lambda work, given: work.train_task(given, name, restorer, model, labels, reader, minutes, work.Lines()),
               out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, rate=rate,
               threads=threads, device=device, license=license)  # fmt: skip
 
@@ -241,7 +241,7 @@ def _refuse(options: dict[str, Any], reason: str) -> None:
         stop(f"{', '.join(given)}: {reason}")
 
 
-def _built_in(run: Callable[[Any, Any], Path], **settings: Any) -> None:
+def built_in(run: Callable[[Any, Any], Path], **settings: Any) -> None:
     """`run` gets the module of the trainings and the settings of one."""
     from rnr.work import training
 

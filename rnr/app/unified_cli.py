@@ -38,7 +38,7 @@ def train_unified(
     given |= {"tasks": {"restore": 1.0}, "text_weight": 0.0} if no_assessment else {}
     if recipe and condition == "both":
         given.pop("condition")
-    train_cli._built_in(
+    train_cli.built_in(
         lambda work, settings: work.train_unified(settings, recipe, minutes, work.Lines(), **given), out=out,
         images=images, val=val, samples=samples, seed=seed, resume=resume, init=init, rate=rate, threads=threads,
         device=device, license=license,

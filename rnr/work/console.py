@@ -122,7 +122,7 @@ class Meter:
 
 @contextlib.contextmanager
 def stages(first: str) -> Iterator[Callable[[str], None]]:
-    """What one long piece of work is at, and its seconds so far, on a terminal; yields what is told of each stage."""
+    """What one long piece of work is at, and its seconds so far, on a terminal; yields what shows a stage."""
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False))
