@@ -32,6 +32,7 @@ def trained(
     return {
         "diagnosis": diagnosis_tables.summary_table(cases),
         "diagnosis_findings": diagnosis_tables.findings_table(cases),
+        "diagnosis_alike": diagnosis_tables.either_table(cases),
         "diagnosis_factors": diagnosis_tables.factors_table(cases),
         "diagnosis_words": diagnosis_tables.words_table(cases),
         "diagnosis_reliability": reliability_table(cases),

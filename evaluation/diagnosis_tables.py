@@ -98,6 +98,30 @@ def _intervals(there: Sequence[Case], kind: str) -> tuple[list[tuple[float, floa
     return [(low - 0.5, high + 0.5) for (low, high), _ in held], [true for _, true in held]
 
 
+def either_table(cases: Sequence[Case]) -> Table:
+    """Kinds that are taken for each other (`Kind.alike`), counted as one finding."""
+    held = kinds_of(cases)
+    pairs = [(kind, other) for kind in held for other in kind_named(kind).alike if other in held]
+    note = (
+        f"Severities >= {WEAK:g} or absent. either: one of the two is there and one is found. for the other: "
+        "share of the pictures with one of them alone, in which the other alone is found."
+    )
+    digits = {"F1 of the first": 3, "F1 of the second": 3, "F1 either": 3, "for the other %": 1}
+    return Table.of("Kinds that are alike", [_either(cases, *pair) for pair in pairs], note, digits)
+
+
+def _either(cases: Sequence[Case], kind: str, other: str) -> Row:
+    both = (kind, other)
+    clear = [case for case in cases if all(case.severity[name] == 0 or case.severity[name] >= WEAK for name in both)]
+    there = [{name for name in both if case.severity[name]} for case in clear]
+    found = [{name for name in both if case.said_present(name)} for case in clear]
+    alone = [(true, said) for true, said in zip(there, found) if len(true) == 1]
+    row: Row = {"kinds": f"{kind}, {other}", "n": sum(map(bool, there))}
+    row |= {"F1 of the first": _presence(clear, kind).f1, "F1 of the second": _presence(clear, other).f1}
+    row["F1 either"] = presence([bool(true) for true in there], [bool(said) for said in found]).f1
+    return row | {"for the other %": 100 * average([said == set(both) - true for true, said in alone])}
+
+
 def points(cases: Sequence[Case], kind: str) -> list[tuple[float, float]]:
     """(true, expected) severity of every picture, for the plots."""
     said, true = _expected([case for case in cases if kind in case.asked], kind)

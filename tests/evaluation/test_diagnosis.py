@@ -52,6 +52,20 @@ def test_findings_by_hand():
     assert row["ECE"] == pytest.approx((2 * 0.4 + 3 * abs(0.1 - 2 / 3)) / 5)
 
 
+def test_kinds_that_are_alike_count_as_one():
+    """Snow taken for rain once, rain found once, both there and snow alone found once, a false alarm."""
+    cases = [
+        case({"snow": 0, "rain": 40}, {"snow": 50}),
+        case({"snow": 0, "rain": 40}, {"rain": 50}),
+        case({"snow": 40, "rain": 0}, {"snow": 50, "rain": 50}),
+        case({"snow": 0, "rain": 40}, {}),
+    ]
+    row = next(row for row in tables.either_table(cases).rows if row["kinds"] == "snow, rain")
+    assert row["n"] == 3
+    assert row["F1 of the first"] == pytest.approx(2 / 3) and row["F1 of the second"] == pytest.approx(2 / 5)
+    assert row["F1 either"] == pytest.approx(6 / 7) and row["for the other %"] == 50
+
+
 def test_factor_errors_are_medians_where_the_kind_was_found():
     cases = [case({"noise": 40}, {"noise": 50}, {"sigma": sigma, "type": "gaussian"}) for sigma in (22, 30, 25)]
     cases.append(case({"noise": 0}, {"noise": 50}))
