@@ -25,6 +25,7 @@ FALSE = 0.03  # share of the evidence of absent kinds that is shown wrong by any
 WEIGHTS = {"severity": 2.0, "present": 2.0, "evidence": 1.0, "technical": 1.0}
 SCENE, FACTOR = 0.3, 1.0
 MOST_PIECES = 50_000  # texts whose tokens are remembered
+HIDDEN = 0.3  # share of pictures of which training shows the last drawn view alone; a choice
 FEW = 8  # a scale has more values
 SPREAD = 0.025  # of a scale: how far the learned number is spread about the true one
 
@@ -80,6 +81,9 @@ class Collator:
     `spread`: numbers are learned as a gaussian about the true one, its deviation this share of the scale (HL-Gauss,
     Farebrother et al. 2024): 57 is a better answer than 27 where 58 is true. The batch then has soft_places
     (N, 3: row, position, token) and soft_shares (N,).
+    `hidden`: share of pictures of which all views but the last are grey (ModDrop, Neverova et al. 2015). What the last
+    one shows is what the others explain already, so that 12,800 samples taught nothing of it: read alone, it gave an
+    area under the curve of 0.59, where the detector behind it has 0.94.
     `severities`: the batch has the true severities (B, K) in 0..1 for `rnr.reasoner.probe`, too, and, where all rows
     have them, the `traces` of its tokens (B, 4, 16, K).
     Rows with the text of another picture (`own`, see `rnr.reasoner.data.counterfactual_batch`) are shown its evidence
@@ -94,9 +98,10 @@ class Collator:
         doubt: float = 0.0,
         spread: float = 0.0,
         severities: bool = False,
+        hidden: float = 0.0,
     ):
         self.processor, self.tokenizer, self.doubt, self.spread = processor, processor.tokenizer, doubt, spread
-        self.severities = severities
+        self.severities, self.hidden = severities, hidden
         self.patch, self.merge = patch, merge
         self._pieces: dict[str, list[int]] = {}
         self._softened: dict[tuple[str, int, str], list[dict[int, float]]] = {}
@@ -128,7 +133,16 @@ class Collator:
             traced = [row.get("traces") for row in rows]
             if all(trace is not None for trace in traced):
                 batch["traces"] = torch.from_numpy(np.stack([np.asarray(trace, np.float32) for trace in traced]))
-        return batch | {"mm_token_type_ids": kinds} | self.pixels([row["images"] for row in rows])
+        return batch | {"mm_token_type_ids": kinds} | self.pixels([self._views(row) for row in rows])
+
+    def _views(self, row: dict) -> np.ndarray:
+        """A row's views (V, S, S, 3), all but the last grey where they are hidden."""
+        views = np.asarray(row["images"])
+        if random.Random(f"hidden {row['completion']}").random() >= self.hidden:
+            return views
+        views = views.copy()
+        views[:-1] = 128
+        return views
 
     def pixels(self, pictures: Sequence[np.ndarray]) -> dict[str, torch.Tensor]:
         """uint8 views (V, S, S, 3) of each picture to pixel_values and image_grid_thw."""

@@ -28,7 +28,7 @@ from rnr import prompts
 from rnr.degradation.arithmetic import flushed_denormals
 from rnr.degradation.photographs import read_folder, read_objects, weighted
 from rnr.reasoner.callbacks import Averaging, Metrics, SaveByClock, hours_of, last_checkpoint
-from rnr.reasoner.collate import MISREAD, SPREAD, Collator
+from rnr.reasoner.collate import HIDDEN, MISREAD, SPREAD, Collator
 from rnr.reasoner.data import Damage, Row, held_out, rows
 from rnr.reasoner.drawn import DRAW
 from rnr.reasoner.export import finish
@@ -135,7 +135,7 @@ def trainer_of(
         total = 1 if run.init else run.samples  # weights that know single kinds go on with the late mixture
         yield from rows(photographs, prompt, run.seed, total, start, run.batch, damage=damage)
 
-    collator = Collator(processor, doubt=MISREAD, spread=SPREAD, severities=True)
+    collator = Collator(processor, doubt=MISREAD, spread=SPREAD, severities=True, hidden=HIDDEN)
     schedule = cosine(optimizer, run.samples // run.batch, run.warmup)
     trainer = DiagnosisTrainer(
         model=model, args=sft_config(run), train_dataset=IterableDataset.from_generator(stream), data_collator=collator,

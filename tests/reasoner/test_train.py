@@ -109,6 +109,17 @@ def test_evidence_is_shown_misread_and_learned_true(processor) -> None:
     assert all(int(plain["input_ids"][0, place]) in evidence for place in wrong)
 
 
+def test_views_are_hidden_but_the_last(processor) -> None:
+    views = np.full((3, 128, 128, 3), 200, np.uint8)
+    rows = [{"images": views, "prompt": "diagnose", "completion": random_diagnosis(n).to_json()} for n in range(64)]
+    shown = Collator(processor, hidden=0.3)(rows)["pixel_values"].view(64, 3, -1)
+    grey, seen = (round(value / 127.5 - 1, 5) for value in (128, 200))
+    first = shown[:, :2].mean((1, 2))
+    assert 8 <= int((first - grey).abs().lt(1e-4).sum()) <= 32
+    assert all(min(abs(value - grey), abs(value - seen)) < 1e-4 for value in first.tolist())
+    assert torch.allclose(shown[:, 2], torch.full_like(shown[:, 2], seen), atol=1e-4) and views.min() == 200
+
+
 def test_numbers_are_learned_with_their_neighbours(processor) -> None:
     text = random_diagnosis(1).to_json()
     row = {"images": np.zeros((3, 128, 128, 3), np.uint8), "prompt": "diagnose", "completion": text}
