@@ -277,18 +277,18 @@ def reaching(kind: Kind, severity_B: torch.Tensor, generator: torch.Generator) -
     return factors
 
 
-def prescribe(requests: dict[str, float], seed: int, device: torch.device | str = "cpu", batch: int = 1) -> Mixture:
+def prescribe(requests: dict[str, float], seed: int, batch: int = 1) -> Mixture:
     """A recipe with exactly these kinds at these severities, in the usual order. ValueError beyond a kind's range."""
     known = kinds()
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     steps = []
     for name, kind in known.items():
         if name not in requests:
             continue
         if not 0 < requests[name] <= kind.top:
             raise ValueError(f"{name}: severity must lie in 1..{kind.top:g}, not {requests[name]:g}")
-        factors = reaching(kind, torch.full((batch,), float(requests[name]), device=device), generator)
-        steps.append(Step(kind, torch.ones(batch, dtype=torch.bool, device=device), factors, draw_seed(generator)))
+        factors = reaching(kind, torch.full((batch,), float(requests[name])), generator)
+        steps.append(Step(kind, torch.ones(batch, dtype=torch.bool), factors, draw_seed(generator)))
     unknown = set(requests) - set(known)
     if unknown:
         raise ValueError(f"unknown kind of degradation {', '.join(sorted(unknown))}; known: {', '.join(known)}")

@@ -86,18 +86,11 @@ class Collator:
     and do not learn to say it; rows of which nobody knows what they show (`looked`) do not learn its words.
     """
 
-    def __init__(
-        self,
-        processor,
-        patch: int = 16,
-        merge: int = 2,
-        doubt: float = 0.0,
-        spread: float = 0.0,
-        severities: bool = False,
-    ):
+    def __init__(self, processor, doubt: float = 0.0, spread: float = 0.0, severities: bool = False):
         self.processor, self.tokenizer, self.doubt, self.spread = processor, processor.tokenizer, doubt, spread
         self.severities = severities
-        self.patch, self.merge = patch, merge
+        images = processor.image_processor
+        self.patch, self.merge = images.patch_size, images.merge_size
         self._pieces: dict[str, list[int]] = {}
         self._softened: dict[tuple[str, int, str], list[dict[int, float]]] = {}
 

@@ -69,12 +69,11 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
         return DiffusersRestorer.from_pretrained(model, device=device, **wanted)
 
 
-def load_bridge(name: str | Path = BUILT_IN, device: str = "cpu") -> RestorePipeline:
+def load_bridge(name: str | Path = BUILT_IN) -> RestorePipeline:
     """The same as `load` for those who need the bridge's own networks.
 
     Args:
         name: `built-in`, or a folder that `rnr train` wrote.
-        device: auto, cpu, cuda, …
 
     Returns:
         The pipeline.
@@ -88,7 +87,7 @@ def load_bridge(name: str | Path = BUILT_IN, device: str = "cpu") -> RestorePipe
     """
     from rnr.restorer.pipeline import RestorePipeline
 
-    found = load(name, device)
+    found = load(name)
     if isinstance(found, RestorePipeline):
         return found
     raise SetupError(f"{name}: this needs the bridge's weights; name built-in or a folder that `rnr train` wrote")
