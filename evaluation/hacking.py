@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 
 from rnr.degradation.measure import psnr, technical_quality
 from rnr.degradation.photographs import rounded
-from rnr.evaluation.latent import Case, Report, even, interval
+from rnr.evaluation.cases import Case, Report, even, interval
 from rnr.evaluation.tables import Row, Table
 from rnr.quality.network import picture_feature
 

@@ -39,6 +39,7 @@ def latent(
 ) -> None:
     """Measure the latent restorer: round trip, the quality dial from 0 to 100, what its parts are worth."""
     from rnr.evaluation import latent as module
+    from rnr.evaluation.cases import cases
     from rnr.evaluation.tables import Table
     from rnr.quality.loading import load_clip
 
@@ -47,7 +48,7 @@ def latent(
         model, judge = latent_restorer(restorer), load_clip(scorer)
         other = latent_restorer(rival) if rival else None
         photographs = gathered(images, limit)
-        held = module.cases(photographs, size, mixtures, seed)
+        held = cases(photographs, size, mixtures, seed)
         tables = {"latent_round_trip": module.round_trip(model, photographs, size)}
         with command.progress("damages", len(held)) as report:
             rows = module.dial(model, judge, held, report)
@@ -70,7 +71,7 @@ def hacking(
 ) -> None:
     """Raise a quality score in pixels, in latents and among codes: what the true quality loses at equal gain."""
     from rnr.evaluation import hacking as module
-    from rnr.evaluation.latent import cases
+    from rnr.evaluation.cases import cases
     from rnr.evaluation.tables import Table
     from rnr.quality.loading import load_clip
 

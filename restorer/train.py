@@ -27,7 +27,7 @@ from rnr.restorer.diagnosed import BATCH, SIZE, Diagnosed
 from rnr.restorer.network import RestorerNetwork, thumbnail
 from rnr.training import checkpoint
 from rnr.training.config import Precision, Run
-from rnr.training.engine import Engine
+from rnr.training.engine import Engine, stage_at
 from rnr.training.journal import Report
 
 STAGES = ((0.70, 64, 8), (0.90, 128, 4), (1.01, 192, 2))  # until this share of the samples: crop size, batch
@@ -73,8 +73,7 @@ class RestorerObjective:
 
     def batch(self, progress: float, seed: int) -> tuple[Pairs, int]:
         """A batch and its number of crops in units of 64x64 px."""
-        stages = ((n, b) for until, n, b in STAGES if progress < until and n >= self.run.first_crop)
-        size, batch = next(stages)
+        size, batch = stage_at([stage for stage in STAGES if stage[1] >= self.run.first_crop], progress)
         batch *= self.run.batch_factor
         return self.pairs(batch, size, seed), batch * (size // 64) ** 2
 
