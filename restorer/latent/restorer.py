@@ -27,7 +27,7 @@ from rnr.restorer.condition import left_alone, wanted
 from rnr.restorer.latent.autoencoder import MARGIN, TILE, Autoencoder
 from rnr.restorer.latent.codes import CODES, WINDOW, CodePredictor, autoencoder_of, load_predictor, restored
 from rnr.restorer.network_file import hash_of_weights
-from rnr.restorer.pipeline import RestoreResult
+from rnr.restorer.result import RestoreResult
 from rnr.restorer.tiling import tiled
 
 BEST = 100.0  # the quality where nobody asks for another
