@@ -7,6 +7,8 @@
 # make format  lay out the code as `make test` wants it
 # make test-deploy  the commands of the Dockerfile in a fresh environment; minutes, several GB
 # make test-vllm  a real vLLM (CPU build, 3.5 GB in .venv-vllm) serves the built-in reasoner to the client; minutes
+# make resolve  which versions the extra `vllm` takes without constraints.txt, for a machine with a GPU; fails where its ranges
+#              and ours exclude each other. Asks the package index, installs nothing
 # make docs    rewrite what is made from the code and the weights (docs/degradations.md, the README's picture), and build
 #              the documentation site into site/, strictly
 PYTHON ?= python3
@@ -15,7 +17,7 @@ JOBS ?= 2
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-slow test-browser test-site test-wheel test-deploy test-vllm format docs
+.PHONY: demo test test-slow test-browser test-site test-wheel test-deploy test-vllm resolve format docs
 
 demo: .venv/.demo
 	$(BIN)/python examples/photograph.py demo/photograph.png --name chelsea
@@ -46,6 +48,10 @@ test-wheel: .venv/.dev
 
 test-deploy: .venv/.dev
 	$(BIN)/pytest -m deploy tests/serve
+
+resolve: .venv/.dev
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --extra vllm --python-platform x86_64-manylinux_2_31 --python-version 3.12 pyproject.toml
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -39,6 +40,11 @@ def hash_of(paths: Iterable[Path]) -> str:
     for path in sorted(paths):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def short_hash(*parts: object) -> str:
+    """16 hex digits that name this combination of plain values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def printable(path: str | os.PathLike[str]) -> str:

@@ -97,10 +97,6 @@ class Factor:
             raise ValueError(f"{self.name} must lie in {self.low:g}..{self.high:g} {self.unit}, not {number:g}")
         return number
 
-    def unit_interval(self, value: float) -> float:
-        """Linear map of the range to 0..1."""
-        return (value - self.low) / (self.high - self.low)
-
 
 def canonical(value: FactorValue) -> FactorValue:
     """Whole numbers as int: JSON readers and grammars do not tell 1.0 from 1, so the canonical text has only 1."""

@@ -222,33 +222,44 @@ def truths(
     """
     known = {name: kind.as_of(physics) for name, kind in kinds().items()}
     order = [name for name in reasoning_order(known) if names is None or name in names]
-    severity = {name: mixture.severity(name).tolist() for name in order}
-    factors = {name: {f: v.tolist() for f, v in mixture.factors(name).items()} for name in order}
-    evidence = {name: known[name].measure(degraded_BCHW).tolist() for name in order}
-    labels = {name: values.tolist() for name, values in scene_labels(clean_BCHW).items()}
-    technical = technical_quality(degraded_BCHW, clean_BCHW).round().int().tolist()
-
-    def finding(name: str, i: int) -> Finding:
-        kind, strength = known[name], round(severity[name][i])
-        seen = kind.measurement.text(evidence[name][i])
-        if strength == 0:
-            return Finding(evidence=seen, present=False, severity=0)
-        values = {f.name: f.written(factors[name][f.name][i]) for f in kind.factors}
-        return Finding(evidence=seen, present=True, severity=strength, factors=values)
-
-    def diagnosis(i: int) -> Diagnosis:
-        findings = {name: finding(name, i) for name in order}
-        colours = [COLOURS[c] for c in labels["colours"][i]]
-        layout, texture = LAYOUT[labels["layout"][i]], TEXTURE[labels["texture"][i]]
-        medium: Any = MEDIUM[bool(graphic_B and graphic_B[i])] if physics > 1 else None
-        lighting = LIGHTING[labels["lighting"][i]]
-        shown = (objects[i] or None) if objects and physics > 1 else None
-        scene = Scene(medium=medium, lighting=lighting, colours=colours, texture=texture, layout=layout, objects=shown)
-        quality = Quality(technical=technical[i], words=quality_words(technical[i]), source="model")
+    columns = {name: _findings(known[name], degraded_BCHW, mixture) for name in order}
+    scenes = _scenes(clean_BCHW, graphic_B, objects, physics)
+    found = []
+    for i, technical in enumerate(technical_quality(degraded_BCHW, clean_BCHW).round().int().tolist()):
+        findings = {name: column[i] for name, column in columns.items()}
+        quality = Quality(technical=technical, words=quality_words(technical), source="model")
         plan = [name for name in order if findings[name].present]
-        return Diagnosis.model_construct(scene=scene, findings=findings, quality=quality, plan=plan)
+        found.append(Diagnosis.model_construct(scene=scenes[i], findings=findings, quality=quality, plan=plan))
+    return found
 
-    return [diagnosis(i) for i in range(len(clean_BCHW))]
+
+def _findings(kind: Kind, degraded_BCHW: torch.Tensor, mixture: Mixture) -> list[Finding]:
+    """Of one kind, in each picture."""
+    factors = {name: values.tolist() for name, values in mixture.factors(kind.name).items()}
+    evidence = [kind.measurement.text(value) for value in kind.measure(degraded_BCHW).tolist()]
+    found = []
+    for i, severity in enumerate(map(round, mixture.severity(kind.name).tolist())):
+        values = {f.name: f.written(factors[f.name][i]) for f in kind.factors} if severity else {}
+        found.append(Finding(evidence=evidence[i], present=severity > 0, severity=severity, factors=values))
+    return found
+
+
+def _scenes(
+    clean_BCHW: torch.Tensor, graphic_B: Sequence[bool] | None, objects: Sequence[list[str] | None] | None,
+    physics: int,
+) -> list[Scene]:  # fmt: skip
+    """Of each picture."""
+    labels = {name: values.tolist() for name, values in scene_labels(clean_BCHW).items()}
+    found = []
+    for i in range(len(clean_BCHW)):
+        medium: Any = MEDIUM[bool(graphic_B and graphic_B[i])] if physics > 1 else None
+        lighting, texture = LIGHTING[labels["lighting"][i]], TEXTURE[labels["texture"][i]]
+        colours, layout = [COLOURS[c] for c in labels["colours"][i]], LAYOUT[labels["layout"][i]]
+        shown = (objects[i] or None) if objects and physics > 1 else None
+        found.append(
+            Scene(medium=medium, lighting=lighting, colours=colours, texture=texture, layout=layout, objects=shown)
+        )
+    return found
 
 
 def synthesize(
@@ -277,18 +288,18 @@ def reaching(kind: Kind, severity_B: torch.Tensor, generator: torch.Generator) -
     return factors
 
 
-def prescribe(requests: dict[str, float], seed: int, device: torch.device | str = "cpu", batch: int = 1) -> Mixture:
+def prescribe(requests: dict[str, float], seed: int, batch: int = 1) -> Mixture:
     """A recipe with exactly these kinds at these severities, in the usual order. ValueError beyond a kind's range."""
     known = kinds()
-    generator = torch.Generator(device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     steps = []
     for name, kind in known.items():
         if name not in requests:
             continue
         if not 0 < requests[name] <= kind.top:
             raise ValueError(f"{name}: severity must lie in 1..{kind.top:g}, not {requests[name]:g}")
-        factors = reaching(kind, torch.full((batch,), float(requests[name]), device=device), generator)
-        steps.append(Step(kind, torch.ones(batch, dtype=torch.bool, device=device), factors, draw_seed(generator)))
+        factors = reaching(kind, torch.full((batch,), float(requests[name])), generator)
+        steps.append(Step(kind, torch.ones(batch, dtype=torch.bool), factors, draw_seed(generator)))
     unknown = set(requests) - set(known)
     if unknown:
         raise ValueError(f"unknown kind of degradation {', '.join(sorted(unknown))}; known: {', '.join(known)}")

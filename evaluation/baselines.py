@@ -19,6 +19,8 @@ else:
 
 Baseline = Callable[["np.ndarray"], "np.ndarray"]
 ASSUMED_BLUR = 1.5  # px, standard deviation of the kernel that the deconvolutions assume: the true one is not known
+LEVELS, SHIFTS = 4, 4  # of the wavelet, and cyclic shifts that are averaged; a choice
+MIDDLING = 0.42  # mean of photographs in [0, 1], about
 
 
 def apply(chain: Sequence[str], image_HWC: np.ndarray) -> np.ndarray:
@@ -55,15 +57,15 @@ def wavelet(image_HWC: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(np.stack(channels, 2).astype(np.float32), cv2.COLOR_YCrCb2RGB)
 
 
-def _shrink(channel_HW: np.ndarray, levels: int = 4, shifts: int = 4) -> np.ndarray:
+def _shrink(channel_HW: np.ndarray) -> np.ndarray:
     """Averaged over cyclic shifts (Coifman & Donoho 1995), which takes the blocks of Haar away."""
-    side = 2**levels
+    side = 2**LEVELS
     height, width = channel_HW.shape
     padded = np.pad(channel_HW, ((side, side + -height % side), (side, side + -width % side)), mode="symmetric")
     total = np.zeros_like(padded)
-    for shift in [(3 * i, 5 * i) for i in range(shifts)]:
-        total += np.roll(_haar_shrink(np.roll(padded, shift, (0, 1)), levels, None), (-shift[0], -shift[1]), (0, 1))
-    return (total / shifts)[side : side + height, side : side + width]
+    for shift in [(3 * i, 5 * i) for i in range(SHIFTS)]:
+        total += np.roll(_haar_shrink(np.roll(padded, shift, (0, 1)), LEVELS, None), (-shift[0], -shift[1]), (0, 1))
+    return (total / SHIFTS)[side : side + height, side : side + width]
 
 
 def _haar_shrink(x: np.ndarray, levels: int, sigma: float | None) -> np.ndarray:
@@ -152,10 +154,10 @@ def auto_levels(image_HWC: np.ndarray) -> np.ndarray:
     return gamma(np.clip((image_HWC - low) / max(high - low, 0.02), 0, 1))
 
 
-def gamma(image_HWC: np.ndarray, target: float = 0.42) -> np.ndarray:
-    """Gamma correction towards a mean of `target` (photographs lie about there)."""
+def gamma(image_HWC: np.ndarray) -> np.ndarray:
+    """Gamma correction towards a mean of MIDDLING."""
     mean = float(np.clip(image_HWC.mean(), 1e-3, 0.999))
-    return image_HWC ** np.clip(np.log(target) / np.log(mean), 0.2, 2)
+    return image_HWC ** np.clip(np.log(MIDDLING) / np.log(mean), 0.2, 2)
 
 
 def clahe(image_HWC: np.ndarray) -> np.ndarray:

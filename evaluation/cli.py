@@ -11,7 +11,18 @@ import typer
 
 from rnr.degradation.renamed import renamed
 from rnr.evaluation import command, latent_cli, reasoner_cli, tasks_cli
-from rnr.evaluation.options import Images, Limit, Out, ReasonerName, RestorerName, Seed, Size, Threads
+from rnr.evaluation.options import (
+    Folders,
+    Images,
+    Limit,
+    Out,
+    ReasonerName,
+    RestorerName,
+    Resume,
+    Seed,
+    Size,
+    Threads,
+)
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
 from rnr.restorer.loading import load_bridge
@@ -60,7 +71,7 @@ def quality(
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that are already in --out.")] = False,
+    resume: Resume = False,
 ) -> None:
     """Measure restoration: PSNR, SSIM, damage left, against the input and classical baselines of the same run."""
     from rnr.evaluation.quality_run import QualityRun
@@ -123,7 +134,7 @@ def agent(
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that are already in --out.")] = False,
+    resume: Resume = False,
 ) -> None:
     """Compare the agent with one plain pass, and planned order against others, on mixtures of 2-3 kinds."""
     from rnr.evaluation import agent as module
@@ -145,14 +156,14 @@ def agent(
 
 @app.command()
 def judge(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")],
+    images: Folders,
     out: Out,
     mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="For the content test; 0: none.")] = 500,
     sweeps: Annotated[int | None, typer.Option("--sweeps", min=0, help="Photographs to sweep; all by default.")] = None,
     reasoner: ReasonerName = "built-in",
     seed: Seed = 0,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the sweeps that are already in --out.")] = False,
+    resume: Resume = False,
 ) -> None:
     """Measure the judge: what passes as the same content, and whether its best dose of haze and low light is PSNR's."""
     from rnr.evaluation import judging

@@ -33,7 +33,7 @@ def kinds_of(cases: Sequence[Case]) -> list[str]:
     return list(dict.fromkeys(kind for case in cases for kind in case.asked))
 
 
-def findings_table(cases: Sequence[Case], title: str = "Findings") -> Table:
+def findings_table(cases: Sequence[Case]) -> Table:
     """Presence and severity per kind, and their means."""
     rows = [_finding(cases, kind) for kind in kinds_of(cases)]
     if rows:
@@ -49,7 +49,7 @@ def findings_table(cases: Sequence[Case], title: str = "Findings") -> Table:
     digits = {
         name: 3 for name in ("precision", "recall", "F1", "weak recall", "weak F1", "rho", "rho all", "ECE", "80%")
     }
-    return Table.of(title, rows, note, digits)
+    return Table.of("Findings", rows, note, digits)
 
 
 def _finding(cases: Sequence[Case], kind: str) -> Row:

@@ -25,7 +25,7 @@ from torch.nn.functional import normalize
 
 from rnr.degradation.measure import psnr, technical_quality
 from rnr.degradation.photographs import rounded
-from rnr.evaluation.latent import Case, Report, even, interval
+from rnr.evaluation.cases import Case, Report, even, interval
 from rnr.evaluation.tables import Row, Table
 from rnr.quality.network import picture_feature
 
@@ -77,8 +77,8 @@ def spaces(restorer: LatentRestorer, begin: Start) -> dict[str, tuple[list[torch
     logits = [each.clone() for each in begin.logits]
 
     def picture_of_codes() -> torch.Tensor:
-        soft = book.common.expected(SOFT * logits[0]) + book.alpha * book.hq.expected(SOFT * logits[1])
-        hard = book.common.lookup(logits[0].argmax(2)) + book.alpha * book.hq.lookup(logits[1].argmax(2))
+        soft = book.common.expected(SOFT * logits[0]) + book.hq.expected(SOFT * logits[1])
+        hard = book.common.lookup(logits[0].argmax(2)) + book.hq.lookup(logits[1].argmax(2))
         return decode(soft + (hard - soft).detach())
 
     return {

@@ -8,8 +8,7 @@ together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +16,7 @@ import torch
 
 from rnr.degradation.measure import psnr, ssim, technical_quality
 from rnr.degradation.photographs import centre_crop, rounded, to_tensor
-from rnr.degradation.synthesize import Mixture, degrade, draw_mixture
-from rnr.evaluation import metrics
+from rnr.evaluation.cases import Case, Report, even, interval, numbers, predicted
 from rnr.evaluation.tables import Cell, Row, Table
 from rnr.restorer.latent.codes import restored
 
@@ -27,43 +25,6 @@ if TYPE_CHECKING:
     from rnr.restorer.latent import LatentRestorer
 
 DIAL = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
-RESAMPLES = 1000  # of a bootstrap
-Report = Callable[[int], None]
-
-
-@dataclass
-class Case:
-    """A photograph's centre, one damage of it (1, 3, H, W), and that damage's recipe."""
-
-    photograph: str
-    clean: torch.Tensor
-    damaged: torch.Tensor
-    mixture: Mixture
-
-
-def cases(
-    photographs: Mapping[str, np.ndarray], size: int, mixtures: int, seed: int, names: Sequence[str] | None = None
-) -> list[Case]:
-    """Centres of `size` px (0: whole), each with so many mixtures of one or several kinds (`names`, or all)."""
-    found = []
-    for number, (name, picture) in enumerate(photographs.items()):
-        clean = to_tensor(centre_crop(picture, size) if size else picture)
-        for index in range(mixtures):
-            generator = torch.Generator().manual_seed(seed * 1_000_003 + 101 * number + index)
-            stage = "several" if index % 2 else "single"
-            mixture = draw_mixture(1, generator, stage, names, severity=(15, 80))  # type: ignore[arg-type]
-            found.append(Case(name, clean, degrade(clean, mixture), mixture))
-    return found
-
-
-def interval(values: Sequence[float], groups: Sequence[str], seed: int = 0) -> tuple[float, float]:
-    """95% of the mean over photographs that are drawn again, with replacement."""
-    names = list(dict.fromkeys(groups))
-    held = [np.array([v for v, g in zip(values, groups) if g == name and np.isfinite(v)]) for name in names]
-    held = [each for each in held if len(each)]
-    if not held:
-        return float("nan"), float("nan")
-    return metrics.interval(len(held), lambda drawn: np.concatenate([held[i] for i in drawn]).mean(), seed, RESAMPLES)
 
 
 @torch.no_grad()
@@ -94,18 +55,6 @@ def row_of(name: str, values: list[tuple[float, float, float]], restorer: Latent
     size = sum(p.numel() for p in restorer.autoencoder.parameters()) / 1e6
     cells: Row = {"way": name, "PSNR": float(means[0]), "SSIM": float(means[1]), "s/MP": float(means[2])}
     return cells | {"bits/px": float(bits) or None, "M parameters": size}
-
-
-def even(image_1CHW: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Without what is left over at the lower and right border."""
-    height, width = (side - side % multiple for side in image_1CHW.shape[-2:])
-    return image_1CHW[..., :height, :width]
-
-
-def predicted(scorer: QualityModel, image_1CHW: torch.Tensor) -> float:
-    """The score that a quality model gives."""
-    (found,) = scorer.score([image_1CHW[0].permute(1, 2, 0).numpy()])
-    return float(found.technical or 0.0)
 
 
 def dial(
@@ -157,10 +106,6 @@ def turn(rows: Sequence[Row]) -> str:
     best = {q: float(np.mean(numbers([row for row in rows if row["quality"] == q], "true score"))) for q in DIAL}
     text = ", ".join(f"{name} {np.mean(found):.2f}" for name, found in ranks.items())
     return f"Spearman with the dial, mean over cases: {text}. The true score is highest at {max(best, key=best.get):g}."  # type: ignore[arg-type]
-
-
-def numbers(rows: Sequence[Row], name: str) -> list[float]:
-    return [float(row[name]) for row in rows]  # type: ignore[arg-type]
 
 
 Way = Callable[[torch.Tensor], torch.Tensor]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnr.evaluation import command
-from rnr.evaluation.options import Limit, Out, Seed, Threads
+from rnr.evaluation.options import Folders, Limit, Out, Seed, Threads
 from rnr.restorer.loading import load as load_restorer
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rnr.quality.model import QualityModel
     from rnr.restorer.latent import LatentRestorer
 
-Folders = Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")]
 Restorer = Annotated[str, typer.Option("--restorer", help="A folder that `rnr train codes` wrote.")]
 Scorer = Annotated[str, typer.Option("--scorer", help="built-in, or a folder that `rnr train quality` wrote.")]
 Size = Annotated[int, typer.Option("--size", min=32, help="Side of the centre that is used, px.")]
@@ -39,6 +38,7 @@ def latent(
 ) -> None:
     """Measure the latent restorer: round trip, the quality dial from 0 to 100, what its parts are worth."""
     from rnr.evaluation import latent as module
+    from rnr.evaluation.cases import cases
     from rnr.evaluation.tables import Table
     from rnr.quality.loading import load_clip
 
@@ -47,7 +47,7 @@ def latent(
         model, judge = latent_restorer(restorer), load_clip(scorer)
         other = latent_restorer(rival) if rival else None
         photographs = gathered(images, limit)
-        held = module.cases(photographs, size, mixtures, seed)
+        held = cases(photographs, size, mixtures, seed)
         tables = {"latent_round_trip": module.round_trip(model, photographs, size)}
         with command.progress("damages", len(held)) as report:
             rows = module.dial(model, judge, held, report)
@@ -70,7 +70,7 @@ def hacking(
 ) -> None:
     """Raise a quality score in pixels, in latents and among codes: what the true quality loses at equal gain."""
     from rnr.evaluation import hacking as module
-    from rnr.evaluation.latent import cases
+    from rnr.evaluation.cases import cases
     from rnr.evaluation.tables import Table
     from rnr.quality.loading import load_clip
 

@@ -1,4 +1,4 @@
-"""Options that several commands of `rnr bench` have."""
+"""Options of several commands of `rnr bench`; some are those of other commands, too (`rnr.app.options`)."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.restorer.loading import NAMES as RESTORERS
 
 Images = Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")]
+Folders = Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and plots.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use only the first N photographs.")]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Of everything that is drawn.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Keep what is already in --out.")]
 ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
 RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
 Threads = Annotated[  # takes effect where it is read

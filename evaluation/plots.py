@@ -54,16 +54,16 @@ def reliability_diagram(bins: Sequence[Bin], error: float, path: Path) -> None:
         axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
 
 
-def error_by_severity(points: Mapping[str, Sequence[tuple[float, float]]], path: Path, width: int = 10) -> None:
-    """Mean absolute error of the severity, by true severity."""
+def error_by_severity(points: Mapping[str, Sequence[tuple[float, float]]], path: Path) -> None:
+    """Mean absolute error of the severity, by true severity in tens."""
     with canvas(path, side=4) as (axis,):
         for kind, pairs in points.items():
             groups: dict[int, list[float]] = {}
             for true, said in pairs:
-                groups.setdefault(int(true // width), []).append(abs(true - said))
+                groups.setdefault(int(true // 10), []).append(abs(true - said))
             places = sorted(groups)
             axis.plot(
-                [(p + 0.5) * width for p in places], [mean(groups[p]) for p in places], "o-", label=kind, markersize=4
+                [(p + 0.5) * 10 for p in places], [mean(groups[p]) for p in places], "o-", label=kind, markersize=4
             )
         axis.set(title="error by severity", xlabel="true severity", ylabel="mean absolute error", ylim=(0, None))
         axis.legend(fontsize=7)

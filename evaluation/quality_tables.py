@@ -105,10 +105,10 @@ def steps_rows(rows: Sequence[Row], method: str = "predicted") -> list[Row]:
     return lines
 
 
-def steps_table(rows: Sequence[Row], few: int = 1, many: int = 4, method: str = "predicted") -> Table:
+def steps_table(rows: Sequence[Row], few: int = 1, many: int = 4) -> Table:
     """Fidelity against texture: what more steps cost in PSNR, and how much nearer they come to the clean spectrum."""
     two = [row for row in rows if row["steps"] in (few, many) and row["task"] != "clean"]
-    held = {(str(line["task"]), line["steps"]): line for line in steps_rows(two, method)}
+    held = {(str(line["task"]), line["steps"]): line for line in steps_rows(two, "predicted")}
     lines: list[Row] = []
     for task in dict.fromkeys(name for name, _ in held):
         if (task, few) in held and (task, many) in held:
@@ -124,7 +124,7 @@ def steps_table(rows: Sequence[Row], few: int = 1, many: int = 4, method: str = 
         "loss: PSNR given up, in dB. spectrum: root mean square over 32 rings (0 to half a cycle per pixel) of the "
         "difference of the log radial power spectra of the luma, restored against clean, Hann window, in dB."
     )
-    return Table.of(f"{few} step against {many}, {method} diagnosis", lines, note)
+    return Table.of(f"{few} step against {many}, predicted diagnosis", lines, note)
 
 
 def _number(cell: Cell) -> float:

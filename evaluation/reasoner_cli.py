@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rnr.evaluation import command
-from rnr.evaluation.options import Images, Limit, Out, ReasonerName, RestorerName, Seed, Threads
+from rnr.evaluation.options import Folders, Images, Limit, Out, ReasonerName, RestorerName, Resume, Seed, Threads
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
 
@@ -101,7 +101,7 @@ def robustness(
 
 
 def unfamiliar(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder of undamaged photographs; may be repeated.")],
+    images: Folders,
     out: Out,
     pictures: Annotated[
         list[Path] | None, typer.Option("--pictures", help="Folder of other undamaged images; may be repeated.")
@@ -113,7 +113,7 @@ def unfamiliar(
     limit: Limit = None,
     seed: Seed = 1000,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the images that are already in --out.")] = False,
+    resume: Resume = False,
 ) -> None:
     """Count undamaged photographs and graphics that come back as they were, and the damage that is found."""
     from rnr.evaluation import unfamiliar as module

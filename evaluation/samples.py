@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.degradation.photographs import random_crops
-from rnr.degradation.synthesize import Mixture, Stage, degrade, draw_mixture, truths
+from rnr.degradation.synthesize import Mixture, degrade, draw_mixture, truths
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,21 +45,19 @@ def batches(
     photographs: Sequence[np.ndarray],
     count: int,
     seed: int,
-    stages: dict[Stage, float] | None = None,
     batch: int = BATCH,
     names: Sequence[str] | None = None,
 ) -> Iterator[Batch]:
-    """At least `count` damaged regions of random size and place; `stages` gives the share of each kind of mixture.
+    """At least `count` regions of random size and place, each damaged in several ways.
 
     `names`: kinds to draw from, those of the weights that are measured: a kind that is added later changes no draw.
     """
-    shares = stages or {"several": 1.0}
     for number in range(-(-count // batch)):
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number) % 2**31)
-        pick = torch.multinomial(torch.tensor(list(shares.values())), 1, generator=generator)
+        torch.multinomial(torch.ones(1), 1, generator=generator)  # a draw that published figures rest on
         side = region_side(photographs, generator)
         clean = random_crops(list(photographs), batch, (side, side), generator, upright=True)
-        mixture = draw_mixture(batch, generator, list(shares)[int(pick)], names)
+        mixture = draw_mixture(batch, generator, "several", names)
         yield Batch(clean, degrade(clean, mixture), mixture, names)
 
 

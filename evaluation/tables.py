@@ -127,7 +127,7 @@ class Table:
         (out / f"{name}.md").write_text(self.markdown() + "\n", encoding="utf-8")
 
 
-def read_csv(path: Path, title: str = "", words: Sequence[str] = ()) -> Table:
+def read_csv(path: Path, words: Sequence[str] = ()) -> Table:
     """The inverse of `write_csv`: numbers and truth values come back as such, empty cells as None.
 
     The columns in `words` stay text, whatever they look like (a picture may be called 0007).
@@ -138,7 +138,7 @@ def read_csv(path: Path, title: str = "", words: Sequence[str] = ()) -> Table:
         rows = [
             {name: cell if name in words else _parse(cell) for name, cell in zip(columns, cells)} for cells in reader
         ]
-    return Table(title or path.stem, columns, rows)
+    return Table(path.stem, columns, rows)
 
 
 def group_mean(rows: Sequence[Row], by: Sequence[str], values: Sequence[str]) -> list[Row]:

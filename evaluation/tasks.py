@@ -19,7 +19,7 @@ import torch
 from rnr.degradation.lettering import Lettered, lettered
 from rnr.degradation.measure import psnr, ssim
 from rnr.degradation.photographs import centre_crop, rounded
-from rnr.evaluation.latent import Case, cases, interval, numbers, predicted
+from rnr.evaluation.cases import Case, cases, interval, numbers, predicted
 from rnr.evaluation.metrics import character_error
 from rnr.evaluation.tables import Row, Table
 from rnr.restorer.latent.downstream import IGNORED, SHORT, VIEW, Model, shrunk

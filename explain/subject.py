@@ -43,17 +43,15 @@ class Reasoned:
 
     Args:
         reasoner: A `rnr.reasoner.Reasoner`.
-        layer: Where `patched` replaces states; the middle layer by default.
 
     Raises:
         Error: For a reasoner behind a server.
     """
 
-    def __init__(self, reasoner: Any, layer: int | None = None) -> None:
+    def __init__(self, reasoner: Any) -> None:
         self.internals, self.reasoner = Internals(reasoner), reasoner
         self.kinds: Sequence[str] = reasoner.kinds
-        depth = len(reasoner.model.model.language_model.layers)
-        self.layer = depth // 2 if layer is None else layer
+        self.layer = len(reasoner.model.model.language_model.layers) // 2  # where `patched` replaces states
 
     def think(self, picture: np.ndarray, hint: str = "") -> Thought:
         decoded, _ = self._decode(picture, hint, {})

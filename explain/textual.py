@@ -40,13 +40,10 @@ class Read:
         subject: Whose.
         cases: Minimal pairs.
         rule: What follows from evidence.
-        report: Called with the number of cases done.
     """
 
-    def __init__(
-        self, subject: Subject, cases: Sequence[Case], rule: Rule, report: Callable[[int], None] = lambda done: None
-    ) -> None:
-        self.subject, self.cases, self.rule, self.report = subject, list(cases), rule, report
+    def __init__(self, subject: Subject, cases: Sequence[Case], rule: Rule) -> None:
+        self.subject, self.cases, self.rule = subject, list(cases), rule
         self.thoughts: list[Thought] = [subject.think(case.picture) for case in cases]
         self.given = [self.answer(i, self.thoughts[i]) for i in range(len(cases))]
         self.order = np.roll(np.arange(len(cases)), 1)  # another case for each: the shuffled control
@@ -57,12 +54,8 @@ class Read:
         return self.subject.answer(case.picture if picture else None, thought, hint)[case.kind]
 
     def each(self, function: Callable[[int], float]) -> Scores:
-        """A number per case; the progress is reported."""
-        found = []
-        for i in range(len(self.cases)):
-            found.append(function(i))
-            self.report(i + 1)
-        return found
+        """A number per case."""
+        return [function(i) for i in range(len(self.cases))]
 
     def words(self, i: int) -> str:
         """The evidence of the case's kind as it was written."""

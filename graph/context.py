@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+from rnr.degradation.files import short_hash
 from rnr.degradation.loading import one_at_a_time
 from rnr.degradation.protocols import Diagnoser, Restorer
 from rnr.degradation.strength import FULL, checked
 from rnr.graph.state import Draw, Strategy
-from rnr.graph.store import Store, short_hash
+from rnr.graph.store import Store
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
 

@@ -17,6 +17,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send, interrupt
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.files import short_hash
 from rnr.degradation.intent import Intent
 from rnr.degradation.kind import PHYSICS, kinds
 from rnr.degradation.strength import FULL, scaled
@@ -39,7 +40,6 @@ from rnr.graph.state import (
     ThreadError,
     check_version,
 )
-from rnr.graph.store import short_hash
 
 
 def diagnose(state: AgentInput, runtime: Runtime[Context]) -> Command[Literal["plan"]]:

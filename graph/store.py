@@ -183,8 +183,3 @@ def _whole_numbers(pixels_HWC3: np.ndarray) -> np.ndarray:
 def _digest(pixels_HWC3: np.ndarray) -> str:
     head = f"{pixels_HWC3.shape} {pixels_HWC3.dtype.name}".encode()
     return hashlib.sha256(head + pixels_HWC3.astype(pixels_HWC3.dtype.newbyteorder("<")).tobytes()).hexdigest()
-
-
-def short_hash(*parts: object) -> str:
-    """16 hex digits that name this combination of plain values."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -9,11 +9,12 @@ from typing import Any
 
 from langgraph.types import Command
 
+from rnr.degradation.files import short_hash
 from rnr.graph.checkpoints import alone, database_errors
 from rnr.graph.context import Context
 from rnr.graph.events import Event
 from rnr.graph.state import AgentInput, AgentState, Answer, Look, Question, Step, ThreadError, check_version
-from rnr.graph.store import ImageRef, short_hash
+from rnr.graph.store import ImageRef
 
 Ask = Callable[[Question], Answer | None]  # None: no answer now, the thread waits
 

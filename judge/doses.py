@@ -8,7 +8,6 @@ degraded image. A good judge has them in the same place.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,12 +30,12 @@ class Sweep:
     undone: list[torch.Tensor]
 
 
-def sweep(kind: Kind, clean_CHW: torch.Tensor, name: str, seed: int = 0, doses: Sequence[float] = DOSES) -> Sweep:
+def sweep(kind: Kind, clean_CHW: torch.Tensor, name: str, seed: int = 0) -> Sweep:
     """Degrade one image and undo it at each dose; `name` and `seed` decide every draw."""
     number = zlib.crc32(f"{kind.name} {name} {seed}".encode())
     factors = kind.draw_between(*SEVERITY, 1, torch.Generator().manual_seed(number))
     degraded = rounded(kind.apply(clean_CHW[None], factors, number))
-    undone = [rounded(kind.invert(degraded, scaled(kind, factors, dose)))[0] for dose in doses]
+    undone = [rounded(kind.invert(degraded, scaled(kind, factors, dose)))[0] for dose in DOSES]
     return Sweep(kind.name, float(kind.severity(factors)), clean_CHW, degraded[0], undone)
 
 

@@ -16,13 +16,14 @@ from rnr.training.journal import Journal, rows_of
 
 COMPLETE = "complete"  # an empty file, written last: a checkpoint without it was cut off
 EMA_FILE = "ema.safetensors"  # the averaged weights in a checkpoint
+DECAY = 0.999  # of the average, at most; a choice
 
 
 class Averaging(TrainerCallback):
     """Moving average of the weights, saved in every checkpoint."""
 
-    def __init__(self, model: torch.nn.Module, decay: float = 0.999):
-        self.average = Average(dict(model.named_parameters()), decay)
+    def __init__(self, model: torch.nn.Module):
+        self.average = Average(dict(model.named_parameters()), DECAY)
         self.swap = self.average.swap
 
     def on_step_end(self, args, state, control, **kwargs):

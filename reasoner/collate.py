@@ -91,18 +91,12 @@ class Collator:
     """
 
     def __init__(
-        self,
-        processor,
-        patch: int = 16,
-        merge: int = 2,
-        doubt: float = 0.0,
-        spread: float = 0.0,
-        severities: bool = False,
-        hidden: float = 0.0,
+        self, processor, doubt: float = 0.0, spread: float = 0.0, severities: bool = False, hidden: float = 0.0
     ):
         self.processor, self.tokenizer, self.doubt, self.spread = processor, processor.tokenizer, doubt, spread
         self.severities, self.hidden = severities, hidden
-        self.patch, self.merge = patch, merge
+        images = processor.image_processor
+        self.patch, self.merge = images.patch_size, images.merge_size
         self._pieces: dict[str, list[int]] = {}
         self._softened: dict[tuple[str, int, str], list[dict[int, float]]] = {}
 

@@ -39,6 +39,7 @@ else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
 Row = dict[str, Any]
+HELD_OUT_SEED = 77  # of all rows for validation, so that trainings compare
 Drawn = tuple[Any, ...]  # pictures, diagnoses, and what else `make_rows` takes
 Damage = Callable[..., Drawn]  # as `damaged_batch`
 REGIONS = {  # height and width in px: share of the batches; the last three are nearly whole photographs
@@ -247,7 +248,7 @@ def traces_of_tokens(traced_BKHW: torch.Tensor, crops_BVKHW: torch.Tensor) -> to
     return torch.stack([whole, rich, smooth, marks], 1).flatten(3).transpose(2, 3).clamp(min=0).sqrt()
 
 
-def held_out(photographs: Sequence[np.ndarray], prompt: str, count: int, batch: int = 16, seed: int = 77) -> list[Row]:
+def held_out(photographs: Sequence[np.ndarray], prompt: str, count: int) -> list[Row]:
     """A fixed set of rows for validation: the late stages of the curriculum on other photographs."""
-    stream = rows(photographs, prompt, seed, total=1, start=0, batch=batch, echo=1, counterfactual=0, apart=0)
+    stream = rows(photographs, prompt, HELD_OUT_SEED, total=1, start=0, batch=16, echo=1, counterfactual=0, apart=0)
     return [next(stream) for _ in range(count)]

@@ -57,6 +57,7 @@ class Choice:
     end: str = ""
 
 
+FEW = 6  # strings: what is chosen among so few leads to a text that can be foreseen; a choice
 Piece = Skeleton | Choice
 Program = Generator[Piece, str | None, None]
 
@@ -318,25 +319,23 @@ def run(running: Program, choose: Callable[[Choice], str]) -> Iterator[Piece]:
         answer = choose(piece) if isinstance(piece, Choice) else None
 
 
-def successors(
-    names: Sequence[str] | None = None, physics: int = PHYSICS, few: int = 6
-) -> dict[tuple[str, str], tuple[str, Choice]]:
-    """By path and chosen string, for choices of at most `few` strings: the text that follows and the next choice."""
+def successors(names: Sequence[str] | None = None, physics: int = PHYSICS) -> dict[tuple[str, str], tuple[str, Choice]]:
+    """By path and chosen string, for choices of at most FEW strings: the text that follows and the next choice."""
     found: dict[tuple[str, str], tuple[str, Choice]] = {}
-    for turn in range(few):
+    for turn in range(FEW):
         for present in PRESENT:
 
             def choose(choice: Choice, turn: int = turn, present: str = present) -> str:
                 if choice.options == PRESENT:
                     return present
-                return choice.options[turn % len(choice.options) if len(choice.options) <= few else 0]
+                return choice.options[turn % len(choice.options) if len(choice.options) <= FEW else 0]
 
             last, text = None, ""
             for piece in run(program(names, physics=physics), choose):
                 if isinstance(piece, Skeleton):
                     text += piece.text
                     continue
-                if last is not None and len(last.options) <= few:
+                if last is not None and len(last.options) <= FEW:
                     found[last.path, choose(last)] = text, piece
                 last, text = piece, ""
     return found

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
 
-PATCH = 16
+PATCH, MERGE = 16, 2  # px; patches of a token's side, as in Qwen3-VL
 WHITENING_FLOOR = 0.08  # added to a coefficient's standard deviation on clean photographs, pixels in [-1, 1]
+WHITENED = 40  # photographs that the first layer is whitened by; a choice
 LUMA, CHROMA = ((1, 1, 1),), ((1, -1, 0), (1, 1, -2))
 
 
@@ -41,7 +42,7 @@ def tiny_config(
     text_config |= text or {}
     vision_config = {
         "depth": 8, "hidden_size": 128, "intermediate_size": 320, "num_heads": 2, "patch_size": PATCH,
-        "spatial_merge_size": 2, "temporal_patch_size": 2, "num_position_embeddings": 64,
+        "spatial_merge_size": MERGE, "temporal_patch_size": 2, "num_position_embeddings": 64,
         "deepstack_visual_indexes": [3], "out_hidden_size": text_config["hidden_size"],
     }  # fmt: skip
     ids = {f"{name}_token_id": tokenizer.convert_tokens_to_ids(f"<|{pad}|>") for name, pad in _MARKS.items()}
@@ -195,10 +196,10 @@ def use_linear_patches(model: Qwen3VLForConditionalGeneration) -> None:
     embed.forward = forward
 
 
-def _patches(photographs: Sequence[np.ndarray], side: int, most: int = 40) -> torch.Tensor:
-    """(N, 3 * side * side) patches in [-1, 1] of up to `most` photographs."""
+def _patches(photographs: Sequence[np.ndarray], side: int) -> torch.Tensor:
+    """(N, 3 * side * side) patches in [-1, 1] of the first photographs."""
     rows = []
-    for photograph in photographs[:most]:
+    for photograph in photographs[:WHITENED]:
         pixels = torch.from_numpy(np.array(photograph)).permute(2, 0, 1).float() / 127.5 - 1
         tiles = pixels.unfold(1, side, side).unfold(2, side, side)  # (3, rows, columns, side, side)
         rows.append(tiles.permute(1, 2, 0, 3, 4).reshape(-1, 3 * side * side))

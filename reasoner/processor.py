@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from transformers import AutoProcessor, ProcessorMixin, Qwen2VLImageProcessorPil, Qwen3VLConfig, Qwen3VLProcessor
 
+from rnr.reasoner.model import MERGE, PATCH
+
 MARKS = ("image", "video", "vision_start", "vision_end")
 PADS = {"image": "<|image_pad|>", "video": "<|video_pad|>"}
 
@@ -23,12 +25,12 @@ class PictureProcessor(Qwen3VLProcessor):
         return ["image_processor", "tokenizer"]
 
 
-def build_processor(tokenizer, patch_size: int = 16, merge_size: int = 2) -> PictureProcessor:
+def build_processor(tokenizer) -> PictureProcessor:
     """A processor that leaves views as they are (their sides are multiples of patch x merge), pixels to [-1, 1]."""
-    side = patch_size * merge_size
+    side = PATCH * MERGE
     images = Qwen2VLImageProcessorPil(
-        patch_size=patch_size,
-        merge_size=merge_size,
+        patch_size=PATCH,
+        merge_size=MERGE,
         temporal_patch_size=2,
         image_mean=[0.5] * 3,
         image_std=[0.5] * 3,

@@ -28,7 +28,7 @@ from rnr import prompts
 from rnr.degradation.arithmetic import flushed_denormals
 from rnr.degradation.photographs import read_folder, read_objects, weighted
 from rnr.reasoner.callbacks import Averaging, Metrics, SaveByClock, hours_of, last_checkpoint
-from rnr.reasoner.collate import HIDDEN, MISREAD, SPREAD, Collator
+from rnr.reasoner.collate import HIDDEN, IGNORED, MISREAD, SPREAD, Collator
 from rnr.reasoner.data import Damage, Row, held_out, rows
 from rnr.reasoner.drawn import DRAW
 from rnr.reasoner.export import finish
@@ -39,6 +39,7 @@ from rnr.reasoner.settings import ReasonerRun
 from rnr.reasoner.tokenizer import build_tokenizer
 from rnr.reasoner.validate import teacher_forced
 from rnr.reasoner.views import VIEWS
+from rnr.reasoner.words_loss import words_loss
 from rnr.training.curves import curves
 from rnr.training.journal import Journal, Report
 from rnr.training.muon import Muon
@@ -46,6 +47,7 @@ from rnr.training.muon import Muon
 PROMPT = "diagnose_tuned"
 SETTINGS = "settings.json"
 TITLES = {"f1": "present: F1", "r": "severity: correlation", "mae": "severity: mean error"}
+LEARNED = ("labels", "loss_weights", "soft_places", "soft_shares")  # of a batch, for `words_loss`
 PROBE = 1.0  # weight of the probe's loss
 
 
@@ -64,21 +66,12 @@ class DiagnosisTrainer(SFTTrainer):
 
     @staticmethod
     def _words_loss(model, inputs):
-        labels, weights = inputs.pop("labels"), inputs.pop("loss_weights")
+        learned = {name: inputs.pop(name) for name in LEARNED if name in inputs}
         inputs.pop("attention_mask", None)  # padding is on the right of a causal model: nothing sees it
-        prompt = int((labels != -100).any(0).long().argmax())
-        places, shares = inputs.pop("soft_places", None), inputs.pop("soft_shares", None)
+        labels = learned["labels"]
+        prompt = int((labels != IGNORED).any(0).long().argmax())
         logits = model(**inputs, use_cache=False, logits_to_keep=labels.shape[1] - prompt + 1).logits[:, :-1]
-        labels, weights = labels[:, prompt:], weights[:, prompt:]
-        if places is None:
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
-            return (loss * weights.flatten()).sum() / weights.sum()
-        targets = torch.nn.functional.one_hot(labels.clamp(min=0), logits.shape[-1]).to(logits.dtype)
-        row, at, token = places[:, 0], places[:, 1] - prompt, places[:, 2]
-        targets[row, at] = 0
-        targets[row, at, token] = shares.to(logits.dtype)
-        loss = -(targets * logits.log_softmax(-1)).sum(-1)
-        return (loss * weights).sum() / weights.sum()
+        return words_loss(logits, learned, prompt)
 
     def create_model_card(self, *args, **kwargs):
         """None here: `export` writes the card of the weights."""

@@ -11,19 +11,21 @@ import torch
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.degradation.photographs import to_uint8
 from rnr.reasoner.collate import Collator
-from rnr.reasoner.data import damaged_batch
+from rnr.reasoner.data import HELD_OUT_SEED, damaged_batch
 from rnr.reasoner.grammar import segments
 from rnr.reasoner.reasoner import Reasoner, Settings
 
+BATCH, BATCHES = 16, 8  # regions at once, and how often `decoded` draws them; a choice
+
 
 @torch.no_grad()
-def teacher_forced(model, collator: Collator, rows: Sequence[dict], batch: int = 16) -> dict[str, Any]:
+def teacher_forced(model, collator: Collator, rows: Sequence[dict]) -> dict[str, Any]:
     """Per kind: presence F1, correlation and mean error of the greedy severity where present, accuracy of values."""
     was_training = model.training
     model.eval()
     truth: dict[str, list[tuple[str, str]]] = {}
-    for begin in range(0, len(rows), batch):
-        part = rows[begin : begin + batch]
+    for begin in range(0, len(rows), BATCH):
+        part = rows[begin : begin + BATCH]
         inputs = collator(part)
         labels, _ = inputs.pop("labels"), inputs.pop("loss_weights")
         guesses = model(**inputs, use_cache=False).logits.argmax(-1)
@@ -39,11 +41,11 @@ def teacher_forced(model, collator: Collator, rows: Sequence[dict], batch: int =
     return summary(truth)
 
 
-def decoded(reasoner: Reasoner, photographs: Sequence[np.ndarray], batches: int = 8, seed: int = 77) -> dict[str, Any]:
-    """The same figures from diagnoses that were written freely, 16 regions a batch; a severity not said counts as 0."""
+def decoded(reasoner: Reasoner, photographs: Sequence[np.ndarray]) -> dict[str, Any]:
+    """The same figures from diagnoses that were written freely, of 128 regions; a severity not said counts as 0."""
     pairs: dict[str, list[tuple[str, str]]] = {}
-    for number in range(batches):
-        images, truths, *_ = damaged_batch(photographs, seed, number, progress=1.0, batch=16, names=reasoner.kinds)
+    for number in range(BATCHES):
+        images, truths, *_ = damaged_batch(photographs, HELD_OUT_SEED, number, 1.0, BATCH, names=reasoner.kinds)
         records = reasoner.diagnose([to_uint8(image) for image in images], Settings(beliefs=False))
         for truth, record in zip(truths, records):
             said = {entry.field: record.text[entry.start : entry.end] for entry in record.trace}

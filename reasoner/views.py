@@ -94,25 +94,23 @@ def as_uint8(picture_HWC: np.ndarray) -> np.ndarray:
     return result
 
 
-def views_of_batch(image_BCHW: torch.Tensor, side: int = SIDE) -> torch.Tensor:
-    """The same for a batch of one size at least `side`: (B, 3, 3, side, side), rounded to 8 bits, in [0, 1]."""
-    return views_and_maps(image_BCHW, image_BCHW[:, :0], side)[0]
+def views_of_batch(image_BCHW: torch.Tensor) -> torch.Tensor:
+    """The same for a batch of one size at least SIDE: (B, 3, 3, SIDE, SIDE), rounded to 8 bits, in [0, 1]."""
+    return views_and_maps(image_BCHW, image_BCHW[:, :0])[0]
 
 
-def views_and_maps(
-    image_BCHW: torch.Tensor, maps_BKHW: torch.Tensor, side: int = SIDE
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The views of a batch, and of any maps of its pictures the crops at the same places (B, 2, K, side, side)."""
-    height, width = image_BCHW.shape[-2:]
+def views_and_maps(image_BCHW: torch.Tensor, maps_BKHW: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The views of a batch, and of any maps of its pictures the crops at the same places (B, 2, K, SIDE, SIDE)."""
+    size = image_BCHW.shape[-2:]
     both = torch.cat([image_BCHW, maps_BKHW], 1)
-    places = _places(_energies(image_BCHW, side), (height, width), side).tolist()
+    places = _places(_energies(image_BCHW, SIDE), (size[0], size[1]), SIDE).tolist()
     crops = torch.stack(
         [
-            torch.stack([one[:, top : top + side, left : left + side] for top, left in corners])
+            torch.stack([one[:, top : top + SIDE, left : left + SIDE] for top, left in corners])
             for one, corners in zip(both, places)
         ]
     )
-    overview = image_BCHW if height == width == side else _resize(image_BCHW, side)
+    overview = image_BCHW if size == (SIDE, SIDE) else _resize(image_BCHW, SIDE)
     return rounded(torch.cat([overview[:, None], crops[:, :, :3]], 1)), crops[:, :, 3:]
 
 

@@ -18,6 +18,7 @@ __getattr__, __all__ = lazy_names(
         "rnr.restorer.loading": ("load", "load_bridge"),
         "rnr.restorer.other_models": ("DiffusersRestorer",),
         "rnr.restorer.qwen_edit": ("QwenEditRestorer",),
-        "rnr.restorer.pipeline": ("RestorePipeline", "RestoreResult"),
+        "rnr.restorer.pipeline": ("RestorePipeline",),
+        "rnr.restorer.result": ("RestoreResult",),
     },
 )

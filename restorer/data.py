@@ -117,44 +117,52 @@ def tell(
     generator: torch.Generator,
 ) -> Condition:
     """The condition: true or believed findings, scene and quality, each sometimes unknown."""
-    batch, device = len(mode), mode.device
-
-    def chance(share: float) -> torch.Tensor:
-        return torch.rand(batch, generator=generator, device=device) < share
-
-    findings, asked = {}, {}
-    believed = mode != CERTAIN
-    suspicious = ~believed & chance(SUSPECTED)
-    remaining = torch.ones(batch, device=device)
+    blind, believed = mode == BLIND, mode != CERTAIN
+    suspicious = ~believed & _chance(SUSPECTED, mode, generator)
+    findings, asked, remaining = {}, {}, torch.ones(len(mode), device=mode.device)
     for name, rows in layout.factors.items():
-        severity = mixture.severity(name).to(device) if mixture.steps else torch.zeros(batch, device=device)
+        severity = mixture.severity(name).to(mode.device) if mixture.steps else torch.zeros_like(remaining)
         certain = torch.where(keep[name], 0, severity)
-        probability, about, spread = confusion.draw(name, severity, generator)
-        wrong = (mode == PERTURBED) & chance(WRONG)
-        doubt = torch.rand(batch, generator=generator, device=device)
-        probability = torch.where(
-            wrong, torch.where(severity > 0, MISSED * doubt, INVENTED + (1 - INVENTED) * doubt), probability
-        )
-        probability = torch.where(believed, probability, (certain > 0).float())
-        # Without these, zeros everywhere else would be the sign of a true diagnosis, which no reasoner's has.
-        suspected = suspicious & (severity == 0)
-        probability = torch.where(suspected, SUSPICION * doubt**2, probability)
-        doubtful = believed | suspected
-        about = torch.where(doubtful, about, certain)
+        probability, about, spread = _belief(name, severity, certain, mode, suspicious, confusion, generator)
         remaining = remaining * (1 - loss_of_severity(torch.where(believed, probability * about, severity)))
         values = _given_factors(name, mixture, believed, about, generator)
-        findings[name] = finding_features(rows, probability, about, torch.where(doubtful, spread, 0), values)
+        findings[name] = finding_features(rows, probability, about, spread, values)
         # A diagnosis by hand may name only what is there: absent kinds are then not asked.
-        asked[name] = (mode != BLIND) & ((probability > 0) | ~chance(UNNAMED))
-    scene = _scene(clean, believed, generator) * (~(mode == BLIND) & ~chance(NO_SCENE))[:, None]
-    technical = (
-        1
-        - severity_of_loss(1 - remaining) / 100
-        + QUALITY_ERROR * torch.randn(batch, generator=generator, device=device)
-    )
-    known = (mode != BLIND) & ~chance(NO_QUALITY)
-    quality = torch.stack([technical.clamp(0, 1) * known, known.float()], 1)
-    return Condition(findings, asked, scene, quality, (mode != BLIND).long())
+        asked[name] = ~blind & ((probability > 0) | ~_chance(UNNAMED, mode, generator))
+    scene = _scene(clean, believed, generator) * (~blind & ~_chance(NO_SCENE, mode, generator))[:, None]
+    return Condition(findings, asked, scene, _quality(remaining, blind, generator), (~blind).long())
+
+
+def _chance(share: float, like_B: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """True in a share of the pictures."""
+    return torch.rand(len(like_B), generator=generator, device=like_B.device) < share
+
+
+def _belief(
+    name: str, severity_B: torch.Tensor, certain_B: torch.Tensor, mode_B: torch.Tensor, suspicious_B: torch.Tensor,
+    confusion: Confusion, generator: torch.Generator,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
+    """P(present), the severity if present, and its spread, as a diagnosis of this mode has them; `certain_B`: of a true
+    diagnosis, which may ask for a part of the damage."""
+    probability, about, spread = confusion.draw(name, severity_B, generator)
+    wrong = (mode_B == PERTURBED) & _chance(WRONG, mode_B, generator)
+    doubt = torch.rand(len(mode_B), generator=generator, device=mode_B.device)
+    mistaken = torch.where(severity_B > 0, MISSED * doubt, INVENTED + (1 - INVENTED) * doubt)
+    believed = mode_B != CERTAIN
+    probability = torch.where(believed, torch.where(wrong, mistaken, probability), (certain_B > 0).float())
+    # Without these, zeros everywhere else would be the sign of a true diagnosis, which no reasoner's has.
+    suspected = suspicious_B & (severity_B == 0)
+    probability = torch.where(suspected, SUSPICION * doubt**2, probability)
+    doubtful = believed | suspected
+    return probability, torch.where(doubtful, about, certain_B), torch.where(doubtful, spread, 0)
+
+
+def _quality(remaining_B: torch.Tensor, blind_B: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """(B, 2): technical quality 0..1, by the share of the picture that the findings leave, and whether it is given."""
+    error = QUALITY_ERROR * torch.randn(len(blind_B), generator=generator, device=blind_B.device)
+    technical = 1 - severity_of_loss(1 - remaining_B) / 100 + error
+    known = ~blind_B & ~_chance(NO_QUALITY, blind_B, generator)
+    return torch.stack([technical.clamp(0, 1) * known, known.float()], 1)
 
 
 def _given_factors(

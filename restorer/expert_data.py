@@ -10,7 +10,7 @@ too, so that the wrong name costs little. What is drawn depends on the seed alon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,17 +73,42 @@ def draw_legs(
     if tones:
         clean = retoned(clean, torch.Generator().manual_seed(seed + 2))
     draw_B = torch.rand(batch, generator=generator)
-    residue_B = (draw_B >= KEPT) & (draw_B < KEPT + RESIDUE) if experts is not None else torch.zeros(batch).bool()
-    mixture = draw_formation(kind, batch, (draw_B < KEPT) | residue_B, generator)
-    start = degrade(clean, mixture)
-    if experts is not None:
-        start = without_later(kind, start, mixture, residue_B, experts)
-    later = {k.name: ~residue_B if k.formation > kind.formation else torch.ones(batch).bool() for k in kinds().values()}
-    end = degrade(clean, mixture, later | dict.fromkeys((kind.name, *kind.alike), torch.zeros(batch).bool()))
+    mixture = draw_formation(kind, batch, (draw_B < KEPT) | through_experts(draw_B, experts), generator)
+    start, end = ends(clean, mixture, kind, draw_B, experts, dict.fromkeys(kinds(), torch.ones(batch).bool()))
     read = read_of(kind, mixture, torch.Generator().manual_seed(seed + 3))
     if physics and kind.said_alone:
         end = as_read(end, kind, mixture, read)
     return LegBatch(start, end, inverse_of(start, kind, read) if physics else None, read.severity_B)
+
+
+def through_experts(draw_B: torch.Tensor, experts: Experts | None) -> torch.Tensor:
+    """Pictures that later-formed kinds are removed from by their experts, not exactly, by a draw from 0..1."""
+    return (draw_B >= KEPT) & (draw_B < KEPT + RESIDUE) & (experts is not None)
+
+
+def ends(
+    clean_BCHW: torch.Tensor, mixture: Mixture, kind: Kind, draw_B: torch.Tensor, experts: Experts | None,
+    goes: Mapping[str, torch.Tensor],
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Start and end of the legs of a kind: later-formed kinds are gone, mostly, exactly or by their experts.
+
+    Args:
+        clean_BCHW: In [0, 1].
+        mixture: How they were damaged.
+        kind: That the legs remove.
+        draw_B: From 0..1: below KEPT later-formed kinds are there at both ends; then see `through_experts`.
+        experts: Of later-formed kinds.
+        goes: By kind, (B,): False where it is to stay at both ends; experts remove all later-formed kinds or none.
+    """
+    later = [k.name for k in kinds().values() if k.formation > kind.formation]
+    residue_B = through_experts(draw_B, experts)
+    for name in later:
+        residue_B = residue_B & goes[name]
+    stays = {name: ~goes[name] | (draw_B < KEPT) | (name not in later) for name in kinds()}
+    start = degrade(clean_BCHW, mixture, {name: mask_B | residue_B for name, mask_B in stays.items()})
+    start = start if experts is None else without_later(kind, start, mixture, residue_B, experts)
+    undone = {name: goes[name] & (name == kind.name or name in kind.alike) for name in kinds()}
+    return start, degrade(clean_BCHW, mixture, {name: stays[name] & ~undone[name] for name in kinds()})
 
 
 def retoned(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -29,7 +29,7 @@ from rnr.restorer.expert_data import LegBatch, draw_legs, inverse_of, read_of
 from rnr.restorer.point_spread_train import PointSpreadObjective
 from rnr.restorer.reading import fit
 from rnr.training.config import Run
-from rnr.training.engine import Engine
+from rnr.training.engine import Engine, stage_at
 from rnr.training.journal import Report
 
 STAGES = ((0.65, 64, 16), (1.01, 128, 6))  # until this share of the samples: crop size in px, batch; a choice
@@ -77,7 +77,7 @@ class ExpertObjective:
             return draw_legs(self.kind, self.photographs, 16, SQUARE, seed, self.experts, physics, tones=True), 16
         config = self.model.config
         stages = STAGES[-1:] if physics or config["overview"] or config["spread"] else STAGES
-        size, batch = next((n, b) for until, n, b in stages if progress < until)
+        size, batch = stage_at(stages, progress)
         leg = draw_legs(self.kind, self.photographs, batch, size, seed, self.experts, physics)
         return leg, batch * (size // 64) ** 2
 

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from rnr.restorer.pipeline import RestorePipeline
 
 NAMES = "built-in, a weights folder, a hub name, a recipe (.toml)."  # for --help
+OURS = {  # classes of this project, and what they are called in an error; they take no options
+    "RestorePipeline": "the built-in restorer",
+    "LatentRestorer": "a latent restorer",
+    "TaskRestorer": "a restorer of tasks",
+}
 
 
 def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Restorer:
@@ -44,22 +49,10 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
         if (found := higher(model, "restorer", device)) is not None:
             return found
         kind, device = pipeline_class(model), device_named(device)
-        if kind == "RestorePipeline":
+        if kind in OURS:
             if wanted:
-                raise SetupError(f"{model}: the built-in restorer takes no {', '.join(wanted)}")
-            return _bridge(model, device)
-        if kind == "LatentRestorer":
-            if wanted:
-                raise SetupError(f"{model}: a latent restorer takes no {', '.join(wanted)}")
-            from rnr.restorer.latent import LatentRestorer
-
-            return LatentRestorer.from_pretrained(model, device)
-        if kind == "TaskRestorer":
-            if wanted:
-                raise SetupError(f"{model}: a restorer of tasks takes no {', '.join(wanted)}")
-            from rnr.restorer.latent import TaskRestorer
-
-            return TaskRestorer.from_pretrained(model, device)
+                raise SetupError(f"{model}: {OURS[kind]} takes no {', '.join(wanted)}")
+            return _ours(kind, model, device)
         if kind == "QwenImageEditPlusPipeline":
             from rnr.restorer.qwen_edit import QwenEditRestorer
 
@@ -69,12 +62,11 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
         return DiffusersRestorer.from_pretrained(model, device=device, **wanted)
 
 
-def load_bridge(name: str | Path = BUILT_IN, device: str = "cpu") -> RestorePipeline:
+def load_bridge(name: str | Path = BUILT_IN) -> RestorePipeline:
     """The same as `load` for those who need the bridge's own networks.
 
     Args:
         name: `built-in`, or a folder that `rnr train` wrote.
-        device: auto, cpu, cuda, …
 
     Returns:
         The pipeline.
@@ -88,7 +80,7 @@ def load_bridge(name: str | Path = BUILT_IN, device: str = "cpu") -> RestorePipe
     """
     from rnr.restorer.pipeline import RestorePipeline
 
-    found = load(name, device)
+    found = load(name)
     if isinstance(found, RestorePipeline):
         return found
     raise SetupError(f"{name}: this needs the bridge's weights; name built-in or a folder that `rnr train` wrote")
@@ -102,10 +94,13 @@ def expert_file(name: str | Path, kind: str) -> Path:
     return folder / "experts" / f"{kind}.safetensors" if folder.is_dir() else folder
 
 
-def _bridge(name: str, device: str) -> RestorePipeline:
+def _ours(kind: str, name: str, device: str) -> Restorer:
+    from rnr.restorer import latent
     from rnr.restorer.pipeline import RestorePipeline
 
-    return RestorePipeline.from_pretrained(name).to(device)
+    if kind == "RestorePipeline":
+        return RestorePipeline.from_pretrained(name).to(device)
+    return getattr(latent, kind).from_pretrained(name, device)
 
 
 def pipeline_class(name: str) -> str:

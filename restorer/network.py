@@ -89,7 +89,7 @@ class Block(nn.Module):
 class ConditionEncoder(nn.Module):
     """Condition tokens and thumbnail to one vector (B, D), by a small transformer read out at the time token."""
 
-    def __init__(self, layout: Layout, dim: int, depth: int = 2) -> None:
+    def __init__(self, layout: Layout, dim: int) -> None:
         super().__init__()
         self.findings = nn.ModuleDict({name: nn.Linear(layout.width(name), dim) for name in layout.factors})
         self.scene = nn.Linear(SCENE_WIDTH, dim)
@@ -103,7 +103,7 @@ class ConditionEncoder(nn.Module):
         )
         self.place = nn.Parameter(torch.randn(1, 16, dim) * 0.02)
         layer = nn.TransformerEncoderLayer(dim, 4, 2 * dim, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.mix = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
+        self.mix = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
         self.out = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim), nn.GELU())
 
     def tokens(self, condition: Condition, t: torch.Tensor, thumbnail_BCHW: torch.Tensor):

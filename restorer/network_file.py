@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,3 +42,13 @@ def read_network(path: Path) -> NetworkFile:
     if "about" in entries:
         return NetworkFile(**json.loads(entries["about"]), tensors=tensors)
     return NetworkFile(json.loads(entries["config"]), json.loads(entries.get("card", "{}")), tensors)
+
+
+def hash_of_weights(*modules: torch.nn.Module) -> str:
+    """First 16 hex digits of the SHA-256 of all weights as they were loaded, wherever they came from."""
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, value in sorted(module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

@@ -22,8 +22,8 @@ from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.intent import Intent, refuse_quality, refuse_task
 from rnr.restorer.condition import wanted
-from rnr.restorer.pipeline import RestoreResult
 from rnr.restorer.qwen_edit import edit_prompt, enough_memory
+from rnr.restorer.result import RestoreResult
 
 
 class DiffusersRestorer:

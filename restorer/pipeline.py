@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.utils import BaseOutput
 from diffusers.utils import logging as diffusers_logging
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
@@ -25,63 +24,32 @@ from rnr.degradation.files import hash_of
 from rnr.degradation.intent import Intent, refuse_quality, refuse_task
 from rnr.degradation.kind import kinds
 from rnr.degradation.protocols import Diagnoser
-from rnr.restorer.all_in_one import TileEstimate, estimator
+from rnr.restorer.all_in_one import estimator
 from rnr.restorer.bridge import BridgeScheduler
 from rnr.restorer.chain import (
     Estimate,
     Leg,
-    Undo,
     certain_severity,
     dose_of,
-    inverse,
     middle,
     removed_severity,
     route,
     severity_given,
-    severity_said,
     walk,
 )
 from rnr.restorer.condition import beyond, encode, left_alone, wanted
-from rnr.restorer.expert import ExpertNetwork, Experts
+from rnr.restorer.estimates import by_tiles, estimate_of
+from rnr.restorer.expert import Experts
 from rnr.restorer.images import as_type, images_of
 from rnr.restorer.network import RestorerNetwork
-from rnr.restorer.tiling import MARGIN, tiled
+from rnr.restorer.result import RestorePipelineOutput, RestoreResult
+from rnr.restorer.tiling import MARGIN
 
 MOVED = {"restorer.network": "rnr.restorer.network", "restorer.bridge": "rnr.restorer.bridge"}  # in older folders
 BUILT_IN = Path(__file__).parent / "weights"
 TILE = 768  # px; with the margins of the network without experts 1.9 times the picture is computed (at 512 2.4 times)
 
-SPREAD = 64  # px about a tile that `Kind.invert` may look at; that of blur takes 63
 Callback = Callable[["RestorePipeline", int, float, dict], None]
-
-
-@dataclass
-class RestoreResult(BaseOutput):
-    """What `RestorePipeline.restore` gives.
-
-    Attributes:
-        pixels_HWC3: float32 in [0, 1], of the size that came in.
-        untouched: Nothing was to be removed: the very array that came in.
-        settings: All that the result follows from, with what was left alone and why.
-        seconds: Of the restoration.
-        legs: What each finding did.
-
-    Example:
-        >>> result = rnr.restorer.load().restore(pixels_HWC3, diagnosis)  # doctest: +SKIP
-        >>> print([(leg.kinds, leg.change) for leg in result.legs])  # doctest: +SKIP
-    """
-
-    pixels_HWC3: np.ndarray  # float32 in [0, 1]
-    untouched: bool  # nothing was found: the very array that came in
-    settings: dict[str, Any]
-    seconds: float
-    legs: list[Leg] = field(default_factory=list)
-
-
-@dataclass
-class RestorePipelineOutput(BaseOutput):
-    images: Any  # by `output_type`
-    legs: list[list[Leg]]  # of each image
 
 
 @dataclass(frozen=True)
@@ -323,59 +291,7 @@ class RestorePipeline(DiffusionPipeline):
 
     def _expert(self, kind: str, call: Call) -> Estimate:
         """Whole pictures through the expert of a kind."""
-        network: ExpertNetwork = self.experts[kind]
-        severity = severity_said(call.source, kind) if network.config["finding"] else None
-        undo = inverse(call.source, kind) if network.config["physics"] else None
-        hidden = call.hidden.get(kind)
-        if network.glance is not None:
-            glance = network.glance
-
-            def overviewed(start: torch.Tensor) -> torch.Tensor:
-                known = undo and self._undone(undo, network, start, call).to(network.device)
-                return glance.undo(start.to(network.device), known, hidden).cpu()
-
-            return self._prepared(network, overviewed, severity, call, hidden)
-        if network.reader is not None:
-            reader = network.reader
-
-            def deblurred(start: torch.Tensor) -> torch.Tensor:
-                read = reader.read(middle(start).to(network.device))
-                return self._undone(lambda tile: network.undo(tile, read), network, start, call)
-
-            return self._prepared(network, deblurred, severity, call, hidden)
-
-        def function(x: torch.Tensor, start: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return x + t * network(x, start, t, undo(start) if undo else None, like(t, severity), hidden)
-
-        return by_tiles(function, network, network.reach, call.tile)
-
-    @staticmethod
-    def _undone(undo: Undo, network: ExpertNetwork, start: torch.Tensor, call: Call) -> torch.Tensor:
-        """A whole picture as physics would undo it."""
-        return in_tiles(lambda tile, t: undo(tile), network, SPREAD, call.tile, [start], 1.0)
-
-    @staticmethod
-    def _prepared(
-        network: ExpertNetwork,
-        prepare: Callable[[torch.Tensor], torch.Tensor],
-        severity: float | None,
-        call: Call,
-        hidden: torch.Tensor | None = None,
-    ) -> Estimate:
-        """For an expert that looks at the whole picture first, once a leg: `prepare` gives its last input."""
-        seen: list[torch.Tensor] = []
-
-        def function(x: torch.Tensor, start: torch.Tensor, undone: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-            return x + t * network(x, start, t, undone, like(t, severity), hidden)
-
-        def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
-            if not seen:
-                seen.append(prepare(start))
-            if not network.config["widths"]:
-                return sample + t * (seen[0] - start)
-            return in_tiles(function, network, network.reach, call.tile, [sample, start, seen[0]], t)
-
-        return estimate
+        return estimate_of(self.experts[kind], call.source, call.tile, call.hidden.get(kind))
 
     def _shown(self, names: tuple[str, ...], call: Call) -> Intent | None:
         """What the network without experts removes in a leg: its kinds, and what is only suspected, if this is its only
@@ -395,37 +311,6 @@ class RestorePipeline(DiffusionPipeline):
         condition = encode(self.network.layout, call.source, self._shown(names, call))
         function = estimator(self.network, condition, start, ensemble=call.steps == 1)
         return by_tiles(function, self.network, MARGIN, call.tile)
-
-
-def like(t_B: torch.Tensor, severity: float | None) -> torch.Tensor | None:
-    """The severity for each picture of a batch."""
-    return None if severity is None else torch.full_like(t_B, severity)
-
-
-def by_tiles(function: TileEstimate, network: ExpertNetwork | RestorerNetwork, margin: int, tile: int) -> Estimate:
-    """An estimate of whole pictures from one of tiles, on the device of its network."""
-
-    def estimate(sample: torch.Tensor, start: torch.Tensor, t: float) -> torch.Tensor:
-        return in_tiles(function, network, margin, tile, [sample, start], t)
-
-    return estimate
-
-
-def in_tiles(
-    function: Callable[..., torch.Tensor],
-    network: ExpertNetwork | RestorerNetwork,
-    margin: int,
-    tile: int,
-    images_1CHW: list[torch.Tensor],
-    t: float,
-) -> torch.Tensor:
-    """function(*tiles of the images, t) for the whole picture, computed on the device of the network."""
-    time_B = torch.tensor([t], device=network.device, dtype=torch.float32)
-
-    def run(*tiles: torch.Tensor) -> torch.Tensor:
-        return function(*(each.to(network.device) for each in tiles), time_B)
-
-    return tiled(run, images_1CHW, tile, network.multiple, margin)
 
 
 def folder_of(name: str | Path) -> Path:

@@ -28,7 +28,7 @@ from rnr.degradation.intent import Intent, refuse_quality, refuse_task
 from rnr.restorer.bridge import BridgeStep
 from rnr.restorer.condition import wanted
 from rnr.restorer.edit_flow import EditInput, flow_step, image_of, look, sigmas_of, start, velocity
-from rnr.restorer.pipeline import RestoreResult
+from rnr.restorer.result import RestoreResult
 
 PROMPT = "restore_edit"
 AREA = 1024 * 1024  # px, what the weights were trained at

@@ -27,10 +27,11 @@ from rnr.restorer.diagnosed import BATCH, SIZE, Diagnosed
 from rnr.restorer.network import RestorerNetwork, thumbnail
 from rnr.training import checkpoint
 from rnr.training.config import Precision, Run
-from rnr.training.engine import Engine
+from rnr.training.engine import Engine, stage_at
 from rnr.training.journal import Report
 
 STAGES = ((0.70, 64, 8), (0.90, 128, 4), (1.01, 192, 2))  # until this share of the samples: crop size, batch
+VALIDATED = 128  # px: side of the centres of photographs for validation; a choice
 SECOND_LOOK = 0.5  # weight of the severities' error beside the picture's
 LATER = {"first_crop": 128, "log_loss_from": 0.0}  # settings of a training that begins from trained weights
 
@@ -72,8 +73,7 @@ class RestorerObjective:
 
     def batch(self, progress: float, seed: int) -> tuple[Pairs, int]:
         """A batch and its number of crops in units of 64x64 px."""
-        stages = ((n, b) for until, n, b in STAGES if progress < until and n >= self.run.first_crop)
-        size, batch = next(stages)
+        size, batch = stage_at([stage for stage in STAGES if stage[1] >= self.run.first_crop], progress)
         batch *= self.run.batch_factor
         return self.pairs(batch, size, seed), batch * (size // 64) ** 2
 
@@ -133,11 +133,11 @@ def validation_tasks(names: Collection[str]) -> dict[str, dict[str, float]]:
 
 
 def validation_set(
-    photographs: Sequence[np.ndarray], names: Collection[str], size: int = 128
+    photographs: Sequence[np.ndarray], names: Collection[str]
 ) -> Iterator[tuple[str, torch.Tensor, torch.Tensor, Mixture]]:
     """(name, clean, degraded, recipe): fixed damage of these kinds on the centres of photographs."""
-    crops = [centre_crop(p, size) for p in photographs]
-    clean = torch.cat([to_tensor(c) for c in crops if c.shape[:2] == (size, size)])
+    crops = [centre_crop(p, VALIDATED) for p in photographs]
+    clean = torch.cat([to_tensor(c) for c in crops if c.shape[:2] == (VALIDATED, VALIDATED)])
     for name, request in validation_tasks(names).items():
         mixture = prescribe(request, seed=7, batch=len(clean))
         yield name, clean, degrade(clean, mixture) if request else clean, mixture

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rnr.api import Result, _models, _name
+from rnr.api import Result
 from rnr.degradation.loading import BUILT_IN
-from rnr.images.files import MAX_MEGAPIXELS, from_any
+from rnr.images.files import MAX_MEGAPIXELS
+from rnr.images.inputs import name_of, picture_of
 from rnr.work.agents import AgentRequest, Workplace, story
+from rnr.work.models import shared_models
 
 if TYPE_CHECKING:
     from rnr.degradation.strength import Strength
@@ -87,13 +89,13 @@ def agent(
         result = rnr.agent("photo.jpg", strategy="stepwise")
         print(*result.story, sep="\n")
     """
-    source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
+    source, models = picture_of(picture, max_megapixels), shared_models(reasoner, restorer, device)
     asks = answer is not None
     request = AgentRequest(strategy, max_restorations, seconds, candidates, seed, asks, strength, memory).check()
     with contextlib.ExitStack() as stack:
         home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         workplace = stack.enter_context(Workplace(home, request))
-        run = workplace.run(models, source, Path(_name(picture)).stem, answer, on_event)
+        run = workplace.run(models, source, Path(name_of(picture)).stem, answer, on_event)
         same = run.untouched
         pixels = source.pixels_HWC3 if same else source.rounded(workplace.result(run))
         settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
@@ -14,9 +12,9 @@ from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding, Quali
 from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN
 from rnr.degradation.strength import Strength
-from rnr.images.files import MAX_MEGAPIXELS, Picture, from_any, write_picture
-from rnr.images.inputs import several
-from rnr.work.models import Models
+from rnr.images.files import MAX_MEGAPIXELS, Picture, write_picture
+from rnr.images.inputs import name_of, picture_of, several
+from rnr.work.models import shared_models
 from rnr.work.request import Request, read_diagnosis
 from rnr.work.restoring import diagnose_pixels, restore_picture
 from rnr.work.scoring import score_pixels
@@ -26,15 +24,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from rnr.degradation.protocols import Scored
-
-_held = lru_cache(maxsize=2)(Models)
-_guard = threading.Lock()
-
-
-def _models(reasoner: str, restorer: str, device: str, scorer: str | None = None) -> Models:
-    """The same models for all threads."""
-    with _guard:
-        return _held(reasoner, restorer, device, scorer)
 
 
 class Diagnosed(DiagnosisRecord):
@@ -158,8 +147,8 @@ def diagnose(
     if (batch := several(picture)) is not None:
         options: dict[str, Any] = {"reasoner": reasoner, "device": device, "max_megapixels": max_megapixels}
         return [diagnose(one, **options) for one in batch]
-    source = from_any(picture, max_megapixels)
-    record = diagnose_pixels(_models(reasoner, BUILT_IN, device), source.pixels_HWC3, _name(picture))
+    source = picture_of(picture, max_megapixels)
+    record = diagnose_pixels(shared_models(reasoner, BUILT_IN, device), source.pixels_HWC3, name_of(picture))
     return Diagnosed(**dict(record))
 
 
@@ -252,12 +241,12 @@ def restore(
         options |= {"num_inference_steps": num_inference_steps, "quality": quality, "task": task}
         options |= {"reasoner": reasoner, "restorer": restorer, "device": device, "max_megapixels": max_megapixels}
         return [restore(one, each, **options) for one, each in zip(batch, given)]
-    source, models = from_any(picture, max_megapixels), _models(reasoner, restorer, device)
+    source, models = picture_of(picture, max_megapixels), shared_models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
     held, origin = _diagnosis(diagnosis), _origin(diagnosis)
     request = Request(num_inference_steps, seed, only, held, origin, strength, force=force, quality=quality, task=task)
     request = request.check()
-    outcome = restore_picture(models, source, request, _name(picture))
+    outcome = restore_picture(models, source, request, name_of(picture))
     pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)
     return Result(pixels, source, records, outcome.untouched, outcome.settings, outcome.seconds)
@@ -295,8 +284,8 @@ def quality(
     if (batch := several(picture)) is not None:
         options: dict[str, Any] = {"scorer": scorer, "device": device, "max_megapixels": max_megapixels}
         return [quality(one, **options) for one in batch]
-    source = from_any(picture, max_megapixels)
-    return score_pixels(_models(BUILT_IN, BUILT_IN, device, scorer), source.pixels_HWC3, _name(picture))
+    source = picture_of(picture, max_megapixels)
+    return score_pixels(shared_models(BUILT_IN, BUILT_IN, device, scorer), source.pixels_HWC3, name_of(picture))
 
 
 def _diagnosis(source: object) -> Diagnosis | None:
@@ -314,7 +303,3 @@ def _diagnosis(source: object) -> Diagnosis | None:
 
 def _origin(source: object) -> str:
     return Path(source).name if isinstance(source, str | os.PathLike) else ""
-
-
-def _name(picture: object) -> str:
-    return os.fspath(picture) if isinstance(picture, str | os.PathLike) else "the picture"

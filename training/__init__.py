@@ -1,4 +1,8 @@
-"""The training kit that reasoner, restorer, quality and rl share: configuration, engine, journal, cards."""
+"""The training kit that reasoner, restorer, quality and rl share: configuration, engine, journal, cards.
+
+A checkpoint is one safetensors file (`checkpoint.py`), not what accelerate's `save_state` writes: that pickles, and a
+pickle runs code when it is loaded.
+"""
 
 from __future__ import annotations
 

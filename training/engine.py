@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +25,7 @@ from rnr.training.journal import Journal, Report
 from rnr.training.precision import autocast, faster
 
 REPORT_STEPS = 50  # updates between two rows of the journal; a choice
+Stages = Sequence[tuple[float, int, int]]  # until this share of the samples: crop side in px, batch
 
 
 class Objective(Protocol):
@@ -43,6 +45,11 @@ class Objective(Protocol):
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Figures of a model (the average of the weights); {} where there is nothing to validate on."""
         ...
+
+
+def stage_at(stages: Stages, progress: float) -> tuple[int, int]:
+    """Crop side in px and batch at this share of the samples."""
+    return next((side, batch) for until, side, batch in stages if progress < until)
 
 
 class Engine:

@@ -20,8 +20,8 @@ from rnr.degradation.intent import Intent
 from rnr.degradation.measure import psnr, technical_quality
 from rnr.degradation.photographs import rounded
 from rnr.degradation.synthesize import degrade, truths
-from rnr.evaluation import latent
-from rnr.evaluation.latent import interval, predicted
+from rnr.evaluation import cases as damaged
+from rnr.evaluation.cases import interval, predicted
 from rnr.evaluation.metrics import average, percent, presence
 from rnr.evaluation.tables import Row, Table
 from rnr.quality.loading import load_clip
@@ -42,7 +42,7 @@ INTERCHANGED = "Mean change of the restoration, 8-bit levels, by hidden states o
 
 
 @dataclass
-class Case(latent.Case):
+class Case(damaged.Case):
     """One damage of a photograph's centre, and what is true of it."""
 
     truth: Diagnosis
@@ -72,8 +72,8 @@ def named(models: Sequence[str]) -> dict[str, str]:
 def cases(
     photographs: Mapping[str, np.ndarray], size: int, mixtures: int, seed: int, names: Sequence[str]
 ) -> list[Case]:
-    """The cases of `rnr.evaluation.latent`, of these kinds, with their truth."""
-    made = latent.cases(photographs, size, mixtures, seed, names)
+    """The cases of `rnr.evaluation.cases`, of these kinds, with their truth."""
+    made = damaged.cases(photographs, size, mixtures, seed, names)
     return [Case(**vars(case), truth=truths(case.clean, case.damaged, case.mixture, names)[0]) for case in made]
 
 

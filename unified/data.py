@@ -26,18 +26,7 @@ from rnr.reasoner.collate import Collator
 from rnr.reasoner.data import damaged_batch
 from rnr.restorer.chain import severity_given
 from rnr.restorer.expert import Experts
-from rnr.restorer.expert_data import (
-    ABSENT,
-    KEPT,
-    RESIDUE,
-    SEVERITY,
-    LegBatch,
-    Read,
-    as_read,
-    inverse_of,
-    read_of,
-    without_later,
-)
+from rnr.restorer.expert_data import ABSENT, SEVERITY, LegBatch, Read, as_read, ends, inverse_of, read_of
 from rnr.unified.instructions import Wish, phrasing
 from rnr.unified.settings import UnifiedRun
 from rnr.unified.text import Written, append
@@ -108,7 +97,8 @@ def restoration(
     degraded = degrade(clean, mixture)
     said = [wished(rng, names, kind, run.partial) for _ in range(run.batch)]
     words, wishes = [text for text, _ in said], [wish for _, wish in said]
-    start, end = ends(clean, mixture, kind, wishes, generator, experts)
+    goes = {name: torch.tensor([name in wish.remove for wish in wishes]) for name in kinds()}
+    start, end = ends(clean, mixture, kind, torch.rand(run.batch, generator=generator), experts, goes)
     diagnoses, own = truths(clean, degraded, mixture, names), [False] * run.batch
     if diagnose is not None:
         rows = [i for i in range(run.batch) if rng.random() < run.own]
@@ -120,7 +110,7 @@ def restoration(
     if kind.said_alone:
         end = as_read(end, kind, mixture, read)
     leg = LegBatch(start, end, inverse_of(start, kind, read) if physics else None, read.severity_B)
-    left = degrade(clean, mixture, {k: torch.tensor([k not in w.remove for w in wishes]) for k in kinds()})
+    left = degrade(clean, mixture, {name: ~mask_B for name, mask_B in goes.items()})
     expected = technical_quality(left, clean).tolist()
     return Restoration(kind, leg, degraded, diagnoses, own, words, wishes, left, expected)
 
@@ -146,23 +136,6 @@ def wished(rng: random.Random, names: Sequence[str], kind: Kind, partial: float)
         words, wish = phrasing(rng, names)
         if kind.name in wish.remove:
             return words, wish
-
-
-def ends(
-    clean: torch.Tensor, mixture: Mixture, kind: Kind, wishes: Sequence[Wish], generator: torch.Generator,
-    experts: Experts | None,
-) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """Start and end of the leg: later-formed kinds that are wished are gone, mostly, exactly or by their experts."""
-    draw = torch.rand(len(clean), generator=generator)
-    goes = {name: torch.tensor([name in wish.remove for wish in wishes]) for name in kinds()}
-    later = [k.name for k in kinds().values() if k.formation > kind.formation]
-    all_later = torch.stack([goes[name] for name in later]).all(0) if later else torch.zeros(len(clean)).bool()
-    residue = (draw >= KEPT) & (draw < KEPT + RESIDUE) & all_later & (experts is not None)
-    stays = {name: ~goes[name] | (draw < KEPT) | (name not in later) for name in kinds()}
-    start = degrade(clean, mixture, {name: mask | residue for name, mask in stays.items()})
-    start = start if experts is None else without_later(kind, start, mixture, residue, experts)
-    alike = {name: stays[name] & ~(goes[name] & (name == kind.name or name in kind.alike)) for name in kinds()}
-    return start, degrade(clean, mixture, alike)
 
 
 def read_by(kind: Kind, diagnoses: Sequence[Diagnosis], own: Sequence[bool], read: Read) -> Read:

@@ -19,7 +19,7 @@ from rnr.degradation.photographs import to_uint8
 from rnr.reasoner.finetune import LANGUAGE
 from rnr.restorer.edit_train import EditRun, add_lora, flow_loss
 from rnr.restorer.expert import zero
-from rnr.restorer.pipeline import RestoreResult
+from rnr.restorer.result import RestoreResult
 from rnr.unified.model import WIDTH, Hidden, UnifiedModel
 from rnr.unified.text import Written
 

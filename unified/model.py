@@ -33,7 +33,8 @@ from rnr.reasoner.reasoner import Reasoner, Settings
 from rnr.reasoner.views import as_uint8
 from rnr.restorer.condition import diagnosis_of, left_alone, wanted
 from rnr.restorer.expert_train import grown, looked, on_bridge, root_error
-from rnr.restorer.pipeline import RestorePipeline, RestoreResult
+from rnr.restorer.pipeline import RestorePipeline
+from rnr.restorer.result import RestoreResult
 from rnr.unified.instructions import Wish
 from rnr.unified.reader import Reader
 from rnr.unified.text import SLOTS, Written, add_turn, answer, append, first_turn, padded, tokens_of, turn

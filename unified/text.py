@@ -164,22 +164,3 @@ def padded(sequences: Sequence[Written], pad: int, image: int) -> dict[str, torc
         "soft_places": torch.tensor([entry[:3] for entry in soft]).reshape(-1, 3).long(),
         "soft_shares": torch.tensor([entry[3] for entry in soft]),
     }  # fmt: skip
-
-
-def words_loss(logits_BSV: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Weighted cross-entropy of the next tokens; spread numbers by their shares. Zero where nothing is learned."""
-    labels, weights = batch["labels"][:, 1:], batch["loss_weights"][:, 1:]
-    row, at = (weights > 0).nonzero(as_tuple=True)
-    if not len(row):
-        return logits_BSV.sum() * 0
-    logs = logits_BSV[:, :-1][row, at].float().log_softmax(-1)
-    targets = torch.nn.functional.one_hot(labels[row, at], logs.shape[-1]).to(logs)
-    index = torch.full_like(labels, -1)
-    index[row, at] = torch.arange(len(row), device=labels.device)
-    places = batch["soft_places"]
-    if len(places):
-        spread = index[places[:, 0], places[:, 1] - 1]
-        targets[spread] = 0
-        targets[spread, places[:, 2]] = batch["soft_shares"].to(logs)
-    loss = -(targets * logs).sum(-1)
-    return (loss * weights[row, at]).sum() / weights.sum()

@@ -24,6 +24,7 @@ import torch
 from rnr.degradation.kind import PHYSICS
 from rnr.degradation.photographs import read_folder, to_uint8
 from rnr.reasoner.reasoner import Settings
+from rnr.reasoner.words_loss import words_loss
 from rnr.training.engine import Engine
 from rnr.training.journal import Journal, Report
 from rnr.unified.data import Restoration, assessed, restoration, short
@@ -31,7 +32,7 @@ from rnr.unified.export import export
 from rnr.unified.model import UnifiedModel
 from rnr.unified.reader_train import train_reader
 from rnr.unified.settings import UnifiedRun
-from rnr.unified.text import Written, first_turn, padded, words_loss
+from rnr.unified.text import Written, first_turn, padded
 
 CONDITIONING = ("film", "steer", "time.", "head", "numbers")  # of an expert: what scales and shifts, and its last layer
 HELD_OUT = 4  # batches of validation; a choice
@@ -118,7 +119,7 @@ class UnifiedObjective:
         tokenizer, image = self.model.collator.tokenizer, self.model.reasoner.processor.image_token_id
         texts = padded(batch.sequences, tokenizer.pad_token_id, image)
         texts = {name: value.to(states.device) for name, value in texts.items()}
-        return words_loss(self.model.language.lm_head(states), texts)
+        return words_loss(self.model.language.lm_head(states)[:, :-1], texts)
 
     def validate(self, model: Any) -> dict[str, float]:
         """Both losses on held-out photographs."""

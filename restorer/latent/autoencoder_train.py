@@ -25,7 +25,7 @@ from rnr.degradation.synthesize import degrade, draw_mixture, prescribe
 from rnr.restorer.expert import zero
 from rnr.restorer.latent.autoencoder import Autoencoder, small
 from rnr.training.config import Run
-from rnr.training.engine import Engine
+from rnr.training.engine import Engine, stage_at
 from rnr.training.journal import Report
 
 STAGES = ((0.85, 64, 4), (0.95, 128, 1), (1.01, 256, 1))  # until this share: crop side in px, batch; a choice. The
@@ -62,7 +62,7 @@ class AutoencoderObjective:
 
     def batch(self, progress: float, seed: int) -> tuple[torch.Tensor, int]:
         """Crops, clean or mildly damaged, and their number in units of 64x64 px."""
-        side, batch = next((side, batch) for until, side, batch in STAGES if progress < until)
+        side, batch = stage_at(STAGES, progress)
         generator = torch.Generator().manual_seed(seed)
         clean = random_crops(self.photographs, batch, (side, side), generator)
         damaged = degrade(clean, draw_mixture(batch, generator, severity=SEVERITY))

@@ -1,4 +1,4 @@
-"""The dual codebook: a latent as z = z1 + alpha z2, z1 from a common codebook, z2 from one of high quality (HQ+).
+"""The dual codebook: a latent as z = z1 + z2, z1 from a common codebook, z2 from one of high quality (HQ+).
 
 IQPIR learns the common codes from pictures of all qualities and the others from good ones alone, so that a decoder is
 given fine detail only where the picture is to be good. Here HQ+ is a residual codebook on z - z1, learned from the top
@@ -140,22 +140,20 @@ class Codes:
 
 
 class DualCodebook(nn.Module):
-    """z = z1 + alpha z2, with z2 only for pictures whose score reaches the threshold.
+    """z = z1 + z2, with z2 only for pictures whose score reaches the threshold.
 
     Args:
         channels: Of a latent.
         size: Codes of a group of each codebook.
         groups: Of the channels.
-        alpha: Weight of HQ+.
-        threshold: Score 0..100 from which HQ+ is on.
     """
 
     threshold: torch.Tensor
 
-    def __init__(self, channels: int, size: int, groups: int, alpha: float = 1.0, threshold: float = 50.0) -> None:
+    def __init__(self, channels: int, size: int, groups: int) -> None:
         super().__init__()
-        self.common, self.hq, self.alpha = Codebook(channels, size, groups), Codebook(channels, size, groups), alpha
-        self.register_buffer("threshold", torch.tensor(float(threshold)))
+        self.common, self.hq = Codebook(channels, size, groups), Codebook(channels, size, groups)
+        self.register_buffer("threshold", torch.tensor(50.0))  # score 0..100; `fit` sets it
 
     def on(self, score_B: torch.Tensor) -> torch.Tensor:
         """Which pictures have HQ+, each by its own score."""
@@ -167,16 +165,16 @@ class DualCodebook(nn.Module):
         return Codes(common, self.hq.nearest(self.residual(z_BDHW, common)), self.on(score_B))
 
     def residual(self, z_BDHW: torch.Tensor, common_BGHW: torch.Tensor) -> torch.Tensor:
-        """What HQ+ is to say: (z - z1) / alpha."""
-        return (z_BDHW - self.common.lookup(common_BGHW)) / self.alpha
+        """What HQ+ is to say: z - z1."""
+        return z_BDHW - self.common.lookup(common_BGHW)
 
     def lookup(self, codes: Codes) -> torch.Tensor:
         """The latents of codes."""
         return self.mixed(self.common.lookup(codes.common), self.hq.lookup(codes.hq), codes.on_B)
 
     def mixed(self, z1_BDHW: torch.Tensor, z2_BDHW: torch.Tensor, on_B: torch.Tensor) -> torch.Tensor:
-        """z1 + alpha z2 where HQ+ is on."""
-        return z1_BDHW + self.alpha * on_B.to(z1_BDHW).view(-1, 1, 1, 1) * z2_BDHW
+        """z1 + z2 where HQ+ is on."""
+        return z1_BDHW + on_B.to(z1_BDHW).view(-1, 1, 1, 1) * z2_BDHW
 
     def fit(self, latents: list[torch.Tensor], score_N: torch.Tensor, seed: int = 0) -> DualCodebook:
         """Learn both codebooks from pictures' latents (D, H, W) and their scores; HQ+ from the top third alone."""

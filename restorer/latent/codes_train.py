@@ -28,7 +28,7 @@ from rnr.restorer.latent.codebook import DualCodebook
 from rnr.restorer.latent.codes import CodePredictor, load_predictor, restored, save_predictor
 from rnr.restorer.latent.export import export
 from rnr.training.config import Run
-from rnr.training.engine import Engine
+from rnr.training.engine import Engine, stage_at
 from rnr.training.journal import Report
 
 STAGES = ((0.85, 64, 4), (1.01, 128, 1))  # until this share of the samples: crop side in px, batch; a choice
@@ -120,7 +120,7 @@ class CodeObjective:
 
     def batch(self, progress: float, seed: int) -> tuple[CodeBatch, int]:
         """A batch and its number of crops in units of 64x64 px."""
-        side, batch = next((side, batch) for until, side, batch in STAGES if progress < until)
+        side, batch = stage_at(STAGES, progress)
         return draw_codes(self.photographs, batch, side, seed), batch * (side // 64) ** 2
 
     def loss(self, batch: CodeBatch, progress: float, seed: int) -> torch.Tensor:

@@ -43,10 +43,10 @@ class Skip(NamedTuple):
     channels: int
 
 
-def small_prior(latent: int, widths: Sequence[int] = WIDTHS, layers: int = 1) -> Any:
+def small_prior(latent: int, widths: Sequence[int] = WIDTHS) -> Any:
     """Our own U-Net with random weights; says 0 at first. Attention is in the middle alone: it costs little there."""
     unet: Any = UNet2DConditionModel(
-        in_channels=latent, out_channels=latent, block_out_channels=tuple(widths), layers_per_block=layers,
+        in_channels=latent, out_channels=latent, block_out_channels=tuple(widths), layers_per_block=1,
         down_block_types=("DownBlock2D",) * len(widths), up_block_types=("UpBlock2D",) * len(widths),
         norm_num_groups=8, cross_attention_dim=32, attention_head_dim=8,
     )  # fmt: skip

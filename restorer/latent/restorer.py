@@ -20,14 +20,14 @@ import torch
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.errors import SetupError
-from rnr.degradation.files import hash_of
 from rnr.degradation.intent import Intent, checked_quality, refuse_task
 from rnr.degradation.kind import kinds
 from rnr.degradation.strength import FULL
 from rnr.restorer.condition import left_alone, wanted
 from rnr.restorer.latent.autoencoder import MARGIN, TILE, Autoencoder
 from rnr.restorer.latent.codes import CODES, WINDOW, CodePredictor, autoencoder_of, load_predictor, restored
-from rnr.restorer.pipeline import RestoreResult
+from rnr.restorer.network_file import hash_of_weights
+from rnr.restorer.result import RestoreResult
 from rnr.restorer.tiling import tiled
 
 BEST = 100.0  # the quality where nobody asks for another
@@ -77,7 +77,7 @@ class AtOnce(ABC):
         folder = Path(name)
         network = cls.network_of(folder)
         autoencoder = Autoencoder.from_pretrained(autoencoder_of(folder)).to(device)
-        identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.rglob("*.safetensors"))}
+        identity = {"model": f"restorer {name}", "model_hash": hash_of_weights(network, autoencoder)}
         return cls(autoencoder, torch.nn.Module.to(network, device), identity)
 
     @staticmethod

@@ -7,22 +7,19 @@ from typing import Annotated
 
 import typer
 
+from rnr.evaluation.options import ReasonerName, RestorerName, Seed
 from rnr.images.frames import Which
 from rnr.quality.loading import NAMES as SCORERS
-from rnr.reasoner.loading import NAMES as REASONERS
-from rnr.restorer.loading import NAMES as RESTORERS
 
+__all__ = ["ReasonerName", "RestorerName", "Seed"]  # as `rnr bench` has them
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
 Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
-ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
-RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
 QualityBy = Annotated[
     str | None,
     typer.Option("--scorer", help=f"Let this give the quality in each diagnosis, not the reasoner: {SCORERS}"),
 ]
 ScorerName = Annotated[str, typer.Option("--scorer", help=SCORERS)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 InferenceSteps = Annotated[
     int | None,

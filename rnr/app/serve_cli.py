@@ -11,6 +11,7 @@ import typer
 from rnr.app.options import Device, Megapixels, Out, ReasonerName, RestorerName
 from rnr.degradation.errors import MissingExtra, SetupError
 from rnr.degradation.loading import BUILT_IN
+from rnr.evaluation import options as bench
 from rnr.work.console import hush, stop
 
 if TYPE_CHECKING:
@@ -120,8 +121,8 @@ def mcp(
 
 
 def drill(
-    images: Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for tables.")],
+    images: bench.Images,
+    out: bench.Out,
     seconds: Annotated[float, typer.Option(min=10, help="Of load; then half as long against one worker.")] = 600.0,
     clients: Annotated[int, typer.Option(min=1, max=256, help="That ask at the same time.")] = 16,
     workers: Workers = 2,
@@ -149,7 +150,7 @@ def drill(
 def hostile(
     out: Annotated[Path, typer.Option("--out", "-o", help="New folder for the files and hostile.json.")],
     count: Annotated[int, typer.Option(min=1, help="Files.")] = 5000,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")] = 0,
+    seed: bench.Seed = 0,
 ) -> None:
     """Damaged, lying and exploding files through `rnr restore`: no crash, no traceback, nothing opened outside.
 

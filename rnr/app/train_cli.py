@@ -12,6 +12,8 @@ import typer
 
 from rnr.degradation.errors import MissingExtra, SetupError
 from rnr.degradation.loading import BUILT_IN
+from rnr.evaluation import options as bench
+from rnr.evaluation.options import Seed
 from rnr.evaluation.reasoner_cli import predictions
 from rnr.work.console import hush, plain_stdout, stop
 
@@ -32,7 +34,6 @@ Images = Annotated[Path | None, typer.Option("--images", help="Folder of clean p
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for checkpoints, curves and weights.")]
 Val = Annotated[Path | None, typer.Option(help="Folder of other photographs, for validation.")]
 Samples = Annotated[int | None, typer.Option(min=1, help="Length of the schedule.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of everything that is drawn.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in OUT.")]
 Init = Annotated[Path | None, typer.Option(help="Weights to start from, with a new schedule: built-in, or a folder.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.")]
@@ -277,7 +278,7 @@ def _show(run: Any, out: Path) -> None:
 
 @data_app.command("build")
 def build_data(
-    images: Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")],
+    images: bench.Images,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the data set; the same command goes on there.")],
     samples: Annotated[int, typer.Option(min=1, help="Pictures in all.")] = 10_000,
     size: Annotated[int, typer.Option(min=128, help="Side of a picture, px.")] = 512,

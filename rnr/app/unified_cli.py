@@ -46,7 +46,7 @@ def train_unified(
 
 
 def bench_unified(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")],
+    images: bench.Folders,
     out: bench.Out,
     model: Annotated[list[str] | None, typer.Option(
         "--model", metavar="NAME=FOLDER", help="A row: what `rnr train unified` wrote; may be repeated.")] = None,

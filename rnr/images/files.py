@@ -213,13 +213,6 @@ def _walk(folder: Path, errors: list[PictureError]) -> Iterator[Path]:
         yield from (Path(root) / name for name in files)
 
 
-def from_any(source: object, max_megapixels: float = MAX_MEGAPIXELS) -> Picture:
-    """A path, PIL image, array, tensor, bytes, file object or Picture to a Picture: see `inputs.picture_of`."""
-    from rnr.images.inputs import picture_of
-
-    return picture_of(source, max_megapixels)
-
-
 def read_stream_of(source: Any, max_megapixels: float) -> Picture:
     """Bytes, or a file object that gives bytes."""
     if isinstance(source, bytes | bytearray | memoryview):

@@ -48,6 +48,11 @@ def picture_of(source: object, max_megapixels: float = MAX_MEGAPIXELS) -> Pictur
     raise TypeError(f"a picture is {KINDS}, not {type(source).__name__}")
 
 
+def name_of(source: object) -> str:
+    """What messages and records call it."""
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else "the picture"
+
+
 def several(source: object) -> list[object] | None:
     """The pictures of a list, a tuple or a batch (B, H, W, C), (B, C, H, W); None for one picture."""
     if isinstance(source, list | tuple):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.files import short_hash
 from rnr.degradation.kind import kinds
-from rnr.graph.store import Store, short_hash
+from rnr.graph.store import Store
 from rnr.images.files import Picture
 from rnr.images.previews import limit_for, previews, thumbnail
 from rnr.report.plain import Pictured, page

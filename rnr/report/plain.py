@@ -12,8 +12,8 @@ from statistics import mean
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnr.degradation.diagnosis import DiagnosisRecord, Quality
+from rnr.degradation.files import short_hash
 from rnr.degradation.kind import kinds
-from rnr.graph.store import short_hash
 from rnr.judge.reading import Reading
 from rnr.report.thoughts import SeverityRow, changes, scene_words, severity_rows, spoken, thoughts
 

@@ -5,6 +5,7 @@ Results go to the folder `again` beside the run, as `rnr restore` writes them, s
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
 from rnr.degradation.editing import edited
-from rnr.graph.store import short_hash
-from rnr.images.files import Picture, write_picture
+from rnr.degradation.files import short_hash
+from rnr.images.files import Picture, read_stream, write_picture
 from rnr.view.explained import explain
 from rnr.view.facts import severity
 from rnr.view.items import own_folder, read_object
@@ -96,12 +97,10 @@ class Runner:
         return again_of(read_object(record))
 
     def _restore(self, job: Job, identity: str, request: Request, record: Path, severities: dict[str, int]) -> None:
-        from rnr.view.pictures import read_bytes
-
         job.tell("loading the models")
         self.models.load()
         name = self.library.item(identity)[2].name
-        picture = read_bytes(self.pictures.bytes_of(identity, "before"), name)
+        picture = read_stream(io.BytesIO(self.pictures.bytes_of(identity, "before")), name)
         outcome = restore_picture(self.models, picture, request, name, job.tell)
         about = {"of": identity.partition("-")[2], "name": record.name.removesuffix(RECORD), "severities": severities}
         self._write(record, picture, outcome, request, about)

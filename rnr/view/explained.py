@@ -6,11 +6,13 @@ and `KEY.attribution.json` says by which models. A second explanation replaces t
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnr.degradation.files import whole
+from rnr.images.files import read_stream
 from rnr.view.files import Files
 from rnr.view.items import own_folder, read_object
 from rnr.view.jobs import Job
@@ -45,10 +47,9 @@ def explain(library: Library, pictures: Pictures, models: Models, identity: str,
     from rnr.explain import Internals
     from rnr.explain.attribution import maps_of, worth_mapping
     from rnr.reasoner.views import as_uint8
-    from rnr.view.pictures import read_bytes
 
     run, key, item = library.item(identity)
-    picture = as_uint8(read_bytes(pictures.bytes_of(identity, "before"), item.name).pixels_HWC3)
+    picture = as_uint8(read_stream(io.BytesIO(pictures.bytes_of(identity, "before")), item.name).pixels_HWC3)
     folder = own_folder(run.source.again)
     job.tell("loading the models")
     models.load()

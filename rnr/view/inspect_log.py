@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from rnr.graph.store import short_hash
+from rnr.degradation.files import short_hash
 
 Row = dict[str, Any]
 

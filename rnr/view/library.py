@@ -13,9 +13,8 @@ from typing import Any
 
 from rnr.degradation.diagnosis import reasoning_order
 from rnr.degradation.errors import SetupError
-from rnr.degradation.files import printable
+from rnr.degradation.files import printable, short_hash
 from rnr.degradation.kind import kinds
-from rnr.graph.store import short_hash
 from rnr.view.facts import Facts, facts_of
 from rnr.view.files import BROWSER, files_of
 from rnr.view.finder import Finder

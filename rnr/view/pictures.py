@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rnr.images.files import PictureError, read_picture
+from rnr.images.files import PictureError, read_stream
 from rnr.view.explained import maps_in
 from rnr.view.files import Files, more_files_of
 
@@ -83,7 +82,7 @@ class Pictures:
         from rnr.reasoner.card import BUILT_IN, read_card
         from rnr.reasoner.reasoner import shown
 
-        pixels = read_bytes(data, identity).pixels_HWC3
+        pixels = read_stream(io.BytesIO(data), identity).pixels_HWC3
         out = io.BytesIO()
         Image.fromarray(np.concatenate(list(shown(pixels, read_card(BUILT_IN))), 1)).save(out, "PNG")
         return out.getvalue(), "image/png"
@@ -122,21 +121,8 @@ def browser_copy(data: bytes, name: str) -> Shown:
         raise PictureError(name, f"is no picture ({error})", "look at the file") from None
     if mime:
         return data, mime
-    picture = read_bytes(data, name)
+    picture = read_stream(io.BytesIO(data), name)
     out = io.BytesIO()
     pixels = (picture.pixels_HWC3 >> (picture.bit_depth - 8)).astype("uint8")
     Image.fromarray(pixels).save(out, "PNG", **({"icc_profile": picture.icc_profile} if picture.icc_profile else {}))
     return out.getvalue(), "image/png"
-
-
-def read_bytes(data: bytes, name: str) -> Any:
-    """`rnr.images.files.read_picture` of bytes. Raises PictureError that names the picture."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "picture")
-        path.write_bytes(data)
-        try:
-            return read_picture(path)
-        except PictureError as error:
-            raise PictureError(name, error.problem, error.remedy) from None

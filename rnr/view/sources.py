@@ -93,14 +93,14 @@ def _rl(folder: Path) -> Source:
 
 def _tasks(folder: Path) -> Rows:
     """The held-out pictures of an rl run, each with all of its evaluations (or what else a run evaluates)."""
-    for place, task in enumerate(_evaluations(folder)):
+    for place, task in enumerate(evaluations_of(folder)):
         name = task if isinstance(task, str) else f"task {task}"
         item = Item(name, str(task), folder, partial(_task, folder, task))
         item.pictures = pictures_of(folder, place)
         yield item, item.read()
 
 
-def _evaluations(folder: Path) -> dict[Any, list[dict[str, Any]]]:
+def evaluations_of(folder: Path) -> dict[Any, list[dict[str, Any]]]:
     """By held-out picture; of a run that records none (the reasoner's, the agent's) by what was evaluated, and the
     training itself."""
     from rnr.training.journal import rows_of
@@ -126,4 +126,4 @@ def _numbers(row: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def _task(folder: Path, task: Any) -> dict[str, Any]:
-    return {"task": task, "evaluations": _evaluations(folder)[task]}
+    return {"task": task, "evaluations": evaluations_of(folder)[task]}

@@ -123,8 +123,8 @@ class Workplace:
 
     def thread(self, context: Context, sha256: str, name: str) -> str:
         """The same picture, settings, models and state schema have the same id."""
+        from rnr.degradation.files import short_hash
         from rnr.graph.state import SCHEMA_VERSION
-        from rnr.graph.store import short_hash
 
         asked = self.request.asked | ({"schema": SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {})
         return f"{printable(name)}-{short_hash(sha256, asked, context.judge_id, context.restorer_id)}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-from functools import cached_property
+import threading
+from functools import cached_property, lru_cache
 from importlib import metadata
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,15 @@ class Models:
         from rnr.restorer import load
 
         return load(self.names[1], self.device_wanted)
+
+
+_held, _guard = lru_cache(maxsize=2)(Models), threading.Lock()
+
+
+def shared_models(reasoner: str, restorer: str, device: str, scorer: str | None = None) -> Models:
+    """The same models for all threads of a program; those that were named last are kept."""
+    with _guard:
+        return _held(reasoner, restorer, device, scorer)
 
 
 def quiet() -> None:

@@ -84,7 +84,7 @@ def train_reasoner(training: Training, report: Report) -> Path:
 def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:
     from rnr.restorer import load_bridge
     from rnr.restorer.confusion import Confusion
-    from rnr.rl.restored import WithRestored
+    from rnr.work.joint import WithRestored
 
     return WithRestored(load_bridge(restorer).network, Confusion.read(confusion) if confusion else None)
 

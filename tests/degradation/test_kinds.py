@@ -170,7 +170,6 @@ def test_a_factor_clips_to_its_range_and_says_what_it_takes() -> None:
     sigma, colour = Factor("sigma", "levels", 0, 10, 0.5, ""), choice("colour", ("grey", "red"), "")
     assert [sigma.text(v) for v in (-3, 0.26, 3.1, 99)] == ["0.0", "0.5", "3.0", "10.0"]
     assert [sigma.written(v) for v in (3.1, 3.4)] == [3, 3.5]
-    assert sigma.unit_interval(2.5) == 0.25
     assert colour.written(1) == "red" and colour.value("red") == 1
     with pytest.raises(ValueError, match="colour must be one of grey, red, not 'blue'"):
         colour.value("blue")

@@ -6,6 +6,7 @@ import skimage.data
 import torch
 
 from rnr.evaluation import hacking, latent
+from rnr.evaluation.cases import cases, interval, predicted
 from rnr.evaluation.tables import Row
 from rnr.quality.loading import load_clip
 from rnr.restorer.latent import Autoencoder, CodePredictor, LatentRestorer
@@ -33,19 +34,19 @@ def scorer():
 
 @pytest.fixture(scope="module")
 def held():
-    return latent.cases({"cat": CAT, "other": CAT[:, ::-1]}, 96, 1, 0)
+    return cases({"cat": CAT, "other": CAT[:, ::-1]}, 96, 1, 0)
 
 
 def test_cases_follow_from_their_seed(held):
-    again, other = (latent.cases({"cat": CAT}, 96, 2, seed) for seed in (0, 1))
+    again, other = (cases({"cat": CAT}, 96, 2, seed) for seed in (0, 1))
     assert torch.equal(again[0].damaged, held[0].damaged) and not torch.equal(other[0].damaged, held[0].damaged)
     assert [case.photograph for case in again] == ["cat", "cat"]
 
 
 def test_an_interval_is_over_photographs():
-    low, high = latent.interval([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"])
+    low, high = interval([1.0, 1.0, 3.0, 3.0], ["a", "a", "b", "b"])
     assert (low, high) == (1.0, 3.0)
-    assert np.isnan(latent.interval([], [])).all()
+    assert np.isnan(interval([], [])).all()
 
 
 def test_the_dial_is_measured_at_each_quality(restorer, scorer, held):
@@ -74,7 +75,7 @@ def test_a_score_is_differentiable_and_is_the_scorers_own(scorer, held):
     value = hacking.score(scorer, image)
     value.backward()
     assert image.grad is not None and image.grad.abs().sum() > 0
-    assert abs(float(value.detach().clamp(0, 100)) - latent.predicted(scorer, held[0].damaged)) < 0.1
+    assert abs(float(value.detach().clamp(0, 100)) - predicted(scorer, held[0].damaged)) < 0.1
 
 
 def test_each_space_raises_the_score(restorer, scorer, held, monkeypatch):

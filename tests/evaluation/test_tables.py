@@ -20,7 +20,7 @@ ROWS: list[Row] = [
 def test_csv_round_trip_keeps_types_and_digits(tmp_path: Path):
     table = Table.of("Restoration", ROWS)
     table.save(tmp_path, "quality")
-    back = read_csv(tmp_path / "quality.csv", "Restoration")
+    back = read_csv(tmp_path / "quality.csv")
     assert (back.columns, back.rows) == (table.columns, ROWS)
 
 

@@ -63,6 +63,8 @@ def test_a_patch_carries_the_source_over(built_in: Internals, damaged: Damaged, 
     assert probability == pytest.approx(clean_run.probabilities("noise.present")["true"], abs=1e-4)
     same = built_in.patch(run, damaged.picture, run, ["views.overview", "noise.evidence"], 2)
     assert same.expected_severity("noise") == pytest.approx(run.expected_severity("noise"), abs=1e-3)
+    written = built_in.patch(run, damaged.picture, clean_run, "noise.evidence", 0, "written")  # below all layers: words
+    assert written.expected_severity("noise") < run.expected_severity("noise")
     views = ["overview", "rich_crop", "smooth_crop", "spectrum"]
     seen = built_in.patch(run, damaged.picture, clean_run, views, 1)
     assert abs(seen.expected_severity("noise") - run.expected_severity("noise")) > 1

@@ -35,7 +35,8 @@ def test_a_diagnosis_is_certain_and_states_are_kept_apart():
 def test_factors_are_scaled_to_their_range():
     features = encode(LAYOUT, HAZY).findings["haze"][0]
     transmission = kinds()["haze"].factor("transmission")
-    assert features[4].item() == pytest.approx(transmission.unit_interval(0.5)) and features[5].item() == 1
+    share = (0.5 - transmission.low) / (transmission.high - transmission.low)
+    assert features[4].item() == pytest.approx(share) and features[5].item() == 1
 
 
 def test_a_record_is_trusted_as_far_as_it_trusts_itself():

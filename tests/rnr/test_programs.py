@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 import rnr
-from rnr.api import _models
 from rnr.degradation import Diagnosis, Finding
 from rnr.images.inputs import picture_of, several
+from rnr.work.models import shared_models
 from rnr.work.request import Request
 from rnr.work.restoring import restore_picture
 
@@ -90,7 +90,7 @@ def restored(pictures: list[np.ndarray], job: tuple[int, int, int]) -> np.ndarra
 
 def agree(pictures: list[np.ndarray], jobs: Jobs) -> None:
     """8 threads on one pipeline give what single calls give, bit for bit."""
-    models = _models("built-in", "built-in", "cpu")
+    models = shared_models("built-in", "built-in", "cpu")
     models.load()
 
     def work(job: tuple[int, int, int]) -> np.ndarray:
@@ -116,7 +116,7 @@ def test_eight_threads_of_fifty_restorations(pictures: list[np.ndarray]) -> None
 def test_stages_name_the_leg_and_count_its_steps(pictures: list[np.ndarray]) -> None:
     kinds, reported = ["noise", "haze"], list[str]()
     given = Diagnosis(findings={kind: Finding(present=True, severity=30) for kind in kinds}, plan=kinds)
-    models = _models("built-in", "built-in", "cpu")
+    models = shared_models("built-in", "built-in", "cpu")
     restore_picture(models, picture_of(pictures[0]), Request(2, 0, (), given), "x", reported.append)
     steps = [f"restoring {kind}, step {step} of 2" for kind in kinds for step in (1, 2)]
     assert reported == ["diagnosing", "restoring", *steps, "diagnosing again"]

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from rnr.degradation.kind import kinds
 from rnr.degradation.synthesize import degrade
+from rnr.restorer.expert_data import ends
 from rnr.training.journal import rows_of
-from rnr.unified.data import ends, forced, restoration, stage_at, stream
-from rnr.unified.instructions import Wish
+from rnr.unified.data import forced, restoration, stage_at, stream
 from rnr.unified.settings import UnifiedRun
 from rnr.unified.train import UnifiedObjective, train
 
@@ -139,10 +139,12 @@ def test_the_target_keeps_what_is_not_wished_away(photographs: dict[str, np.ndar
     mixture = forced(draw_mixture(4, generator, "several", ["haze", "noise"], (30, 80)), kind, generator)
     for step in mixture.steps:
         step.mask_B = torch.ones(4, dtype=torch.bool)
-    start, end = ends(clean, mixture, kind, [Wish(("haze",))] * 4, generator, None)
+    wished = {name: torch.full((4,), name == "haze") for name in kinds()}
+    start, end = ends(clean, mixture, kind, torch.rand(4, generator=generator), None, wished)
     noisy = degrade(clean, mixture, {"haze": torch.zeros(4).bool(), "noise": torch.ones(4).bool()})
     assert torch.equal(end, noisy) and torch.equal(start, degrade(clean, mixture))
-    _, end = ends(clean, mixture, kind, [Wish(("haze", "noise"))] * 4, torch.Generator().manual_seed(0), None)
+    draw = torch.rand(4, generator=torch.Generator().manual_seed(0))
+    _, end = ends(clean, mixture, kind, draw, None, wished | {"noise": torch.ones(4).bool()})
     gone = (end == clean).flatten(1).all(1)
     assert gone.any()  # noise is later-formed and had been removed before, mostly
 

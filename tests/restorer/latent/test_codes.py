@@ -194,7 +194,7 @@ def test_groups_that_do_not_fit_are_refused():
 
 
 def test_codes_know_which_pictures_are_good():
-    book = DualCodebook(4, 8, 2, threshold=50)
+    book = DualCodebook(4, 8, 2)
     assert Codes(torch.zeros(1), torch.zeros(1), book.on(torch.tensor([49.9, 50.0, 100.0]))).on_B.tolist() == [
         False,
         True,

@@ -1,6 +1,7 @@
 """The latent restorer by name: the dial, strength, tiles, what it refuses; and that other restorers refuse the dial."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -51,6 +52,16 @@ def pixels(size: tuple[int, int] = (64, 80)) -> np.ndarray:
 def test_it_is_loaded_by_name_as_every_restorer_is(restorer, folder):
     assert isinstance(restorer, LatentRestorer) and restorer.steps == 1 and "noise" in restorer.kinds
     assert str(folder) in restorer.identity["model"] and len(restorer.identity["model_hash"]) == 16
+
+
+def test_the_hash_covers_an_autoencoder_that_lies_elsewhere(restorer, folder, tmp_path):
+    shutil.copy(folder / "codes.safetensors", tmp_path)
+    Autoencoder(small(4, (48,))).save_pretrained(tmp_path / "other")
+    hashes = []
+    for place in (folder / "autoencoder", tmp_path / "other"):
+        write_index(tmp_path, place)
+        hashes.append(load(tmp_path).identity["model_hash"])
+    assert hashes[0] == restorer.identity["model_hash"] != hashes[1]
 
 
 def test_the_quality_is_asked_for_and_recorded(restorer):

@@ -7,7 +7,7 @@ import torch
 
 from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
-from rnr.rl.restored import SHARE, WithRestored, left, remaining
+from rnr.work.joint import SHARE, WithRestored, left, remaining
 
 KINDS = {"haze": 50.0, "noise": 60.0}
 
