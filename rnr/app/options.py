@@ -13,7 +13,7 @@ from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.restorer.loading import NAMES as RESTORERS
 
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
-Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
+Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger images (decompression bombs).")]
 ReasonerName = Annotated[str, typer.Option("--reasoner", help=REASONERS)]
 RestorerName = Annotated[str, typer.Option("--restorer", help=RESTORERS)]
 QualityBy = Annotated[
@@ -63,5 +63,7 @@ Instruct = Annotated[
 ]
 Strengths = Annotated[
     list[str] | None,
-    typer.Option("--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the picture as it is. Repeat."),
+    typer.Option(
+        "--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the image as it is. May be repeated."
+    ),
 ]
