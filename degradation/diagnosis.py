@@ -79,6 +79,10 @@ class Finding(_Strict):
         present: None where it could not be said.
         severity: 0-100; 0 for absent, None where it could not be said.
         factors: By name, in the units of the kind, such as {"sigma": 13} in 8-bit levels.
+
+    Example:
+        >>> Finding(present=True, severity=40, factors={"sigma": 13}).evidence is None
+        True
     """
 
     evidence: str | None = None

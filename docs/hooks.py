@@ -124,5 +124,5 @@ def reference(room: str) -> str:
     names = sorted((name, module) for module, found in table.items() for name in found)
     said = ast.get_docstring(tree) or ""
     intro = said if room != "rnr" else said.partition("\n")[0]
-    head = f"# `{package}`\n\n{intro}\n\n"
+    head = f"# `{package}`\n\n{intro}\n\nExamples run in a folder that holds an image, photo.jpg.\n\n"
     return head + "\n".join(f"::: {module}.{name}\n" for name, module in names)

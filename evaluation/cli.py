@@ -58,13 +58,13 @@ def training(
 def quality(
     out: Out,
     images: Annotated[Path | None, typer.Option("--images", help="Folder of clean photographs.")] = None,
-    clean: Annotated[Path | None, typer.Option("--clean", help="Pairs: folder of clean pictures.")] = None,
+    clean: Annotated[Path | None, typer.Option("--clean", help="Pairs: folder of clean images.")] = None,
     degraded: Annotated[
         Path | None, typer.Option("--degraded", help="Pairs: folder of damaged ones, same names.")
     ] = None,
     tasks: Annotated[str | None, typer.Option("--tasks", help="Comma-separated; all by default.")] = None,
     steps: Annotated[str, typer.Option("--num-inference-steps", help="Numbers of steps to compare.")] = "1,4",
-    sweep: Annotated[int, typer.Option("--sweep", min=0, help="Pictures for the plots by severity and by steps.")] = 4,
+    sweep: Annotated[int, typer.Option("--sweep", min=0, help="Images for the plots by severity and by steps.")] = 4,
     size: Size = 256,
     reasoner: ReasonerName = "built-in",
     restorer: RestorerName = "built-in",
@@ -102,7 +102,7 @@ def steering(
     seed: Seed = 0,
     threads: Threads = None,
 ) -> None:
-    """Name only one of each pair of kinds: how much of it goes, how much of the other stays."""
+    """Measure steering: one of each pair of kinds is named; how much of it goes, how much of the other stays."""
     from rnr.evaluation import steering as module
 
     started = time.monotonic()
@@ -205,7 +205,7 @@ def twin(
     threads: Threads = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoints in --out.")] = False,
 ) -> None:
-    """Train small restorers alike, with and without it, with and without scene labels."""
+    """Train small restorers alike, with and without the diagnosis, with and without scene labels."""
     from rnr.evaluation import plots
     from rnr.evaluation import twin as module
 

@@ -35,7 +35,26 @@ def diagnosed(
     seed: int = 0,
     report: Callable[[int], None] = lambda done: None,
 ) -> list[Batch]:
-    """At least `count` crops of 128 px, four to a batch; batch n is what `crops_of` makes of seed + n."""
+    """What a reasoner says of degraded crops whose damage is known.
+
+    Args:
+        reasoner: Any Diagnoser.
+        photographs: Clean, uint8 (H, W, 3), at least 128 px each way.
+        count: Crops of 128 px at least; they come four to a batch.
+        seed: Batch n is what `rnr.restorer.diagnosed.crops_of` makes of seed + n.
+        report: Gets the number of crops done.
+
+    Returns:
+        Of each batch the mixture (the ground truth) and the records.
+
+    Example:
+        >>> import numpy as np
+        >>> from rnr.reasoner import load
+        >>> photograph = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
+        >>> [(mixture, records)] = diagnosed(load(), [photograph], 4)
+        >>> mixture.batch == len(records) == 4
+        True
+    """
     from rnr.degradation.photographs import to_uint8
     from rnr.restorer.diagnosed import BATCH, crops_of
 
@@ -66,7 +85,25 @@ def rows_of(batches: Sequence[Batch]) -> dict[str, list[list[float]]]:
 
 
 def write_predictions(batches: Sequence[Batch], path: Path, about: dict[str, Any]) -> dict[str, list[list[float]]]:
-    """Write the file under a temporary name first, so that a training never reads half of it; returns the rows."""
+    """Write the file that the module describes; it appears whole or not at all, so that no training reads half of it.
+
+    Args:
+        batches: Of `diagnosed`.
+        path: JSON; its folder is made.
+        about: What the file says of its making.
+
+    Returns:
+        The rows by kind (`rows_of`).
+
+    Raises:
+        ValueError: Where no picture could be diagnosed.
+
+    Example:
+        >>> write_predictions([], Path("predictions.json"), {"reasoner": "built-in"})
+        Traceback (most recent call last):
+        ...
+        ValueError: the reasoner gave no beliefs: no picture could be diagnosed
+    """
     rows = rows_of(batches)
     if not rows:
         raise ValueError("the reasoner gave no beliefs: no picture could be diagnosed")

@@ -40,7 +40,7 @@ def tasks(
         Path | None, typer.Option("--reader", help="Folder of PP-OCRv4's recogniser, without its package.")
     ] = None,
     pages: Annotated[int, typer.Option("--pages", min=1, help="Pages and signs that are drawn for reading.")] = 24,
-    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="Damages of each picture.")] = 10,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=1, help="Damages of each image.")] = 10,
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = None,

@@ -36,6 +36,16 @@ class Bench:
         progress: progress(what, total) as a context manager.
         side: Of the crops, px.
         dials: Minimal pairs on which the tests themselves are tested.
+
+    Example:
+        >>> import contextlib, rnr.reasoner, rnr.restorer
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> photographs = {"photo": np.asarray(Image.open("photo.jpg"))}
+        >>> quiet = lambda what, total: contextlib.nullcontext(lambda done: None)
+        >>> bench = Bench(rnr.reasoner.load(), rnr.restorer.load(), photographs, 1, 0, quiet)
+        >>> len(bench.cases)  # `bench.figures()` runs the tests on them
+        1
     """
 
     reasoner: Any

@@ -35,6 +35,10 @@ class Intervention:
         factors: By "KIND.FACTOR".
         without: Kinds to be absent.
         only: Kinds beside which everything is absent; empty: no such wish.
+
+    Example:
+        >>> Intervention(severities={"noise": 80}, without=["haze"]).words()
+        'noise.severity = 80; without haze'
     """
 
     forced: Mapping[str, object] = field(default_factory=dict)
@@ -144,7 +148,15 @@ class Side:
 
 @dataclass
 class Counterfactual:
-    """What an intervention changed."""
+    """What an intervention changed.
+
+    Attributes:
+        intervention: What was changed.
+        original: The reasoner's own diagnosis, and what was restored by it.
+        changed: The changed diagnosis, and what was restored by that.
+
+    `intervene` has an example.
+    """
 
     intervention: Intervention
     original: Side
@@ -199,6 +211,15 @@ def intervene(
 
     Raises:
         Error: For an intervention that cannot be, and where no diagnosis could be made.
+
+    Example:
+        >>> import rnr.reasoner, rnr.restorer
+        >>> from PIL import Image
+        >>> pixels_HWC3 = np.asarray(Image.open("photo.jpg"), np.float32) / 255
+        >>> pair = rnr.reasoner.load(), rnr.restorer.load()
+        >>> found = intervene(*pair, pixels_HWC3, Intervention(without=["noise"]), again=False)
+        >>> found.changed.legs, found.difference > 0.1  # 8-bit levels
+        ([], True)
     """
     if change.forced and not hasattr(reasoner, "lexicon"):
         raise Error("fields can be forced only where the weights run in this process, not behind a server")

@@ -48,6 +48,15 @@ class Run:
         states: Residual streams (layers + 1, S, D), float32; S tokens of prompt, answer and branches.
         weights: Attention (layers, heads, S, S), where it was asked for.
         record: What `Reasoner.diagnose` said, where the answer is its own.
+
+    Example:
+        >>> from PIL import Image
+        >>> from rnr.reasoner import load_local
+        >>> run = Internals(load_local()).run(Image.open("photo.jpg"))
+        >>> len(run.lens("noise.severity")) == run.layers + 1
+        True
+        >>> run.alternatives("noise.present", 1)[0][0]
+        'true'
     """
 
     reasoner: Any
@@ -168,6 +177,14 @@ class Gradient:
         pixels_HWC: d expected / d pixel, per unit of [0, 1], in the picture's own size.
         image_HWC: The pixels, float32 in [0, 1].
         boxes: (top, left, height, width) of the views.
+
+    Example:
+        >>> from PIL import Image
+        >>> from rnr.reasoner import load_local
+        >>> photo = Image.open("photo.jpg")
+        >>> found = Internals(load_local()).gradient(photo, "noise")
+        >>> found.pixels_HWC.shape == found.image_HWC.shape
+        True
     """
 
     kind: str
@@ -187,8 +204,11 @@ class Internals:
         Error: For a reasoner behind a server, whose insides nobody sees.
 
     Example:
-        >>> internals = Internals(rnr.reasoner.load("built-in"))  # doctest: +SKIP
-        >>> internals.run(photo).expected_severity("haze")  # doctest: +SKIP
+        >>> from PIL import Image
+        >>> from rnr.reasoner import load_local
+        >>> internals = Internals(load_local("built-in"))
+        >>> internals.run(Image.open("photo.jpg")).expected_severity("noise") > 30
+        True
     """
 
     def __init__(self, reasoner: Any) -> None:
@@ -301,9 +321,18 @@ class Internals:
             Keyword arguments of `reasoner.model`; the logits are those after the tokens `run.script.asked()`.
 
         Example:
-            >>> with NNsight(reasoner.model).trace(**internals.arguments(run, photo)):  # doctest: +SKIP
-            ...     states = model.model.language_model.layers[2].input.save()
-            >>> states[0, run.script.place("haze.severity").asked]  # doctest: +SKIP
+            >>> from PIL import Image
+            >>> from rnr.reasoner import load_local
+            >>> reasoner, photo = load_local(), Image.open("photo.jpg")
+            >>> internals = Internals(reasoner)
+            >>> run, states = internals.run(photo), []
+            >>> layer = reasoner.model.model.language_model.layers[2]
+            >>> hook = layer.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
+            >>> with torch.no_grad():
+            ...     _ = reasoner.model(**internals.arguments(run, photo))
+            >>> hook.remove()
+            >>> bool(torch.allclose(states[0][0], run.states[2], atol=1e-4))
+            True
         """
         return _arguments(self.reasoner.model, run.script, self.reasoner.inputs(self.pixels(image)))
 

@@ -83,6 +83,14 @@ class RestorerInternals:
 
     Raises:
         Error: For a restorer of another kind, whose insides nobody here knows.
+
+    Example:
+        >>> import rnr.restorer
+        >>> from PIL import Image
+        >>> photo = np.asarray(Image.open("photo.jpg"))
+        >>> legs = RestorerInternals(rnr.restorer.load()).run(photo, rnr.diagnose(photo))
+        >>> [(leg.kinds, leg.parts["residual"].shape == photo.shape) for leg in legs]
+        [(('noise',), True)]
     """
 
     def __init__(self, restorer: Any) -> None:

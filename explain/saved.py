@@ -42,7 +42,23 @@ class SavedRun:
 
 
 def save_run(run: Run, path: str | Path) -> Path:
-    """Write a run; see the module. The file appears whole or not at all."""
+    """Write a run; the module says how. The file appears whole or not at all.
+
+    Args:
+        run: Of `Internals.run`.
+        path: Usually .safetensors.
+
+    Returns:
+        The path.
+
+    Example:
+        >>> from PIL import Image
+        >>> from rnr.explain import Internals
+        >>> from rnr.reasoner import load_local
+        >>> run = Internals(load_local()).run(Image.open("photo.jpg"))
+        >>> load_run(save_run(run, "run.safetensors")).places["findings.noise.present"].value
+        'true'
+    """
     from safetensors.torch import save_file
 
     fields = {name: run.probabilities(name) for name in run.script.trees}
@@ -65,7 +81,23 @@ def save_run(run: Run, path: str | Path) -> Path:
 
 
 def load_run(path: str | Path) -> SavedRun:
-    """Read a run. Raises Error that names a file that is none."""
+    """Read a run.
+
+    Args:
+        path: What `save_run` wrote.
+
+    Returns:
+        Its tensors and places by name; no weights are needed.
+
+    Raises:
+        Error: Names a file that is none.
+
+    Example:
+        >>> load_run("photo.jpg")
+        Traceback (most recent call last):
+        ...
+        rnr.degradation.errors.Error: photo.jpg: not a saved run ...
+    """
     from safetensors import safe_open
 
     try:

@@ -39,6 +39,10 @@ class Place:
         start: First token of the value or of the view.
         end: One past the last.
         value: The string that was chosen; "" for a view, and for a severity that is only "if present".
+
+    Example:
+        >>> Place(asked=9, start=10, end=12, value="40").value
+        '40'
     """
 
     asked: int

@@ -49,6 +49,10 @@ def bootstrap(samples: Sequence[T], measure: Callable[[Sequence[T]], float], see
         samples: What is drawn again with replacement: pictures, or pairs of numbers.
         measure: Of a list of samples; draws for which it is NaN are left out.
         seed: Of the draws.
+
+    Example:
+        >>> print(bootstrap([3.0, 3.0, 3.0], max))
+        3.00 [3.00, 3.00], n = 3
     """
     if not samples:
         return Estimate(float("nan"), float("nan"), float("nan"), 0)

@@ -42,9 +42,11 @@ def build_graph(checkpointer: Any = None) -> Any:
         langgraph's `CompiledStateGraph`; its input is an `AgentInput`, its state an `AgentState`.
 
     Example:
+        >>> from rnr.graph import Context
         >>> agent = build_graph()
-        >>> state = agent.invoke({"picture": "photo.png"}, context=Context(store="pictures"))  # doctest: +SKIP
-        >>> print(state["reason"])  # doctest: +SKIP
+        >>> state = agent.invoke({"picture": "photo.jpg"}, context=Context(store="pictures"))
+        >>> state["status"]
+        'done'
     """
     retry = RetryPolicy(max_attempts=4, initial_interval=0.2, retry_on=outside)
     builder = StateGraph(AgentState, context_schema=Context, input_schema=AgentInput)

@@ -32,7 +32,8 @@ def open_checkpoints(where: str | Path) -> Iterator[Any]:
         MissingExtra: Names what to install.
 
     Example:
-        >>> with open_checkpoints("threads.sqlite") as saver:  # doctest: +SKIP
+        >>> from rnr.graph import build_graph
+        >>> with open_checkpoints("threads.sqlite") as saver:
         ...     agent = build_graph(saver)
     """
     if str(where).startswith(("postgres://", "postgresql://")):

@@ -89,14 +89,43 @@ def gather(held: list[Candidate], new: list[Candidate] | None) -> list[Candidate
 
 
 class AgentInput(TypedDict):
-    """`picture` is what `Store.put` gave, or a path; `order` the kinds to remove in this order, if not as diagnosed."""
+    """What a run begins with.
+
+    Attributes:
+        picture: What `Store.put` gave, or a path.
+        order: The kinds to remove in this order, if not as diagnosed.
+
+    Example:
+        >>> AgentInput(picture="photo.jpg", order=["noise", "haze"])["order"]
+        ['noise', 'haze']
+    """
 
     picture: ImageRef | str
     order: NotRequired[list[str]]
 
 
 class AgentState(TypedDict, total=False):
-    """The whole state. `best` is what the run returns, whatever happens."""
+    """The whole state: plain data, which any checkpointer can keep.
+
+    Attributes:
+        schema_version: Of these fields.
+        picture: As in `AgentInput`.
+        order: As in `AgentInput`; empty as diagnosed.
+        first: The picture that came in, and its severities 0-100 by kind.
+        best: What the run returns, whatever happens.
+        proposal: The next step; None before it is planned.
+        problem: What was wrong with the last answer to a question; empty: nothing.
+        candidates: Restorations of the step that is being tried.
+        steps: What was tried, with what was decided and why.
+        spent: Seconds in models.
+        status: done, stopped or failed; missing while it runs.
+        reason: Why it ended, in words.
+
+    Example:
+        >>> state: AgentState = {"picture": "photo.jpg", "order": [], "steps": []}
+        >>> state.get("status") is None  # still running
+        True
+    """
 
     schema_version: int
     picture: ImageRef | str
@@ -120,6 +149,10 @@ class Question(TypedDict):
         diagnosis: Of the picture, as JSON.
         picture: The picture in the store.
         problem: Empty, or what was wrong with the answer before.
+
+    Example:
+        >>> def answer(question: Question) -> Answer:  # for `rnr.agent(..., answer=answer)`
+        ...     return Answer(action="stop" if "haze" in question["proposal"]["kinds"] else "approve")
     """
 
     proposal: Proposal

@@ -99,8 +99,14 @@ def run_agent(
         ThreadError: For a thread of another picture or release, or one that another caller is running on this store.
 
     Example:
-        >>> with open_checkpoints("threads.sqlite") as saver:  # doctest: +SKIP
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from rnr.graph import Context, build_graph, open_checkpoints
+        >>> context, pixels_HWC3 = Context(store="pictures"), np.asarray(Image.open("photo.jpg"))
+        >>> with open_checkpoints("threads.sqlite") as saver:
         ...     run = run_agent(build_graph(saver), context, "photo-1", context.pictures.put(pixels_HWC3))
+        >>> run.status
+        'done'
     """
     problem = f"thread {thread!r} is at work in another process or thread"
     busy = ThreadError(f"{problem}; wait for it, then call again: a thread that has ended is returned")
@@ -142,7 +148,10 @@ def run_of(agent: Any, thread: str) -> Run:
         ThreadError: For one that is not known.
 
     Example:
-        >>> print(run_of(agent, "photo-1").status)  # doctest: +SKIP
+        >>> from rnr.graph import build_graph, open_checkpoints
+        >>> with open_checkpoints("threads.sqlite") as saver:
+        ...     run_of(build_graph(saver), "photo-1").status  # of the run above
+        'done'
     """
     held = _snapshot(agent, thread)
     if held is None:

@@ -39,6 +39,11 @@ class Seen:
         pixels_HWC3: uint8, uint16 or float in [0, 1].
         severity: 0-100 by kind (`reading.severities`); what could not be said is missing.
         present: The kinds that are to be removed, or were found.
+
+    Example:
+        >>> import numpy as np
+        >>> Seen(np.zeros((64, 64, 3), np.uint8), {"noise": 40.0}, {"noise"}).severity["noise"]
+        40.0
     """
 
     pixels_HWC3: np.ndarray
@@ -56,6 +61,11 @@ class Change:
         over: Over-correction: clipped, flattened or inverted tones that the image before did not have, 0-100.
         content: `content.same`, 0-1.
         before: Severity of the kinds present before, in sum.
+
+    Example:
+        >>> found = Change(removed=40.0, new=5.0, over=0.0, content=1.0, before=50.0)
+        >>> found.gain, found.same
+        (35.0, True)
     """
 
     removed: float
@@ -79,8 +89,19 @@ def change(before: Seen, after: Seen) -> Change:
 
     Kinds that were not scored in both images do not count: what could not be said is no fall.
 
+    Args:
+        before: The image that was restored.
+        after: The result.
+
     Raises:
         ValueError: The sizes differ.
+
+    Example:
+        >>> import numpy as np
+        >>> image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+        >>> before, after = Seen(image, {"noise": 40.0}, {"noise"}), Seen(image, {"noise": 10.0}, set())
+        >>> change(before, after).gain
+        30.0
     """
     content = same(before.pixels_HWC3, after.pixels_HWC3)
     over = over_correction(before.pixels_HWC3, after.pixels_HWC3)

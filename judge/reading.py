@@ -16,6 +16,11 @@ class Reading:
         state: What the Diagnosis says of the kind.
         severity: Expected severity, 0-100; None where it could not be said or was not asked, never 0 for that.
         interval: Central 80% of the severity if the kind is present; None where the model gave none.
+
+    Example:
+        >>> found = Reading("present", 41.6, (33.0, 52.0))
+        >>> f"{found.words}: {found.number} ({found.range})"
+        'present: 42 (33–52)'
     """
 
     state: State

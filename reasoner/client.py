@@ -69,6 +69,8 @@ class ServerReasoner(Identified):
         ServerError: Where nobody answers, or nothing is served.
 
     Example:
+        With a server at this address (docs/real-models.md):
+
         >>> reasoner = ServerReasoner("http://localhost:8000", workers=32)  # doctest: +SKIP
         >>> records = reasoner.diagnose(images)  # doctest: +SKIP
     """

@@ -76,18 +76,33 @@ def severities(diagnoses: Sequence[Diagnosis]) -> torch.Tensor:
 class Collator:
     """Rows of `rnr.reasoner.data` to a batch: input_ids, labels (completion only), loss_weights, pixel_values, grids.
 
-    `doubt`: share of evidence words that are shown misread to what follows them, while the label stays true. A model
-    that was only shown true evidence believes its own misreadings.
-    `spread`: numbers are learned as a gaussian about the true one, its deviation this share of the scale (HL-Gauss,
-    Farebrother et al. 2024): 57 is a better answer than 27 where 58 is true. The batch then has soft_places
-    (N, 3: row, position, token) and soft_shares (N,).
-    `hidden`: share of pictures of which all views but the last are grey (ModDrop, Neverova et al. 2015). What the last
-    one shows is what the others explain already, so that 12,800 samples taught nothing of it: read alone, it gave an
-    area under the curve of 0.59, where the detector behind it has 0.94.
-    `severities`: the batch has the true severities (B, K) in 0..1 for `rnr.reasoner.probe`, too, and, where all rows
-    have them, the `traces` of its tokens (B, 4, 16, K).
     Rows with the text of another picture (`own`, see `rnr.reasoner.data.counterfactual_batch`) are shown its evidence
     and do not learn to say it; rows of which nobody knows what they show (`looked`) do not learn its words.
+
+    Args:
+        processor: Of the reasoner.
+        doubt: Share 0..1 of the evidence words that are shown misread to what follows them, while the label stays
+            true. A model that was only shown true evidence believes its own misreadings.
+        spread: Numbers are learned as a gaussian about the true one, its deviation this share of the scale (HL-Gauss,
+            Farebrother et al. 2024): 57 is a better answer than 27 where 58 is true. The batch then has soft_places
+            (N, 3: row, position, token) and soft_shares (N,).
+        severities: The batch has the true severities (B, K) in 0..1 for `rnr.reasoner.probe`, too, and, where all rows
+            have them, the `traces` of its tokens (B, 4, 16, K).
+        hidden: Share 0..1 of the pictures of which all views but the last are grey (ModDrop, Neverova et al. 2015).
+            What the last one shows is what the others explain already, so that 12,800 samples taught nothing of it:
+            read alone, it gave an area under the curve of 0.59, where the detector behind it has 0.94.
+
+    Example:
+        >>> import numpy as np
+        >>> from rnr.reasoner import load_local, make_rows
+        >>> from rnr.degradation import Diagnosis, truths
+        >>> from rnr.degradation.photographs import to_tensor
+        >>> from rnr.degradation.synthesize import Mixture
+        >>> reasoner, image = load_local(), to_tensor(np.full((128, 128, 3), 128, np.uint8))
+        >>> rows = make_rows(image, truths(image, image, Mixture([], 1)), reasoner.prompt_text)
+        >>> batch = Collator(reasoner.processor)(rows)
+        >>> batch["input_ids"].shape == batch["labels"].shape == batch["loss_weights"].shape  # (B, tokens)
+        True
     """
 
     def __init__(

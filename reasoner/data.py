@@ -81,13 +81,30 @@ def rows(
     counterfactual: float = COUNTERFACTUAL,
     apart: float = APART,
 ) -> Iterator[Row]:
-    """Rows from sample number `start` (a multiple of `batch`) on, for ever; `total` scales the curriculum.
-
-    `damage` makes what `make_rows` takes but for the prompt (default: `damaged_batch`), except for a share
-    `counterfactual` of the batches (`counterfactual_batch`) and a share `apart` (`apart_batch`).
+    """Training rows from a sample on, for ever; see the module.
 
     Making a row costs half as much as learning from it, so each block of batches is shown `echo` times, shuffled anew
     (data echoing, Choi et al. 2019).
+
+    Args:
+        photographs: Clean, uint8 (H, W, 3), of any size.
+        prompt: The reasoner's `prompt_text`.
+        seed: Of everything that is drawn.
+        total: Samples of the whole training: what the curriculum is scaled by.
+        start: Number of the first sample, a multiple of `batch`.
+        batch: Rows that are made at a time.
+        echo: How often each row is shown.
+        block: Batches that are shuffled together.
+        damage: Makes what `make_rows` takes but for the prompt; None: `damaged_batch`.
+        counterfactual: Share 0..1 of the batches that `counterfactual_batch` makes instead.
+        apart: Share 0..1 of the batches that `apart_batch` makes instead.
+
+    Example:
+        >>> import numpy as np
+        >>> photograph = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+        >>> row = next(rows([photograph], "What happened to it?", seed=0, total=1000, batch=2))
+        >>> row["images"].shape, sorted(row)
+        ((7, 128, 128, 3), ['completion', 'images', 'looked', 'own', 'prompt', 'traces'])
     """
     first, damage = start // batch, damage or damaged_batch
     number = first // (block * echo)
@@ -217,12 +234,23 @@ def make_rows(
     looked: Sequence[bool] | None = None,
     traced_BKHW: torch.Tensor | None = None,
 ) -> list[Row]:
-    """Rows of any pictures (of one size, at least 128 px) whose diagnosis is known, restored ones too.
+    """Rows of any pictures whose diagnosis is known, restored ones too.
 
-    `own_BK`: the pictures' severities in 0..1 where the diagnoses are those of others (`counterfactual_batch`); a row
-    holds them as `own`, else None. `looked`: of which pictures it is known what they show (none): null is then an
-    answer, not a gap. `traced_BKHW`: where each kind changed them (`rnr.degradation.synthesize.traces`), which becomes
-    the rows' `traces` (4, 16, K): of each token of the three views and of the marks.
+    Args:
+        image_BCHW: RGB in [0, 1], of one size, at least 128 px each way.
+        diagnoses: Of each.
+        prompt: The reasoner's `prompt_text`.
+        own_BK: The pictures' severities in 0..1 where the diagnoses are those of others (`counterfactual_batch`); a row
+            holds them as `own`, else None.
+        looked: Of which pictures it is known what they show (None: of none): null is then an answer, not a gap.
+        traced_BKHW: Where each kind changed them (`rnr.degradation.synthesize.traces`), which becomes the rows'
+            `traces` (4, 16, K): of each token of the three views and of the marks.
+
+    Example:
+        >>> from rnr.degradation.diagnosis import Diagnosis
+        >>> rows = make_rows(torch.zeros(1, 3, 128, 128), [Diagnosis(findings={})], "What happened to it?")
+        >>> rows[0]["images"].shape  # views
+        (7, 128, 128, 3)
     """
     maps_BKHW = image_BCHW[:, :0] if traced_BKHW is None else traced_BKHW
     seen, crops = views_and_maps(image_BCHW, maps_BKHW)
@@ -249,6 +277,17 @@ def traces_of_tokens(traced_BKHW: torch.Tensor, crops_BVKHW: torch.Tensor) -> to
 
 
 def held_out(photographs: Sequence[np.ndarray], prompt: str, count: int) -> list[Row]:
-    """A fixed set of rows for validation: the late stages of the curriculum on other photographs."""
+    """A fixed set of rows for validation: the late stages of the curriculum on other photographs.
+
+    Args:
+        photographs: As in `rows`; none of those that are trained on.
+        prompt: As in `rows`.
+        count: Rows.
+
+    Example:
+        >>> import numpy as np
+        >>> len(held_out([np.zeros((200, 200, 3), np.uint8)], "What happened to it?", count=2))
+        2
+    """
     stream = rows(photographs, prompt, HELD_OUT_SEED, total=1, start=0, batch=16, echo=1, counterfactual=0, apart=0)
     return [next(stream) for _ in range(count)]

@@ -111,7 +111,11 @@ def grown(
         new: The one that it is to speak.
 
     Example:
-        >>> model = grown(model, load_processor("weights").tokenizer, build_tokenizer())
+        >>> from rnr.reasoner.tokenizer import build_tokenizer
+        >>> known, more = build_tokenizer(["haze"]), build_tokenizer()
+        >>> model = grown(new_model(tiny_config(known)), known, more)
+        >>> model.config.text_config.vocab_size == len(more)
+        True
     """
     config: Any = copy.deepcopy(model.config)
     fresh: Any = tiny_config(new)

@@ -83,8 +83,9 @@ class Reasoner(Identified):
     Example:
         >>> import numpy as np
         >>> grey = np.full((128, 128, 3), 128, np.uint8)
-        >>> record = Reasoner.from_pretrained().diagnose([grey])[0]  # doctest: +SKIP
-        >>> print(record.diagnosis.present, record.expected_severity("haze"))  # doctest: +SKIP
+        >>> record = Reasoner.from_pretrained().diagnose([grey])[0]
+        >>> 0 <= record.expected_severity("haze") <= 100
+        True
     """
 
     def __init__(self, model: Any, processor: Any, card: Mapping[str, Any], name: str, model_hash: str = ""):

@@ -37,8 +37,20 @@ Box = tuple[int, int, int, int]  # top, left, height, width in px
 def views_of(picture_HWC: np.ndarray, side: int = SIDE, boxes: Sequence[Box] | None = None) -> np.ndarray:
     """uint8 (3, side, side, 3) from uint8, uint16 or float [0, 1] pixels (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).
 
-    Smaller pictures are mirrored up. `boxes`: those of `boxes_of`, where they are known already. Raises ValueError for
-    an empty picture or another shape.
+    The overview, the crop with the most gradient energy, the one with the least. Smaller pictures are mirrored up.
+
+    Args:
+        picture_HWC: Of any size.
+        side: Of a view, px.
+        boxes: Those of `boxes_of`, where they are known already.
+
+    Raises:
+        ValueError: For an empty picture, another shape or type.
+
+    Example:
+        >>> import numpy as np
+        >>> views_of(np.zeros((300, 400, 3), np.uint8)).shape
+        (3, 128, 128, 3)
     """
     picture = _large_enough(as_uint8(picture_HWC), side)
     corners = _corners(picture, side) if boxes is None else [box[:2] for box in boxes[1:]]
@@ -95,7 +107,19 @@ def as_uint8(picture_HWC: np.ndarray) -> np.ndarray:
 
 
 def views_of_batch(image_BCHW: torch.Tensor) -> torch.Tensor:
-    """The same for a batch of one size at least SIDE: (B, 3, 3, SIDE, SIDE), rounded to 8 bits, in [0, 1]."""
+    """The same for a batch.
+
+    Args:
+        image_BCHW: RGB in [0, 1], of one size, at least SIDE (128 px) each way.
+
+    Returns:
+        (B, 3, 3, SIDE, SIDE) in [0, 1], rounded to 8 bits; the second dimension are the views.
+
+    Example:
+        >>> import torch
+        >>> views_of_batch(torch.zeros(2, 3, 160, 192)).shape
+        torch.Size([2, 3, 3, 128, 128])
+    """
     return views_and_maps(image_BCHW, image_BCHW[:, :0])[0]
 
 

@@ -38,6 +38,11 @@ class Leg:
         removed: Severity 0..100 that the leg took off the picture by 1 - MS-SSIM of start and end.
         change: Mean absolute change of the pixels in 8-bit levels.
         seconds: Time that it took.
+
+    Example:
+        >>> import rnr
+        >>> [leg["kinds"] for leg in rnr.restore("photo.jpg").settings["legs"]]
+        [('noise',)]
     """
 
     kinds: tuple[str, ...]

@@ -85,6 +85,10 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         spread: Whether it reads the point spread function of the whole picture (blur); physics undoes that (`undo`).
         finding: Whether it is conditioned on the severity that the diagnosis gives.
         hidden: Width of what it is conditioned on beside the numbers (`rnr.unified`); 0: nothing.
+
+    Example:
+        >>> ExpertNetwork("noise", widths=(8, 16), blocks=(1, 1)).multiple  # of height and width
+        4
     """
 
     @register_to_config

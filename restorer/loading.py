@@ -40,7 +40,7 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
         SetupError: For what is missing or broken; it says what to do.
 
     Example:
-        >>> load("built-in").steps  # doctest: +SKIP
+        >>> load("built-in").steps
         1
     """
     model, wanted = recipe_of(str(name))
@@ -75,7 +75,7 @@ def load_bridge(name: str | Path = BUILT_IN) -> RestorePipeline:
         SetupError: As `load`, and for another restorer.
 
     Example:
-        >>> sorted(load_bridge("built-in").experts)  # doctest: +SKIP
+        >>> sorted(load_bridge("built-in").experts.networks)
         ['blur', 'compression', 'haze', 'low_light', 'low_resolution', 'noise', 'rain', 'snow']
     """
     from rnr.restorer.pipeline import RestorePipeline

@@ -131,7 +131,20 @@ def run(blocks: nn.Module, x_BCHW: torch.Tensor, condition_BD: torch.Tensor) -> 
 
 
 class RestorerNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Estimate of the clean picture from the bridge's state x_t, the degraded picture and the condition."""
+    """Estimate of the clean picture from the bridge's state x_t, the degraded picture and the condition.
+
+    Args:
+        layout: Factors by kind, as a `Layout` has them; None: those of the kinds of this installation.
+        curves: Of severity, by kind, that come with a layout.
+        widths: Channels at 1/2, 1/4, ... of the resolution.
+        blocks: NAF blocks of each, on the way down and up.
+        condition: Width of the condition vector.
+
+    Example:
+        >>> network = RestorerNetwork(widths=(8, 16), blocks=(1, 1), condition=32)
+        >>> network.multiple  # height and width must be multiples of it
+        4
+    """
 
     @register_to_config
     def __init__(

@@ -27,7 +27,26 @@ from rnr.restorer.result import RestoreResult
 
 
 class DiffusersRestorer:
-    """`restore` over any image-to-image pipeline. The original size comes back whatever size the pipeline gives."""
+    """`restore` over any image-to-image pipeline. The original size comes back whatever size the pipeline gives.
+
+    Args:
+        pipe: A diffusers pipeline whose call takes `image`, `prompt` and `generator`, and gives `.images`.
+        name: As records name it.
+        num_inference_steps: Where nobody asks for another number.
+        call: What else its call takes, such as {"guidance_scale": 2.5}.
+
+    Raises:
+        ValueError: For a pipeline whose call lacks one of these; it names what is missing.
+
+    Example:
+        >>> class Pipe:  # in practice DiffusersRestorer.from_pretrained("black-forest-labs/FLUX.1-Kontext-dev")
+        ...     def __call__(self, image, prompt, num_inference_steps, generator):
+        ...         return type("Output", (), {"images": [image.resize((64, 64))]})
+        ...     def set_progress_bar_config(self, disable): ...
+        >>> result = DiffusersRestorer(Pipe()).restore(np.zeros((40, 50, 3), np.float32), None)
+        >>> result.pixels_HWC3.shape
+        (40, 50, 3)
+    """
 
     def __init__(
         self, pipe: Any, name: str = "untitled", num_inference_steps: int = 28, call: Mapping[str, Any] | None = None

@@ -80,9 +80,11 @@ class RestorePipeline(DiffusionPipeline):
         autoencoder: Of diffusers, for latent restorers.
 
     Example:
-        >>> import rnr
-        >>> pipe = rnr.restorer.load("built-in")  # doctest: +SKIP
-        >>> image = pipe(photo, rnr.diagnose(photo)).images[0]  # doctest: +SKIP
+        >>> import rnr.restorer
+        >>> from PIL import Image
+        >>> pipe, photo = rnr.restorer.load("built-in"), Image.open("photo.jpg")
+        >>> pipe(photo, rnr.diagnose(photo)).images[0].size == photo.size
+        True
     """
 
     _optional_components = ["experts", "network", "autoencoder"]

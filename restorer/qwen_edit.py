@@ -66,7 +66,22 @@ class Trajectory:
 
 
 class QwenEditRestorer:
-    """See the module. Make one with `from_pretrained`, or from an assembled `QwenImageEditPlusPipeline`."""
+    """Qwen-Image-Edit as a restorer (see the module); `from_pretrained` makes one.
+
+    Args:
+        pipe: An assembled `QwenImageEditPlusPipeline`.
+        name: As records name it.
+        area: Pixels at which it generates; the result is resized back.
+        num_inference_steps: Where nobody asks for another number.
+        guidance: True classifier-free guidance scale; 1 is none.
+
+    Example:
+        With a GPU and the weights:
+
+        >>> weights = "Qwen/Qwen-Image-Edit-2509"
+        >>> restorer = QwenEditRestorer.from_pretrained(weights, device="cuda", offload="model")  # doctest: +SKIP
+        >>> result = restorer.restore(pixels_HWC3, record)  # doctest: +SKIP
+    """
 
     def __init__(
         self, pipe: Any, name: str = "untitled", area: int = AREA, num_inference_steps: int = 40, guidance: float = 4.0

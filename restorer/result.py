@@ -23,8 +23,11 @@ class RestoreResult(BaseOutput):
         legs: What each finding did.
 
     Example:
-        >>> result = rnr.restorer.load().restore(pixels_HWC3, diagnosis)  # doctest: +SKIP
-        >>> print([(leg.kinds, leg.change) for leg in result.legs])  # doctest: +SKIP
+        >>> import rnr.restorer
+        >>> diagnosis = rnr.Diagnosis(findings={"noise": rnr.Finding(present=True, severity=30)})
+        >>> result = rnr.restorer.load().restore(np.full((64, 64, 3), 0.5, np.float32), diagnosis)
+        >>> [leg.kinds for leg in result.legs]
+        [('noise',)]
     """
 
     pixels_HWC3: np.ndarray  # float32 in [0, 1]

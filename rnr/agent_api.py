@@ -29,9 +29,7 @@ class AgentResult(Result):
         run: The thread as it stands; `run.steps` is what was tried.
         story: What was done, in sentences.
 
-    Example:
-        result = rnr.agent("photo.jpg")
-        print(result.run.status, *result.story, sep="\n")
+    `agent` has an example.
     """
 
     run: Run
@@ -83,11 +81,15 @@ def agent(
         A result with its run. One that failed on the way has `run.status` "failed" and holds the best picture so far.
 
     Raises:
-        PictureError, SetupError, TypeError: As in `restore`.
+        PictureError: As in `restore`.
+        SetupError: As in `restore`.
+        TypeError: As in `restore`.
 
     Example:
-        result = rnr.agent("photo.jpg", strategy="stepwise")
-        print(*result.story, sep="\n")
+        >>> import rnr
+        >>> result = rnr.agent("photo.jpg", max_restorations=1)
+        >>> [step["decision"] for step in result.run.steps]
+        ['accepted']
     """
     source, models = picture_of(picture, max_megapixels), shared_models(reasoner, restorer, device)
     asks = answer is not None

@@ -34,8 +34,10 @@ class Diagnosed(DiagnosisRecord):
         beliefs: By kind, P(present) and the distribution of severity.
 
     Example:
-        found = rnr.diagnose("photo.jpg")
-        found.present, found.expected_severity("haze")  # 0-100
+        >>> import rnr
+        >>> found = rnr.diagnose("photo.jpg")
+        >>> found.present, found.expected_severity("noise") > 30  # 0-100
+        (['noise'], True)
     """
 
     diagnosis: Diagnosis
@@ -75,6 +77,12 @@ class Result:
         untouched: Nothing was found or asked for: the same pixels.
         settings: Of the restorer, with what each leg did (`legs`) and what was left alone (`left_alone`).
         seconds: Of the restoration alone.
+
+    Example:
+        >>> import rnr
+        >>> result = rnr.restore("photo.jpg")
+        >>> result.before.present, result.after.present
+        (['noise'], [])
     """
 
     pixels_HWC3: NDArray[Any]
@@ -143,6 +151,11 @@ def diagnose(
         PictureError: For a picture that cannot be used; NaN and infinity are counted.
         SetupError: For weights or a device that cannot be used.
         TypeError: For what is no picture.
+
+    Example:
+        >>> import rnr
+        >>> rnr.diagnose("photo.jpg").state("haze")
+        'absent'
     """
     if (batch := several(picture)) is not None:
         options: dict[str, Any] = {"reasoner": reasoner, "device": device, "max_megapixels": max_megapixels}
@@ -230,8 +243,10 @@ def restore(
         TypeError: For what is no picture or no diagnosis.
 
     Example:
-        result = rnr.restore("photo.jpg", rnr.diagnose("photo.jpg").edit("noise", severity=20))
-        result.save("restored.jpg")
+        >>> import rnr
+        >>> half = rnr.restore("photo.jpg", rnr.diagnose("photo.jpg").edit("noise", severity=10))
+        >>> half.save("half.jpg").name
+        'half.jpg'
     """
     if (batch := several(picture)) is not None:
         given = list(diagnosis) if isinstance(diagnosis, list | tuple) else [diagnosis] * len(batch)
@@ -279,7 +294,9 @@ def quality(
         TypeError: For what is no picture.
 
     Example:
-        rnr.quality("photo.jpg").technical
+        >>> import rnr
+        >>> 0 <= rnr.quality("photo.jpg").technical <= 100
+        True
     """
     if (batch := several(picture)) is not None:
         options: dict[str, Any] = {"scorer": scorer, "device": device, "max_megapixels": max_megapixels}

@@ -66,14 +66,65 @@ def test_the_documented_threshold_of_findings_is_the_codes(name: str):
     assert written and {float(value) for value in written} == {CONFIDENT}
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/agent.md"])
-def test_python_blocks_run(name: str, tmp_path: Path, photographs: dict[str, np.ndarray], monkeypatch):
+SHOWN = {  # blocks with these words are not run, and why
+    "postgresql://": "needs a server",
+    "GRPOTrainer(": "a piece of examples/grpo_reasoner.py, which tests/rl runs",
+    "nnsight": "changes all objects of its process; tests/explain/test_nnsight.py runs it in one of its own",
+    "runs/codes/weights": "weights that a training makes; tests/restorer/latent runs the same on small ones",
+    "runs/tasks/weights": "weights that a training makes; tests/restorer/latent runs the same on small ones",
+    "runs/unified2/weights": "weights that a training makes; tests/unified runs the same on small ones",
+}
+WITH_CODE = [page for page in CURRENT if fences(page, "python")]
+
+
+def given(photograph: Image.Image) -> dict[str, object]:
+    """What a page speaks of and does not make: another photograph, hidden states of many."""
+    rng = np.random.default_rng(0)
+    return {
+        "another_photo": np.asarray(photograph.transpose(Image.Transpose.FLIP_LEFT_RIGHT)),
+        "features": rng.normal(size=(20, 8)),
+        "severities": list(range(20)),
+    }
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=lambda page: page.name)
+def test_python_blocks_run(page: Path, tmp_path: Path, photographs: dict[str, np.ndarray], monkeypatch):
     monkeypatch.chdir(tmp_path)
     photograph = Image.fromarray(photographs["coffee"][:128, :160]).point([value // 6 for value in range(256)] * 3)
     photograph.save("photo.jpg", quality=95)
     photograph.save("photo.png")
+    scope = given(photograph)
+    for block in fences(page, "python"):
+        if not any(words in block for words in SHOWN):
+            exec(compile(block, page.name, "exec"), scope)
+
+
+def test_every_block_that_is_only_shown_has_its_reason():
+    blocks = [block for page in WITH_CODE for block in fences(page, "python")]
+    assert all(any(words in block for block in blocks) for words in SHOWN)
+
+
+def test_the_reward_and_the_judge_of_the_guide_work(photographs: dict[str, np.ndarray]):
+    import torch
+
+    from rnr.reasoner import load_local
+    from rnr.rl import Judge
+
     scope: dict = {}
-    blocks = [block for block in fences(ROOT / name, "python") if "postgresql://" not in block]  # which needs a server
-    assert blocks
-    for block in blocks:
-        exec(compile(block, name, "exec"), scope)
+    for block in fences(ROOT / "docs" / "rewards-and-judges.md", "python"):
+        exec(compile(block, "rewards-and-judges.md", "exec"), scope)
+    image = torch.from_numpy(photographs["coffee"][:128, :160].copy()).permute(2, 0, 1) / 255
+    assert scope["contrast"]([""], [image], [image / 2]) == [pytest.approx(float(image.std()) / 2)]
+    reasoner = load_local()
+    plain, calm = Judge(reasoner).severities(image), scope["Calm"](reasoner).severities(image)
+    assert plain and calm == [{kind: s if s >= 10 else 0.0 for kind, s in view.items()} for view in plain]
+    assert calm != plain
+
+
+def test_the_diagnosis_that_is_shown_is_one():
+    from rnr.degradation import Diagnosis
+    from rnr.degradation.kind import kind_named
+
+    (block,) = fences(ROOT / "docs" / "diagnosis.md", "json")
+    shown = Diagnosis.from_json(f'{{"findings": {block}}}')
+    assert list(shown.findings["noise"].factors) == [factor.name for factor in kind_named("noise").factors]

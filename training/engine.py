@@ -29,7 +29,23 @@ Stages = Sequence[tuple[float, int, int]]  # until this share of the samples: cr
 
 
 class Objective(Protocol):
-    """What a training learns. Everything random in a batch and its loss comes from `seed`."""
+    """What a training learns. Everything random in a batch and its loss comes from `seed`.
+
+    Attributes:
+        model: What is trained; parameters without `requires_grad` are left alone.
+
+    Example:
+        >>> class Half:  # learns to halve numbers
+        ...     model = nn.Conv2d(1, 1, 1)
+        ...     def batch(self, progress, seed):
+        ...         return torch.rand(8, 1, 1, 1, generator=torch.Generator().manual_seed(seed)), 8
+        ...     def loss(self, batch, progress, seed):
+        ...         return ((self.model(batch) - batch / 2) ** 2).mean()
+        ...     def validate(self, model):
+        ...         return {}
+        >>> Engine(Half(), Run(out="runs/half", samples=64, warm_up=8)).train()  # to the end
+        True
+    """
 
     @property
     def model(self) -> nn.Module: ...
@@ -59,6 +75,11 @@ class Engine:
         objective: What is learned.
         run: The settings.
         report: Gets every row of the journal.
+
+    Raises:
+        ValueError: For a folder that holds the record of another training.
+
+    `Objective` has an example.
     """
 
     def __init__(self, objective: Objective, run: Run, report: Report = lambda row: None) -> None:

@@ -27,6 +27,12 @@ class Journal:
 
     Raises:
         ValueError: For a new training in a folder that holds the record of another.
+
+    Example:
+        >>> journal = Journal(Path("runs/journal"))
+        >>> journal.write({"samples": 100, "loss": 0.25})
+        >>> journal.rows()
+        [{'samples': 100, 'loss': 0.25}]
     """
 
     def __init__(

@@ -28,7 +28,7 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **bases: str) -> Unif
         SetupError: For what is missing or broken, or where a base has changed since; it says what to do.
 
     Example:
-        >>> load().steps  # doctest: +SKIP
+        >>> load().steps
         1
     """
     import torch

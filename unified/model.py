@@ -69,6 +69,15 @@ class UnifiedModel(nn.Module):
         reasoner: In this process; its model is trained in place.
         pipe: The chain of experts, which grow the conditioning in place.
         card: What a folder of weights says of itself.
+
+    Raises:
+        ValueError: For a restorer without experts.
+
+    Example:
+        >>> import rnr.unified
+        >>> model = rnr.unified.load("built-in")  # the built-in pair, joined; restores as the two do apart
+        >>> "noise" in model.conditioned
+        True
     """
 
     def __init__(self, reasoner: Reasoner, pipe: Any, card: Mapping[str, Any] | None = None) -> None:

@@ -159,7 +159,22 @@ class AtOnce(ABC):
 
 
 class LatentRestorer(AtOnce):
-    """`restore` by codes of a quality; its network is a `CodePredictor`. One step: codes are predicted at once."""
+    """`restore` by codes of a quality; its network is a `CodePredictor`. One step: codes are predicted at once.
+
+    Args:
+        autoencoder: Pictures to latents and back.
+        network: The `CodePredictor`, trained on that autoencoder.
+        identity: `model` and `model_hash`.
+
+    Raises:
+        ValueError: For codes of another autoencoder.
+
+    Example:
+        With weights of `rnr train codes` (docs/latent.md):
+
+        >>> restorer = LatentRestorer.from_pretrained("runs/codes/weights")  # doctest: +SKIP
+        >>> result = restorer.restore(pixels_HWC3, record, Intent(quality=90))  # doctest: +SKIP
+    """
 
     name, channels, misfit = "latent", "channels", ("codes of", "rnr train codes")
 

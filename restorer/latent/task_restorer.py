@@ -22,7 +22,22 @@ from rnr.restorer.latent.tasks import OWN, PERCEPTION, TaskNetwork
 
 
 class TaskRestorer(AtOnce):
-    """`restore` for a task; its network is a `TaskNetwork`: CFRM, prior, adapters and prompts."""
+    """`restore` for a task; its network is a `TaskNetwork`: CFRM, prior, adapters and prompts.
+
+    Args:
+        autoencoder: Pictures to latents and back.
+        network: The `TaskNetwork`, trained on that autoencoder.
+        identity: `model` and `model_hash`.
+
+    Raises:
+        ValueError: For a network of another autoencoder.
+
+    Example:
+        With weights of `rnr train tasks` (docs/tasks.md):
+
+        >>> restorer = TaskRestorer.from_pretrained("runs/tasks/weights")  # doctest: +SKIP
+        >>> result = restorer.restore(pixels_HWC3, record, Intent(task="reading"))  # doctest: +SKIP
+    """
 
     name, channels, misfit = "tasks", "latent", ("weights for", "rnr train tasks")
 

@@ -58,8 +58,8 @@ serve_cli.register(app, bench_app)
 explain_cli.register(app, bench_app)
 unified_cli.register(train_app, bench_app)
 
-Pictures = Annotated[list[str], typer.Argument(help="Files, folders and globs.", show_default=False)]
-Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the pictures in subfolders.")]
+Pictures = Annotated[list[str], typer.Argument(metavar="images", help="Files, folders and globs.", show_default=False)]
+Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also the images in subfolders.")]
 Server = Annotated[str | None, typer.Option(metavar="URL", help="Diagnose there: an OpenAI-compatible vLLM server.")]
 Engine = Annotated[str | None, typer.Option(metavar="ray", help="Many processes or machines, by Ray Data.")]
 Workers = Annotated[int, typer.Option(min=1, help="With --engine ray: actors, each with its own models.")]
@@ -77,9 +77,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def rnr(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
-    """Reason and Restore: say what happened to a picture, then undo it.
+    """Reason and Restore: say what happened to an image, then undo it.
 
-    Exit codes: 0 done, 1 some pictures failed or were skipped and the rest is done, 2 wrong usage, 130 interrupted.
+    Exit codes: 0 done, 1 some images failed or were skipped and the rest is done, 2 wrong usage, 130 interrupted.
     """
     tolerant()
 
@@ -101,7 +101,7 @@ def restore(
     skip_existing: SkipExisting = False,
     skip_unreadable: Unreadable = False,
     frames: WhichFrames = "all",
-    stamp: Annotated[bool, typer.Option("--stamp", help="Write the record into the picture's XMP, too.")] = False,
+    stamp: Annotated[bool, typer.Option("--stamp", help="Write the record into the image's XMP, too.")] = False,
     strip_gps: Annotated[bool, typer.Option("--strip-gps", help="Leave positions out of EXIF and XMP.")] = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
     recursive: Recursive = False,
@@ -116,10 +116,10 @@ def restore(
     workers: Workers = 1,
     traceback: Traceback = False,
 ) -> None:
-    """Diagnose and restore pictures: the picture, its diagnosis before and after, and one report for all.
+    """Diagnose and restore images: the image, its diagnosis before and after, and one report for all.
 
     OUT gets NAME.ext (same format, depth, profile, transparency, EXIF and other metadata), NAME.diagnosis.json and
-    report.html. Pictures in subfolders keep their path below the folder that was named. Where two pictures would share
+    report.html. Images in subfolders keep their path below the folder that was named. Where two images would share
     a name the record keeps the suffix (NAME.png.diagnosis.json), or both go below the name of their folder.
     """
     from rnr.degradation.strength import parsed
@@ -165,13 +165,13 @@ def agent(
     pictures: Pictures,
     out: Out,
     strategy: Annotated[str, typer.Option(help="one-pass, stepwise, or auto: one pass, then what it left.")] = "auto",
-    max_restorations: Annotated[int, typer.Option(min=1, max=32, help="Of a picture.")] = 6,
-    seconds: Annotated[float, typer.Option(help="In the models, a picture, looked at between steps.")] = 600.0,
+    max_restorations: Annotated[int, typer.Option(min=1, max=32, help="For each image, at most.")] = 6,
+    seconds: Annotated[float, typer.Option(help="In the models, for each image; looked at between steps.")] = 600.0,
     candidates: Annotated[int, typer.Option(min=1, max=8, help="Restorations that compete in each step.")] = 1,
     strength: Strengths = None,
-    memory: Annotated[bool, typer.Option("--memory", help="Begin with doses kept on earlier pictures of OUT.")] = False,
+    memory: Annotated[bool, typer.Option("--memory", help="Begin with doses kept on earlier images of OUT.")] = False,
     ask: Annotated[bool, typer.Option("--ask", help="Approve, edit or reject each step in the terminal.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=32, help="Pictures at the same time.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=32, help="Images at the same time.")] = 1,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     skip_unreadable: Unreadable = False,
@@ -186,8 +186,8 @@ def agent(
 ) -> None:
     """Restore step by step: look, plan, restore, look again, keep the step or roll it back.
 
-    OUT gets NAME.ext, NAME.diagnosis.json, report.html, and agent/ (pictures of all steps, threads, trace). Called
-    again with the same settings, pictures that are done stay and one that was cut off goes on where it was.
+    OUT gets NAME.ext, NAME.diagnosis.json, report.html, and agent/ (images of all steps, threads, trace). Called
+    again with the same settings, images that are done stay and one that was cut off goes on where it was.
     """
     from contextlib import ExitStack
 
@@ -236,7 +236,7 @@ def diagnose(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="With --engine ray: folder for JSONL shards.")] = None,
     traceback: Traceback = False,
 ) -> None:
-    """Say what happened to pictures: severity, probability, evidence and physical factors of each kind of damage."""
+    """Say what happened to images: severity, probability, evidence and physical factors of each kind of damage."""
     from rnr.app.tables import print_for_people
     from rnr.work.diagnosing import diagnose_all
     from rnr.work.each import Files
@@ -297,7 +297,7 @@ def quality(
     device: Device = "auto",
     traceback: Traceback = False,
 ) -> None:
-    """Say how good pictures are, 0-100, with an interval, the words of a ladder and what comes nearest in words."""
+    """Say how good images are, 0-100, with an interval, the words of a ladder and what comes nearest in words."""
     from rnr.app.tables import print_scores
     from rnr.work.console import json_stdout
     from rnr.work.each import Files
@@ -319,14 +319,14 @@ def quality(
 
 @app.command()
 def degrade(
-    picture: Annotated[Path, typer.Argument(help="A clean picture.", show_default=False)],
+    picture: Annotated[Path, typer.Argument(metavar="image", help="A clean image.", show_default=False)],
     out: Out,
     settings: Sets,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     max_megapixels: Megapixels = MAX_MEGAPIXELS,
 ) -> None:
-    """Damage a clean picture in known ways: what the models learn from. Writes NAME.png and its true diagnosis."""
+    """Damage a clean image in known ways: what the models learn from. Writes NAME.png and its true diagnosis."""
     from rnr.degradation.files import printable
     from rnr.work.console import complain, plain_stdout
     from rnr.work.degrading import degrade_file, parse_settings

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rnr.explain.counterfactual import Counterfactual
     from rnr.explain.report import Explanation, Known
 
-Photo = Annotated[Path, typer.Argument(help="A photograph.", show_default=False)]
+Photo = Annotated[Path, typer.Argument(metavar="image", help="An image.", show_default=False)]
 
 
 def register(app: typer.Typer, bench: typer.Typer) -> None:
@@ -53,7 +53,9 @@ def explain(
     out: Out,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KIND=SEVERITY", help="PHOTO is clean: damage it first, and score attribution."),
+        typer.Option(
+            "--set", metavar="KIND=SEVERITY", help="The image is clean: damage it first, and score attribution."
+        ),
     ] = None,
     num_inference_steps: InferenceSteps = None,
     seed: Seed = 0,
@@ -63,7 +65,7 @@ def explain(
     restorer: RestorerName = BUILT_IN,
     device: Device = "auto",
 ) -> None:
-    """Explain one picture: every field with its alternatives, what each finding did to the pixels, dose and response,
+    """Explain one image: every field with its alternatives, what each finding did to the pixels, dose and response,
     what removing one kind does to the others, which pixels a severity comes from.
 
     OUT gets NAME.explain.html, one file that needs no network, and NAME.explain.json.
@@ -130,7 +132,7 @@ def intervene(
     restorer: RestorerName = BUILT_IN,
     device: Device = "auto",
 ) -> None:  # fmt: skip
-    """Show the counterfactual beside the original: restore by the picture's own diagnosis, and by a changed one.
+    """Show the counterfactual beside the original: restore by the image's own diagnosis, and by a changed one.
 
     OUT gets NAME.original.png, NAME.counterfactual.png, NAME.intervene.html and NAME.intervene.json.
     """
@@ -201,12 +203,12 @@ def _free(out: Path, stem: str, endings: tuple[str, ...], overwrite: bool) -> li
 
 def records(
     results: Annotated[Path, typer.Argument(help="What `rnr restore` or `rnr diagnose --jsonl` wrote.")],
-    to: Annotated[str, typer.Option("--to", help="Jsonl, parquet, hf (a data set with pictures), inspect (a log).")],
+    to: Annotated[str, typer.Option("--to", help="Jsonl, parquet, hf (a data set with images), inspect (a log).")],
     out: Annotated[Path | None, typer.Option("-o", "--out", help="File or folder to write.")] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the pictures, for hf and inspect.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images, for hf and inspect.")] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with pictures; or
+    """Write records as one flat table with fixed types: JSON lines, parquet, a Hugging Face data set with images; or
     as a log that inspect_ai opens."""
     from rnr.degradation.files import printable
     from rnr.view.records import export
@@ -229,8 +231,8 @@ def faithfulness(
     seed: bench.Seed = 0,
     threads: bench.Threads = None,
 ) -> None:
-    """Does the chain of thought cause the numbers, do the numbers cause the pixels? Each figure has n, a bootstrap 95%
-    interval and a negative control; the tests themselves are tested first, on synthetic reasoners.
+    """Test whether the chain of thought causes the numbers, and the numbers the pixels. Each figure has n, a bootstrap
+    95% interval and a negative control; the tests themselves are tested first, on synthetic reasoners.
 
     Definitions, sources and what others report: docs/explain.md.
     """

@@ -13,7 +13,7 @@ from rnr.quality.loading import NAMES as SCORERS
 
 __all__ = ["ReasonerName", "RestorerName", "Seed"]  # as `rnr bench` has them
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the results; made if it is not there.")]
-Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger pictures (decompression bombs).")]
+Megapixels = Annotated[float, typer.Option(min=0, help="Refuse larger images (decompression bombs).")]
 QualityBy = Annotated[
     str | None,
     typer.Option("--scorer", help=f"Let this give the quality in each diagnosis, not the reasoner: {SCORERS}"),
@@ -60,5 +60,7 @@ Instruct = Annotated[
 ]
 Strengths = Annotated[
     list[str] | None,
-    typer.Option("--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the picture as it is. Repeat."),
+    typer.Option(
+        "--strength", metavar="[KIND=]0..100", help="How far to go: 0 leaves the image as it is. May be repeated."
+    ),
 ]

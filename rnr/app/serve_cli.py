@@ -76,7 +76,7 @@ def serve(
 
 
 def mcp(
-    folders: Annotated[list[Path], typer.Argument(help="Folders whose pictures may be read.", show_default=False)],
+    folders: Annotated[list[Path], typer.Argument(help="Folders whose images may be read.", show_default=False)],
     out: Out,
     http: Annotated[bool, typer.Option("--http", help="Streamable HTTP instead of stdin and stdout.")] = False,
     host: Host = "127.0.0.1",
@@ -95,7 +95,7 @@ def mcp(
 ) -> None:
     """Serve diagnose, restore and agent to programs over the Model Context Protocol.
 
-    Reads pictures inside FOLDERS, writes to OUT, and nothing else. Ends with its client.
+    Reads images inside FOLDERS, writes to OUT, and nothing else. Ends with its client.
     """
     with _explained():
         _need("mcp", "mcp.server")
@@ -129,7 +129,7 @@ def drill(
     kill: Annotated[bool, typer.Option("--kill/--no-kill", help="kill -9 one worker in the middle.")] = True,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn.")] = 0,
 ) -> None:
-    """The service under load: latency, throughput against one worker, memory; hostile uploads, one worker killed.
+    """Put the service under load: latency, throughput against one worker, memory; hostile uploads, one worker killed.
 
     Exit code 1 if an answer was wrong or missing. Linux.
     """
@@ -152,7 +152,7 @@ def hostile(
     count: Annotated[int, typer.Option(min=1, help="Files.")] = 5000,
     seed: bench.Seed = 0,
 ) -> None:
-    """Damaged, lying and exploding files through `rnr restore`: no crash, no traceback, nothing opened outside.
+    """Send damaged, lying and exploding files through `rnr restore`: no crash, no traceback, nothing opened outside.
 
     Exit code 1 if there was any of these.
     """

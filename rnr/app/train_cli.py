@@ -42,7 +42,7 @@ Confusion = Annotated[
     Path | None, typer.Option(help="A reasoner's predictions for known damage: the file of `rnr data predictions`.")
 ]
 Restored = Annotated[
-    str | None, typer.Option(help="Show it restored pictures, too: by this restorer, `built-in` or a folder.")
+    str | None, typer.Option(help="Show the reasoner restored images, too: by this restorer, `built-in` or a folder.")
 ]
 License = Annotated[str | None, typer.Option("--license", help="Of the weights (SPDX): what the photographs allow.")]
 Minutes = Annotated[float | None, typer.Option(min=0.01, help="Stop in time, to be resumed.")]
@@ -64,7 +64,7 @@ def train_reasoner(
     threads: Threads = None, license: License = None, recipe: Recipe = None, model: Model = None, data: Data = None,
     objects: Annotated[Path | None, typer.Option(help="CSV of what the photographs show: recipes/objects.csv.")] = None,
 ) -> None:  # fmt: skip
-    """Train picture -> Diagnosis: supervised fine-tuning on pictures damaged in known ways."""
+    """Train image -> Diagnosis: supervised fine-tuning on images damaged in known ways."""
     own = {"--images": images, "--val": val, "--samples": samples, "--seed": seed or None, "--init": init,
            "--rate": rate, "--restored": restored, "--confusion": confusion, "--threads": threads,
            "--license": license, "--objects": objects}  # fmt: skip
@@ -85,7 +85,7 @@ def train_restorer(
     init: Init = None, rate: Rate = None, confusion: Confusion = None, threads: Threads = None, device: Device = "auto",
     license: License = None, recipe: Recipe = None, model: Model = None,
 ) -> None:  # fmt: skip
-    """Train picture + Diagnosis -> picture: a diffusion bridge, conditioned on right, wrong and missing diagnoses."""
+    """Train image + Diagnosis -> image: a diffusion bridge, conditioned on right, wrong and missing diagnoses."""
     own = {"--val": val, "--samples": samples, "--seed": seed or None, "--init": init, "--rate": rate,
            "--confusion": confusion, "--threads": threads, "--license": license}  # fmt: skip
     if recipe or model:
@@ -106,11 +106,11 @@ def train_expert(
     residue: Annotated[str | None, typer.Option(
         help="Show what the experts of this restorer leave: `built-in` or a folder.")] = None,
     physics: Annotated[bool, typer.Option(
-        "--physics", help="Give it the picture as physics would undo it, by the diagnosed factors.")] = False,
+        "--physics", help="Give the expert the image as physics would undo it, by the diagnosed factors.")] = False,
     severity: Annotated[bool, typer.Option(
         "--severity", help="Condition it on the severity that the diagnosis gives.")] = False,
     overview: Annotated[bool, typer.Option(
-        "--overview", help="Train the look at the whole picture, alone; a later training from --init adds the U-Net."
+        "--overview", help="Train the look at the whole image, alone; a later training from --init adds the U-Net."
     )] = False,
     spread: Annotated[bool, typer.Option(
         "--point-spread", help="Train the reader of a blur's point spread function, alone; a later training from "
@@ -134,7 +134,7 @@ def train_quality(
     rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
     minutes: Minutes = None,
 ) -> None:  # fmt: skip
-    """Train picture -> quality: damaged pictures beside words of their damage, then the adapter that reads scores."""
+    """Train image -> quality: damaged images beside words of their damage, then the adapter that reads scores."""
     built_in(lambda work, given: work.train_quality(given, minutes, work.Lines()), out=out, images=images, val=val,
               samples=samples, seed=seed, resume=resume, rate=rate, threads=threads, device=device,
               license=license)  # fmt: skip
@@ -159,7 +159,7 @@ def train_autoencoder(
     rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
     minutes: Minutes = None,
 ) -> None:  # fmt: skip
-    """Train the autoencoder of the latent restorers: a picture through a quarter of its resolution and back."""
+    """Train the autoencoder of the latent restorers: an image through a quarter of its resolution and back."""
     built_in(lambda work, given: work.train_autoencoder(given, minutes, work.Lines()), out=out, images=images,
               val=val, samples=samples, seed=seed, resume=resume, rate=rate, threads=threads, device=device,
               license=license)  # fmt: skip
@@ -214,7 +214,7 @@ def train_task(
     model: Annotated[str | None, typer.Option(
         "--model", metavar="MODULE:NAME", help="Function that returns your network, of classes or of pixels.")] = None,
     labels: Annotated[Path | None, typer.Option(
-        help="CSV (file, label) or a folder of masks; without, the clean picture is the truth.")] = None,
+        help="CSV (file, label) or a folder of masks; without, the clean image is the ground truth.")] = None,
     reader: Reader = None,
 ) -> None:  # fmt: skip
     """Add a task to a restorer of tasks: its prompt is trained, and nothing else changes."""
@@ -280,15 +280,15 @@ def _show(run: Any, out: Path) -> None:
 def build_data(
     images: bench.Images,
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the data set; the same command goes on there.")],
-    samples: Annotated[int, typer.Option(min=1, help="Pictures in all.")] = 10_000,
-    size: Annotated[int, typer.Option(min=128, help="Side of a picture, px.")] = 512,
-    shard: Annotated[int, typer.Option(min=1, help="Pictures a shard.")] = 1_000,
+    samples: Annotated[int, typer.Option(min=1, help="Images in all.")] = 10_000,
+    size: Annotated[int, typer.Option(min=128, help="Side of an image, px.")] = 512,
+    shard: Annotated[int, typer.Option(min=1, help="Images a shard.")] = 1_000,
     seed: Seed = 0,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; all cores by default.")] = None,
     teacher: Annotated[str | None, typer.Option(help="URL of a server whose model describes the scenes.")] = None,
     teacher_model: Annotated[str | None, typer.Option(help="Its name there; the first one by default.")] = None,
 ) -> None:
-    """Write damaged pictures with their true diagnoses, as parquet shards that `datasets` reads, and a card."""
+    """Write damaged images with their true diagnoses, as parquet shards that `datasets` reads, and a card."""
     from rnr.work import training
 
     if not teacher:

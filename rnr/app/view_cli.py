@@ -17,7 +17,7 @@ EVERY = 500  # records between two words on progress
 
 def view(
     paths: Annotated[
-        list[Path], typer.Argument(help="Folders of results, .jsonl, .json, .parquet, folders of pictures.",
+        list[Path], typer.Argument(help="Folders of results, .jsonl, .json, .parquet, folders of images.",
                                    show_default=False)
     ],
     export: Annotated[
