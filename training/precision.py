@@ -1,8 +1,8 @@
 """bf16 or fp32: by a timing on the machine at hand.
 
 Dense convolutions in bf16 train 3.4-4.4 times faster than in fp32 on processors with AMX (`amx_bf16`), 0.7 to 3.4 times
-as fast on those with AVX512-BF16 alone, and 15 times slower without either (docs/lab-log.md): the flags do not say enough, a second of
-timing does.
+as fast on those with AVX512-BF16 alone, and 15 times slower without either (docs/lab-log.md): the flags do not say
+enough, a second of timing does.
 """
 
 from __future__ import annotations
