@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
+from rnr.restorer import load_bridge
 from rnr.work.joint import SHARE, WithRestored, left, remaining
 
 KINDS = {"haze": 50.0, "noise": 60.0}
+
+
+@pytest.fixture
+def crops(photographs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    return [np.ascontiguousarray(p[:256, :256]) for p in photographs.values()]
 
 
 @pytest.fixture
@@ -47,8 +54,8 @@ def test_what_factors_cannot_say_is_not_said():
     assert remaining(mixture, {"low_light": torch.tensor([0.0])})[1].all()
 
 
-def test_a_share_of_the_stream_is_restored_and_repeats(network, crops):
-    damage = WithRestored(network)
+def test_a_share_of_the_stream_is_restored_and_repeats(crops):
+    damage = WithRestored(load_bridge().network)
     images, diagnoses = damage(crops, 0, 3, 1.0, 8)
     again, reported = damage(crops, 0, 3, 1.0, 8)
     assert len(images) == len(diagnoses) == 8 and torch.equal(images, again) and diagnoses == reported
