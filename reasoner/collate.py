@@ -6,7 +6,7 @@ import math
 import random
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
@@ -105,7 +105,7 @@ class Collator:
 
     def __init__(
         self,
-        processor,
+        processor: Any,
         patch: int = 16,
         merge: int = 2,
         doubt: float = 0.0,
