@@ -6,7 +6,7 @@ import math
 import random
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis, reasoning_order
@@ -106,7 +106,7 @@ class Collator:
     """
 
     def __init__(
-        self, processor, doubt: float = 0.0, spread: float = 0.0, severities: bool = False, hidden: float = 0.0
+        self, processor: Any, doubt: float = 0.0, spread: float = 0.0, severities: bool = False, hidden: float = 0.0
     ):
         self.processor, self.tokenizer, self.doubt, self.spread = processor, processor.tokenizer, doubt, spread
         self.severities, self.hidden = severities, hidden
