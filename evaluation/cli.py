@@ -11,7 +11,7 @@ import typer
 
 from rnr.degradation.renamed import renamed
 from rnr.evaluation import command, latent_cli, reasoner_cli, tasks_cli
-from rnr.evaluation.options import Images, Limit, Out, ReasonerName, RestorerName, Seed, Size, Threads
+from rnr.evaluation.options import Folders, Images, Limit, Out, ReasonerName, RestorerName, Seed, Size, Threads
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
 from rnr.restorer.loading import load_bridge
@@ -112,7 +112,7 @@ def steering(
 
 @app.command(cls=renamed(steps="max-restorations"))
 def agent(
-    images: Images,
+    images: Folders,
     out: Out,
     ways: Annotated[str | None, typer.Option("--ways", help="Comma-separated; all by default.")] = None,
     steps: Annotated[int, typer.Option("--max-restorations", min=1, max=32, help="Budget of the agent.")] = 6,
@@ -131,9 +131,10 @@ def agent(
     started = time.monotonic()
     with command.errors():
         names = command.chosen(ways, module.WAYS)
-        photographs, judge = command.photographs(images, limit), load_reasoner(reasoner)
+        photographs, judge = command.gathered(images, limit), load_reasoner(reasoner)
         model = load_restorer(restorer)
-        settings = command.identity(judge, model) | {"images": images.name, "limit": limit, "size": size}
+        named = [folder.name for folder in images]
+        settings = command.identity(judge, model) | {"images": named, "limit": limit, "size": size}
         settings |= {"ways": names, "steps": steps, "candidates": candidates, "seed": seed}
         bench = module.AgentBench(judge, model, names, steps, candidates, seed)
         journal = module.journal(out, settings, resume)
@@ -145,7 +146,7 @@ def agent(
 
 @app.command()
 def judge(
-    images: Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")],
+    images: Folders,
     out: Out,
     mixtures: Annotated[int, typer.Option("--mixtures", min=0, help="For the content test; 0: none.")] = 500,
     sweeps: Annotated[int | None, typer.Option("--sweeps", min=0, help="Photographs to sweep; all by default.")] = None,
@@ -159,7 +160,7 @@ def judge(
 
     started = time.monotonic()
     with command.errors():
-        held = {f"{folder.name}/{n}": p for folder in images for n, p in command.photographs(folder, None).items()}
+        held = command.gathered(images, None)
         tables, settings = {}, {"images": [folder.name for folder in images], "seed": seed}
         if mixtures:
             with command.progress("content", mixtures) as report:

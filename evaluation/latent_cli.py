@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnr.evaluation import command
-from rnr.evaluation.options import Limit, Out, Seed, Threads
+from rnr.evaluation.options import Folders, Limit, Out, Seed, Threads
 from rnr.restorer.loading import load as load_restorer
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from rnr.quality.model import QualityModel
     from rnr.restorer.latent import LatentRestorer
 
-Folders = Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")]
 Restorer = Annotated[str, typer.Option("--restorer", help="A folder that `rnr train codes` wrote.")]
 Scorer = Annotated[str, typer.Option("--scorer", help="built-in, or a folder that `rnr train quality` wrote.")]
 Size = Annotated[int, typer.Option("--size", min=32, help="Side of the centre that is used, px.")]

@@ -12,6 +12,7 @@ from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.restorer.loading import NAMES as RESTORERS
 
 Images = Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")]
+Folders = Annotated[list[Path], typer.Option("--images", help="Folder of clean photographs; may be repeated.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for tables and plots.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Use only the first N photographs.")]
 Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]

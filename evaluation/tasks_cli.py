@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnr.evaluation import command
-from rnr.evaluation.latent_cli import Folders, Scorer, gathered
-from rnr.evaluation.options import Limit, Out, ReasonerName, Seed, Threads
+from rnr.evaluation.latent_cli import Scorer, gathered
+from rnr.evaluation.options import Folders, Limit, Out, ReasonerName, Seed, Threads
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
 
