@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import torch
 
-from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord
 from rnr.degradation.intent import Intent
 from rnr.degradation.strength import FULL
 from rnr.restorer.bridge import BridgeScheduler, BridgeStep
@@ -104,10 +104,11 @@ class DoseExploration:
 
     def _estimated(self, source: Source) -> list[str]:
         legs = legs_of(self.restorer, source)
-        return [kind for kind in legs if kind in self.module.maps and certain_severity(source, kind) is None]
+        return [kind for kind in legs if kind in self.module.maps and estimate_of(source, kind) is not None]
 
     def _location(self, source: Source, kind: str) -> torch.Tensor:
-        belief = source.belief(kind)  # type: ignore[union-attr]
+        belief = estimate_of(source, kind)
+        assert belief is not None
         return self.module(kind, features(belief))
 
     @torch.no_grad()
@@ -232,6 +233,7 @@ class DrawnBridge(BridgeScheduler):
         """Before a rollout."""
         self.source, self.noise, self.index = generator, noise, 0
         self.drawn: Draw | None = None
+        self.start: torch.Tensor | None = None
 
     def step(
         self, estimate: torch.Tensor, t: float, s: float, sample: torch.Tensor, eta: float = 0.0,
@@ -323,9 +325,10 @@ class ChainPolicy:
 
     def export(self, out: Path, card: Mapping[str, object]) -> Path:
         """The whole restorer in `out`/weights, for `rnr restore --restorer`; an adapter, if any, in `out`/adapter."""
-        if hasattr(self.module, "merge_and_unload"):
-            self.module.save_pretrained(str(out / "adapter"), safe_serialization=True)
-            self.module.merge_and_unload()
+        module: Any = self.module
+        if hasattr(module, "merge_and_unload"):
+            module.save_pretrained(str(out / "adapter"), safe_serialization=True)
+            module.merge_and_unload()
         learned = {} if self.restorer.doses is None else {"doses": dose_text(self.restorer.doses)}
         return export_pipeline(self.restorer, out / "weights", {**card, **learned})
 
@@ -363,6 +366,13 @@ def legs_of(restorer: RestorePipeline, source: Source) -> list[str]:
     experts = restorer.experts or ()
     planned = route(source, None, restorer.kinds, experts)
     return [names[0] for names in planned if names[0] in experts]
+
+
+def estimate_of(source: Source, kind: str) -> Belief | None:
+    """What a reasoner believes of a kind; None where it did not say, or a person said otherwise."""
+    if not isinstance(source, DiagnosisRecord) or certain_severity(source, kind) is not None:
+        return None
+    return source.belief(kind)
 
 
 def joined(draws: Sequence[Draw]) -> Draw:

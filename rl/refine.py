@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -226,7 +226,7 @@ def table(rows: Sequence[Row], seed: int = 0) -> Table:
             line[name] = mean(row[name] for row in mine)
             line[f"{name} to first"] = difference(parts[groups[0]], mine, name, digits, seed)
         worse = [_number(row, "psnr") < _number(row, "input") - SAME for row in mine]
-        low, high = interval(len(worse), lambda drawn, worse=worse: 100 * float(np.mean(np.array(worse)[drawn])), seed)
+        low, high = interval(len(worse), partial(_share, worse), seed)
         line |= {"worse than input": f"{percent(worse):.1f} ({low:.1f} to {high:.1f})", "n": len(mine)}
         lines.append(line)
     note = (
@@ -247,6 +247,11 @@ def difference(first: Sequence[Row], mine: Sequence[Row], name: str, digits: int
         return None
     low, high = interval(len(changes), lambda drawn: float(changes[drawn].mean()), seed)
     return f"{changes.mean():+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
+
+
+def _share(hits: Sequence[bool], drawn: np.ndarray) -> float:
+    """% of hits among what was drawn."""
+    return 100 * float(np.mean(np.array(hits)[drawn]))
 
 
 def _number(row: Row, name: str) -> float:

@@ -35,9 +35,9 @@ def test_the_search_finds_the_doses_that_the_judge_likes_within_its_calls() -> N
     doses, value, made = refine.search(Table(None, None), score, "legs", 40)  # type: ignore[arg-type]
     assert doses == pytest.approx({"noise": 0.6, "haze": 0.2}) and value == pytest.approx(1) and made < 40
     few = refine.search(Table(None, None), score, "legs", 3)  # type: ignore[arg-type]
-    assert few[2] == 3 and few[1] < 1
+    assert few[2] == 3 and (few[1] or 9) < 1
     drawn, best, made = refine.search(Table(None, None), score, "draws", 12, seed=1)  # type: ignore[arg-type]
-    assert made == 12 and score(dict.fromkeys(LEGS, 1.0)) < best <= 1
+    assert made == 12 and score(dict.fromkeys(LEGS, 1.0)) < (best or 0) <= 1
     assert refine.search(Table(None, None), score, "draws", 12, seed=1)[0] == drawn  # type: ignore[arg-type]
     assert refine.search(Table(None, None), score, "plain", 40)[::2] == (dict.fromkeys(LEGS, 1.0), 1)  # type: ignore[arg-type]
 
@@ -65,7 +65,7 @@ def test_the_table_compares_with_the_first_row_picture_by_picture() -> None:
     assert (first["psnr to first"], mine["psnr to first"]) == (None, "+0.50 (+0.50 to +0.50)")
     assert mine["severity to first"] is None, "one picture is no interval"
     assert (first["calls"], mine["calls"]) == (17, 2)
-    assert worse["worse than input"] == "100.0 (100.0 to 100.0)" and first["worse than input"].startswith("0.0")
+    assert worse["worse than input"] == "100.0 (100.0 to 100.0)" and str(first["worse than input"]).startswith("0.0")
 
 
 def test_calls_that_are_too_few_for_a_candidate_are_refused(judge) -> None:
