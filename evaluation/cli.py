@@ -123,7 +123,7 @@ def steering(
 
 @app.command(cls=renamed(steps="max-restorations"))
 def agent(
-    images: Images,
+    images: Folders,
     out: Out,
     ways: Annotated[str | None, typer.Option("--ways", help="Comma-separated; all by default.")] = None,
     steps: Annotated[int, typer.Option("--max-restorations", min=1, max=32, help="Budget of the agent.")] = 6,
@@ -142,9 +142,10 @@ def agent(
     started = time.monotonic()
     with command.errors():
         names = command.chosen(ways, module.WAYS)
-        photographs, judge = command.photographs(images, limit), load_reasoner(reasoner)
+        photographs, judge = command.gathered(images, limit), load_reasoner(reasoner)
         model = load_restorer(restorer)
-        settings = command.identity(judge, model) | {"images": images.name, "limit": limit, "size": size}
+        named = [folder.name for folder in images]
+        settings = command.identity(judge, model) | {"images": named, "limit": limit, "size": size}
         settings |= {"ways": names, "steps": steps, "candidates": candidates, "seed": seed}
         bench = module.AgentBench(judge, model, names, steps, candidates, seed)
         journal = module.journal(out, settings, resume)
@@ -170,7 +171,7 @@ def judge(
 
     started = time.monotonic()
     with command.errors():
-        held = {f"{folder.name}/{n}": p for folder in images for n, p in command.photographs(folder, None).items()}
+        held = command.gathered(images, None)
         tables, settings = {}, {"images": [folder.name for folder in images], "seed": seed}
         if mixtures:
             with command.progress("content", mixtures) as report:

@@ -26,6 +26,13 @@ def photographs(folder: Path, limit: int | None) -> dict[str, np.ndarray]:
     return read_folder(folder, limit)
 
 
+def gathered(folders: Sequence[Path], limit: int | None) -> dict[str, np.ndarray]:
+    """The first `limit` photographs of each folder, by FOLDER/NAME; uint8 HWC. ValueError for two of one name."""
+    if len({folder.name for folder in folders}) < len(folders):
+        raise ValueError(f"--images: two folders are called {', '.join(folder.name for folder in folders)}")
+    return {f"{folder.name}/{n}": p for folder in folders for n, p in photographs(folder, limit).items()}
+
+
 def use_threads(threads: int | None) -> int | None:
     """From here on; None: as many as there are cores."""
     if threads:

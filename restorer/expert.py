@@ -178,7 +178,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         def seen(image_BCHW: torch.Tensor) -> torch.Tensor:
             return channels_last(functional.pixel_unshuffle(image_BCHW, 2).to(dtype))
 
-        time_BD = self._steering(t, severity_B, hidden_BD)
+        time_BD = self.steering(t, severity_B, hidden_BD)
         h = self.intro(seen(start_BCHW - 0.5))
         if bool((t < 1).any()):
             h = h + self.state(seen(x_BCHW - start_BCHW))
@@ -193,7 +193,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         whole = self.config["physics"] or self.glance is not None
         return velocity + (inverse_BCHW - start_BCHW) if whole and inverse_BCHW is not None else velocity
 
-    def _steering(
+    def steering(
         self, t: torch.Tensor, severity_B: torch.Tensor | None = None, hidden_BD: torch.Tensor | None = None
     ) -> torch.Tensor:
         """What scales and shifts: time, the severity of the finding and `hidden` where the network takes them."""
@@ -227,7 +227,7 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def features(self, image_BCHW: torch.Tensor) -> torch.Tensor:
         """Mean and deviation over the picture of each channel at the finest and the coarsest resolution, (B, D)."""
         seen = functional.pixel_unshuffle(image_BCHW - 0.5, 2).to(self.head.weight.dtype)
-        maps = self._down(self.intro(channels_last(seen)), self._steering(torch.ones_like(image_BCHW[:, 0, 0, 0])))
+        maps = self._down(self.intro(channels_last(seen)), self.steering(torch.ones_like(image_BCHW[:, 0, 0, 0])))
         return torch.cat(
             [of(map_.float(), (2, 3)) for map_ in (maps[0], maps[-1]) for of in (torch.mean, torch.std)], 1
         )

@@ -28,6 +28,18 @@ A diffusion bridge from the degraded picture to the clean one, steered by a Diag
   and deep darkness come back with little texture; kinds it does not know are left alone.
 """
 
+WHOLE = """# Restorer
+
+A diffusion bridge from the degraded picture to the clean one, a leg for each finding of a Diagnosis; {size:.1f} MB in
+half precision. Kinds it knows: {kinds}.
+
+- **Data**: {data}
+- **Training**: {training}
+- **Command**: `{command}`
+- **Figures**: {figures}
+- **Doses**: {doses}
+"""
+
 
 RECORD = "training.json"
 
@@ -53,13 +65,8 @@ def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, obje
     folder = Path(folder)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    half = RestorerNetwork.from_config(network.config)
-    half.load_state_dict(network.state_dict())
-    for parameter in half.parameters():
-        parameter.data = parameter.data.half()
-    half.register_to_config(_name_or_path="")  # else diffusers writes the folder that a training began from
-    RestorePipeline(half, BridgeScheduler()).save_pretrained(part, safe_serialization=True)
-    size = sum(path.stat().st_size for path in part.rglob("*.safetensors")) / 1e6
+    RestorePipeline(_half(network), BridgeScheduler()).save_pretrained(part, safe_serialization=True)
+    size = megabytes(part)
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
     kinds = ", ".join(network.layout.factors)
     figures = card["figures"]
@@ -67,8 +74,46 @@ def export(network: RestorerNetwork, folder: str | Path, card: Mapping[str, obje
         ", ".join(f"{task} {value:.1f}" for task, value in figures.items()) if isinstance(figures, dict) else figures
     )
     words = {"parameters": parameters, "megabytes": size, "kinds": kinds, "shown": shown}
+    return _replace(folder, part, CARD.format(**words, **card), card)
+
+
+def export_pipeline(pipe: RestorePipeline, folder: str | Path, card: Mapping[str, object]) -> Path:
+    """Replace `folder` by a whole restorer, as `export` does; `rnr.restorer.load` reads it.
+
+    Args:
+        pipe: Its experts, and what else it holds.
+        folder: Where to.
+        card: As for `export`; `doses`, words, if any were learned.
+    """
+    folder = Path(folder)
+    part = folder.with_name(folder.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    network = _half(pipe.network) if pipe.network is not None else None
+    whole = RestorePipeline(network, pipe.scheduler, pipe.experts, pipe.autoencoder, pipe.doses)
+    whole.save_pretrained(part, safe_serialization=True)
+    words = {"doses": "all legs go to their end", "size": megabytes(part), "kinds": ", ".join(pipe.kinds)}
+    return _replace(folder, part, WHOLE.format(**(words | dict(card))), card)
+
+
+def _half(network: RestorerNetwork) -> RestorerNetwork:
+    """A copy in half precision."""
+    half = RestorerNetwork.from_config(network.config)
+    half.load_state_dict(network.state_dict())
+    for parameter in half.parameters():
+        parameter.data = parameter.data.half()
+    half.register_to_config(_name_or_path="")  # else diffusers writes the folder that a training began from
+    return half
+
+
+def megabytes(folder: Path) -> float:
+    """Of all weights in it."""
+    return sum(path.stat().st_size for path in folder.rglob("*.safetensors")) / 1e6
+
+
+def _replace(folder: Path, part: Path, text: str, card: Mapping[str, object]) -> Path:
+    """`part` with its card in place of `folder`."""
     top = head(str(card.get("license", LICENSE)), "diffusers", "image-to-image")
-    (part / "README.md").write_text(top + CARD.format(**words, **card))
+    (part / "README.md").write_text(top + text)
     (part / RECORD).write_text(json.dumps(dict(card) | {"physics": PHYSICS}, indent=1) + "\n")
     if folder.exists():
         shutil.rmtree(folder)

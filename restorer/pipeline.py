@@ -38,6 +38,7 @@ from rnr.restorer.chain import (
     walk,
 )
 from rnr.restorer.condition import beyond, encode, left_alone, wanted
+from rnr.restorer.doses import Doses
 from rnr.restorer.estimates import by_tiles, estimate_of
 from rnr.restorer.expert import Experts
 from rnr.restorer.images import as_type, images_of
@@ -78,6 +79,7 @@ class RestorePipeline(DiffusionPipeline):
         scheduler: The step of the bridge.
         experts: By kind.
         autoencoder: Of diffusers, for latent restorers.
+        doses: How far the legs of estimated findings go; None: all the way.
 
     Example:
         >>> import rnr.restorer
@@ -87,8 +89,8 @@ class RestorePipeline(DiffusionPipeline):
         True
     """
 
-    _optional_components = ["experts", "network", "autoencoder"]
-    model_cpu_offload_seq = "autoencoder->network->experts"  # type: ignore[assignment]
+    _optional_components = ["experts", "network", "autoencoder", "doses"]
+    model_cpu_offload_seq = "autoencoder->network->doses->experts"  # type: ignore[assignment]
     steps = 1  # of each leg, where nobody asks for another number
 
     def __init__(
@@ -97,9 +99,12 @@ class RestorePipeline(DiffusionPipeline):
         scheduler: BridgeScheduler,
         experts: Experts | None = None,
         autoencoder: Any = None,
+        doses: Doses | None = None,
     ) -> None:
         super().__init__()
-        self.register_modules(network=network, scheduler=scheduler, experts=experts, autoencoder=autoencoder)
+        self.register_modules(
+            network=network, scheduler=scheduler, experts=experts, autoencoder=autoencoder, doses=doses
+        )
         self.identity = {"model": "untitled", "model_hash": ""}
         self.diagnoser: Diagnoser | None = None
 
@@ -267,6 +272,8 @@ class RestorePipeline(DiffusionPipeline):
         def chosen(end: torch.Tensor) -> float:
             nonlocal dose
             dose = strength * dose_of(asked, lambda: self._shown_severity(alone, start, end))
+            if alone and asked is None:
+                dose *= self._learned_dose(alone, call.source)
             return dose
 
         for index, (t, _, sample, end) in enumerate(
@@ -290,6 +297,21 @@ class RestorePipeline(DiffusionPipeline):
         if not height or not width:
             return removed_severity(start, end)
         return float(expert.severity(seen[..., :height, :width].to(expert.device)))
+
+    def _learned_dose(self, kind: str, source: Diagnosis | DiagnosisRecord | None) -> float:
+        """Of a leg by an estimated finding; 1 where no doses were learned."""
+        belief = source.belief(kind) if self.doses is not None and isinstance(source, DiagnosisRecord) else None
+        return 1.0 if belief is None else self.doses.dose(kind, belief)
+
+    def expert_estimate(self, kind: str, source: Diagnosis | DiagnosisRecord | None, tile: int = TILE) -> Estimate:
+        """Whole pictures through the expert of a kind, by its finding; gradients pass, unlike those of `restore`.
+
+        Args:
+            kind: One with an expert.
+            source: What the leg is conditioned on.
+            tile: Core of a tile in px.
+        """
+        return estimate_of(self.experts[kind], source, tile)
 
     def _expert(self, kind: str, call: Call) -> Estimate:
         """Whole pictures through the expert of a kind."""

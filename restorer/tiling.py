@@ -75,7 +75,7 @@ def tiled(
             shape = parts[0].shape[-2:]
             output = function(*(pad_to_multiple(part, multiple) for part in parts))[..., : shape[0], : shape[1]]
             output = output[..., _inside(rows), _inside(columns)].cpu()
-            result[..., rows.write, columns.write] += output * rows.weight[:, None] * columns.weight
+            result[..., rows.write, columns.write].add_(output * rows.weight[:, None] * columns.weight)
     return result
 
 

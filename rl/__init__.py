@@ -8,6 +8,7 @@ __getattr__, __all__ = lazy_names(
     __name__,
     {
         "rnr.rl.rewards": ("SeverityReward", "combine"),
+        "rnr.rl.chain": ("ChainPolicy",),
         "rnr.rl.judge": ("Judge",),
         "rnr.rl.policy": ("BridgePolicy", "DiffusionPolicy"),
         "rnr.rl.trainer": ("DiffusionGRPOTrainer",),

@@ -15,14 +15,17 @@ from rnr.degradation._lazy import install
 from rnr.degradation.renamed import renamed
 from rnr.evaluation import command
 from rnr.evaluation.options import Threads
-from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.reasoner.loading import load_local
+from rnr.rl import measure_cli
+from rnr.rl.measure_cli import JUDGE, JudgePath, JudgeReasoner, Reward, Views
 
 if TYPE_CHECKING:
     from rnr.evaluation.tables import Table
 
 SHOWN = 20  # failures that are listed; a choice
 app = typer.Typer(no_args_is_help=True)
+for _command in measure_cli.COMMANDS:
+    app.command()(_command)
 
 RestorerRecipe = Annotated[Path, typer.Option("--config", help="A recipe of this loop: recipes/rl_restorer*.toml.")]
 ReasonerRecipe = Annotated[Path, typer.Option("--config", help="A recipe of this loop: recipes/rl_reasoner*.toml.")]
@@ -87,10 +90,10 @@ def canaries(
     images: Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")],
     tasks: Annotated[int, typer.Option("--tasks", min=2, help="Damaged pictures.")] = 6,
     size: Annotated[int, typer.Option("--size", min=64, help="Their side, px.")] = 192,
-    views: Annotated[int, typer.Option("--views", min=1, max=3, help="Of the judge.")] = 2,
-    reward: Annotated[str, typer.Option("--reward", help="Severity, or my_module:my_reward.")] = "severity",
-    judge: Annotated[str, typer.Option("--judge", help="Its class, my_module:MyJudge.")] = "rnr.rl.judge:Judge",
-    reasoner: Annotated[str, typer.Option("--reasoner", help=f"The judge: {REASONERS}")] = "built-in",
+    views: Views = 2,
+    reward: Reward = "severity",
+    judge: JudgePath = JUDGE,
+    reasoner: JudgeReasoner = "built-in",
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the tables and all scores.")] = None,
     threads: Threads = None,
@@ -145,6 +148,9 @@ def hack(
     tasks: Annotated[int, typer.Option("--tasks", min=2, help="Damaged pictures, 128 px.")] = 8,
     max_steps: Annotated[int, typer.Option("--max-steps", min=1, help="Of the climb.")] = 20,
     rate: Annotated[float, typer.Option("--rate", help="8-bit levels a step.")] = 1.0,
+    reward: Reward = "severity",
+    judge: JudgePath = JUDGE,
+    reasoner: JudgeReasoner = "built-in",
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")] = 0,
     threads: Threads = None,
 ) -> None:
@@ -152,7 +158,7 @@ def hack(
     with errors():
         from rnr.rl.hack import run
 
-        found = run(images, out, tasks, max_steps, rate, seed, show)
+        found = run(images, out, tasks, max_steps, rate, seed, show, reward, judge, reasoner)
     typer.echo(f"alarm at step {found['step']}; plot: {out / 'goodhart.png'}" if found else "no alarm", err=not found)
     if not found:
         raise typer.Exit(1)

@@ -82,7 +82,9 @@ class RestorerConfig(Common):
     )
     judge: str = Field(default="rnr.rl.judge:Judge", description="import path of the judge's class (my_module:MyJudge)")
     policy: str | None = Field(
-        default=None, description="import path of a policy of your own, made with the restorer and this configuration"
+        default=None,
+        description="None: the restorer's network without experts, or its adapter; chain: its legs (rl/chain.py); or "
+        "the import path of one of your own, made with the restorer and this configuration",
     )
     weights: dict[str, float] = Field(
         default={}, description="weight of each reward, 1 by default; kept apart from scores"
@@ -97,9 +99,10 @@ class RestorerConfig(Common):
     num_inference_steps: int = Field(default=2, description="of the sampler; one step has no policy and is refused")
     window: list[int] = Field(default=[0], description="stochastic steps, never the last")
     eta: float = Field(default=0.7, gt=0, description="noise of Qwen-Image-Edit's stochastic steps")
-    explore: Literal["condition", "pixels", "both"] = Field(
-        default="condition", description="what the built-in bridge draws"
+    explore: Literal["dose", "condition", "pixels", "both"] = Field(
+        default="condition", description='what the built-in bridge draws; dose only with policy = "chain", both without'
     )
+    dose_std: float = Field(default=0.3, gt=0, description="exploration of the logarithm of a leg's dose")
     condition_std: float = Field(default=0.1, gt=0, description="exploration of the condition vector, by its size")
     pixel_std: float = Field(default=0.03, gt=0, description="exploration of the picture at the bridge's middle, 0..1")
     colour: Literal["pink", "white"] = Field(default="pink", description="spectrum of the exploration noise")

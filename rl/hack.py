@@ -9,6 +9,7 @@ its gate, and what the gate would leave of it stands beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,9 +23,9 @@ from rnr.reasoner.loading import load_local
 from rnr.reasoner.reasoner import Reasoner
 from rnr.reasoner.views import SIDE
 from rnr.restorer.loading import load_bridge
-from rnr.rl.judge import Judge
+from rnr.rl.judge import Judge, judge_of
 from rnr.rl.record import Log, Row, alarm_since, assessed, draw, judged, sheet, warn_text
-from rnr.rl.rewards import SeverityReward, ask
+from rnr.rl.rewards import SeverityReward, ask, named
 from rnr.rl.tasks import Task, Tasks
 from rnr.rl.trainer import Report
 from rnr.training.journal import refuse_used
@@ -53,16 +54,34 @@ def uphill(reasoner: Reasoner, picture_CHW: torch.Tensor, clean_CHW: torch.Tenso
 
 def climb(
     judge: Judge, tasks: Sequence[Task], restored: Sequence[torch.Tensor], out: Path, steps: int, rate: float,
-    report: Report = lambda row: None,
+    report: Report = lambda row: None, reward: str = "severity",
 ) -> Row | None:  # fmt: skip
-    """Climb from `restored` (3, S, S), `rate` 8-bit levels a step; leaves the record of a run in `out`. Returns the
-    first alarm. ValueError for a judge of another view size than the pictures."""
+    """Climb the judge from `restored` (3, S, S); leaves the record of a run in `out`.
+
+    Args:
+        judge: Its reasoner's gradient is climbed.
+        tasks: What was restored.
+        restored: Where to begin.
+        out: Folder of the record.
+        steps: Of the climb.
+        rate: 8-bit levels a step.
+        report: Gets each row.
+        reward: What is watched for the alarm: severity (without its gate; with it, `gated` stands beside it) or the
+            import path of one of your own.
+
+    Returns:
+        The first alarm.
+
+    Raises:
+        ValueError: For pictures of another size than a view's, an unknown reward, or a folder in use.
+    """
     if any(picture.shape != (3, SIDE, SIDE) for picture in restored):
         raise ValueError(f"only pictures as large as a view, {SIDE} px, can be climbed")
     refuse_used(out, resumed=False)
     out.mkdir(parents=True, exist_ok=True)
     log, pictures, first = Log(out), [picture.clamp(0, 1) for picture in restored], None
-    rewards = {"severity": SeverityReward(judge, gate=False), "gated": SeverityReward(judge)}
+    watched = named([reward], {"severity": partial(SeverityReward, gate=False)}, judge)
+    rewards = watched | {"gated": SeverityReward(judge)}
     columns = {"prompts": [task.number for task in tasks], "present": [task.present for task in tasks]}
     columns["degraded"] = [task.degraded for task in tasks]
     for step in range(steps + 1):
@@ -71,7 +90,7 @@ def climb(
             pictures = [(picture + rate / 255 * sign).clamp(0, 1) for picture, sign in zip(pictures, up)]
         if step % EVERY == 0 or step == steps:
             scores = {name: ask(name, reward, completions=pictures, **columns) for name, reward in rewards.items()}
-            row = assessed(log.rows(), step, judged(judge, tasks, pictures, scores, scores["severity"]))
+            row = assessed(log.rows(), step, judged(judge, tasks, pictures, scores, scores[reward]))
             sheet(_triples(tasks, pictures), out / "samples" / f"step-{step:05d}.png")
             log.write(row)
             report(row)
@@ -82,15 +101,24 @@ def climb(
     return first
 
 
-def run(images: Path, out: Path, count: int, steps: int, rate: float, seed: int, report: Report) -> Row | None:
-    """`climb` from damaged crops that the built-in restorer restored by the true diagnosis, and the built-in judge."""
-    judge, restorer = Judge(load_local(), 1), load_bridge()
+def run(
+    images: Path, out: Path, count: int, steps: int, rate: float, seed: int, report: Report,
+    reward: str = "severity", judge_path: str = "rnr.rl.judge:Judge", reasoner: str = "built-in",
+) -> Row | None:  # fmt: skip
+    """`climb` from damaged crops that the built-in restorer restored by the true diagnosis.
+
+    Raises:
+        ValueError: As `climb`, and for a reasoner whose views are not those of the built-in model.
+    """
+    judge, restorer = judge_of(judge_path, load_local(reasoner), 1), load_bridge()
+    if not judge.reasoner.card:
+        raise ValueError(f"{reasoner}: only weights that `rnr train reasoner` wrote can be climbed, by their views")
     photographs, names = list(command.photographs(images, None).values()), judge.reasoner.kinds
     made = Tasks(photographs, count, SIDE, seed, conditioned_on="true", names=names)
     tasks = [made[i] for i in range(count)]
     shown = [restorer.restore(task.degraded.permute(1, 2, 0).numpy(), task.truth).pixels_HWC3 for task in tasks]
     restored = [torch.from_numpy(pixels).permute(2, 0, 1) for pixels in shown]
-    return climb(judge, tasks, restored, out, steps, rate, report)
+    return climb(judge, tasks, restored, out, steps, rate, report, reward)
 
 
 def alarms(rows: Sequence[Row]) -> dict[str, Row | None]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.kind import luma
-from rnr.degradation.measure import damage_left, psnr, ssim
+from rnr.degradation.measure import damage_left, ms_ssim, psnr, ssim
+from rnr.degradation.photographs import to_uint8
 from rnr.evaluation.metrics import radial_spectrum
+from rnr.judge.change import over_correction
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,20 +25,32 @@ else:
     np = LazyModule("numpy")
 
 # name: +1 where more is better, -1 where less is
-METRICS = {"damage": -1, "structural": -1, "psnr": 1, "ssim": 1, "sharpness": 0, "naturalness": -1}
+METRICS = {
+    "damage": -1, "structural": -1, "psnr": 1, "ssim": 1, "ms_ssim": 1, "over": -1, "sharpness": 0, "naturalness": -1,
+}  # fmt: skip
 
 
 def measure(restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor) -> dict[str, float | None]:
     """All metrics of one picture (3, H, W) in [0, 1].
 
-    `damage`, `structural`: share of squared error and of 1 - SSIM left (rnr.degradation.measure); `sharpness`: gradient
-    energy by the clean picture's (1 is right, more is over-sharpened); `naturalness`: no reference, see below.
+    `damage`, `structural`: share of squared error and of 1 - SSIM left (rnr.degradation.measure); `over`: severity
+    of the tones that were lost on the way (`judge.over_correction`), beyond those that the clean picture loses, too;
+    `sharpness`: gradient energy by the clean picture's (1 is right, more is over-sharpened); `naturalness`: no
+    reference, see below.
     """
     one, before, truth = restored[None], degraded[None], clean[None]
     left = damage_left(one, before, truth)
     values = {"damage": left["squared"], "structural": left["structural"], "psnr": psnr(one, truth)}
-    values |= {"ssim": ssim(one, truth), "sharpness": _gradient(one) / _gradient(truth).clamp(min=1e-6)}
-    return {name: _finite(float(value)) for name, value in values.items()} | {"naturalness": unnatural(restored)}
+    values |= {"ssim": ssim(one, truth), "ms_ssim": ms_ssim(one, truth)}
+    values |= {"sharpness": _gradient(one) / _gradient(truth).clamp(min=1e-6)}
+    known = {name: _finite(float(value)) for name, value in values.items()}
+    return known | {"over": over_corrected(restored, degraded, clean), "naturalness": unnatural(restored)}
+
+
+def over_corrected(restored: torch.Tensor, degraded: torch.Tensor, clean: torch.Tensor) -> float:
+    """Severity, 0-100, of over-correction beyond that of the clean picture, whose black sky came out of the haze."""
+    found, rightly = (over_correction(to_uint8(degraded), to_uint8(picture)) for picture in (restored, clean))
+    return max(0.0, found - rightly)
 
 
 def scored(scorer: Scorer | None, picture_CHW: torch.Tensor) -> dict[str, float | None]:

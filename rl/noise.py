@@ -50,3 +50,29 @@ def gaussian_log_prob(value: torch.Tensor, mean: torch.Tensor, std: torch.Tensor
 def gaussian_kl(mean: torch.Tensor, other: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
     """KL between two gaussians of one spread, mean over dimensions: (B,)."""
     return (((mean.float() - other.float()) / std.float()).square() / 2).flatten(1).mean(1)
+
+
+def truncated_log_prob(value: torch.Tensor, location: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """Log-density of a normal distribution that is cut off above 0, mean over dimensions: (B,), float32.
+
+    That of the normal one minus log Phi(-location / std), the share of it that lies below 0.
+    """
+    below = torch.special.log_ndtr(-location.float() / std.float())
+    return gaussian_log_prob(value, location, std) - below.flatten(1).mean(1)
+
+
+def truncated_kl(location: torch.Tensor, other: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
+    """KL between two of them of one spread, mean over dimensions: (B,)."""
+    location, other, std = location.float(), other.float(), std.float()
+    here, there = (torch.special.log_ndtr(-place / std) for place in (location, other))
+    ratio = torch.exp(-(location / std).square() / 2 - math.log(2 * math.pi) / 2 - here)  # phi / Phi
+    expected = location - std * ratio
+    moved = expected * (location - other) + (other.square() - location.square()) / 2
+    return (moved / std.square() + there - here).flatten(1).mean(1)
+
+
+def truncated_draw(location: torch.Tensor, std: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+    """A draw at 0 or below, from uniform numbers in (0, 1), by the inverse of the distribution function."""
+    location, std, uniform = location.double(), std.double(), uniform.double().clamp(min=1e-9)
+    below = torch.special.ndtr(-location / std).clamp(min=1e-300)
+    return (location + std * torch.special.ndtri(uniform * below)).clamp(max=0).float()

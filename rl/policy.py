@@ -45,6 +45,9 @@ class Draw:
     log_prob: torch.Tensor  # (B,), under the policy that drew it
     origin: torch.Tensor | None = None  # (B, D): the condition vector about which it was explored
     basis: torch.Tensor | None = None  # (B, K, D), orthonormal
+    kind: str = ""  # of the leg, of policies that have legs
+    start: torch.Tensor | None = None  # (B, 3, H, W), of the leg
+    times: torch.Tensor | None = None  # (B, 2): t and s of the step
 
     def steer(self) -> torch.Tensor | None:
         """The condition vector that was drawn, None where it was not explored."""

@@ -23,8 +23,9 @@ else:
 
 Row = dict[str, Any]
 RISE = 0.03  # of the mean reward, from which it counts as risen
-# Change of a mean, from which measured quality counts as fallen; `quality`, in points, where a scorer measures it.
-HARM = {"damage": 0.03, "psnr": -0.1, "quality": -2.0}
+# Change of a mean, from which measured quality counts as fallen, choices; `quality`, in points, where a scorer measures
+# it.
+HARM = {"damage": 0.03, "psnr": -0.1, "ms_ssim": -0.01, "quality": -2.0}
 
 
 class Log(Journal):

@@ -14,6 +14,7 @@ from rnr.degradation.photographs import read_folder
 from rnr.reasoner import load_local
 from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load
 from rnr.restorer.export import samples_of
+from rnr.rl.chain import chain_policy, check
 from rnr.rl.config import RestorerConfig
 from rnr.rl.edit_policy import EditPolicy
 from rnr.rl.judge import device, judge_of
@@ -23,12 +24,14 @@ from rnr.rl.tasks import Task, Tasks
 from rnr.rl.trainer import DiffusionGRPOTrainer, Report
 from rnr.training.journal import refuse_used
 
+CHAIN = "chain"  # as a recipe names the policy of `rl.chain`
+
 
 def build(config: RestorerConfig, report: Report = lambda row: None) -> DiffusionGRPOTrainer:
     """A trainer as configured. Raises ValueError or OSError for what is wrong before any time is spent."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    exploration_of(config)
+    check(config) if config.policy == CHAIN else exploration_of(config)
     known = {"severity": partial(SeverityReward, gate=config.gate)}
     resolve(config.rewards, known)
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
@@ -51,22 +54,26 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
 def policy_of(config: RestorerConfig) -> DiffusionPolicy:
     """The restorer with an adapter, or whole beside a frozen copy. ValueError for what this restorer cannot do."""
     restorer = load(config.restorer, device(), **config.options)
-    if config.policy:
+    if config.policy and config.policy != CHAIN:
         return object_at(config.policy)(restorer, config)
-    if isinstance(restorer, QwenEditRestorer):
+    if isinstance(restorer, QwenEditRestorer) and not config.policy:
         if config.train == "full" or config.weaken:
             raise ValueError(f'{config.restorer} is trained by an adapter and as it is: train = "lora", weaken = 0')
         return EditPolicy(restorer, config.num_inference_steps, config.window, config.eta, config.rank, config.seed)
     if not isinstance(restorer, RestorePipeline):
         remedy = 'name one of your own: policy = "my_module:MyPolicy"'
         raise ValueError(f"{config.restorer}: no policy is known for this kind of restorer; {remedy}")
+    if config.policy == CHAIN:
+        return chain_policy(restorer, config)
     weaken(restorer.network, config.weaken)
     network, frozen = trainable(restorer.network, config.train, config.rank, config.seed)
     return BridgePolicy(network, BridgeScheduler(), exploration_of(config), frozen)
 
 
 def exploration_of(config: RestorerConfig) -> Exploration:
-    """How the bridge draws. ValueError for a window without variance."""
+    """How the bridge without experts draws. ValueError for a window without variance."""
+    if config.explore == "dose":
+        raise ValueError('explore = "dose" is of the legs of experts: policy = "chain"')
     drawn = config.explore, config.condition_std, config.pixel_std, config.colour
     return Exploration(config.num_inference_steps, tuple(config.window), *drawn).check()
 
@@ -96,6 +103,7 @@ def finish(trainer: DiffusionGRPOTrainer) -> Path:
         "license": config.license,
         "training": f"{trainer.step} updates of Flow-GRPO on predicted severity, from `{config.restorer}`",
         "samples_before": samples_of(config.restorer),
+        "rollouts": trainer.step * config.prompts * config.group,
         "command": "rnr rl restorer --config config.toml (config.json beside these weights)",
         "figures": f"held out before: {before}; after: {after}; alarms: {alarms}",
     }

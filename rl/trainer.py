@@ -136,9 +136,9 @@ class DiffusionGRPOTrainer:
             trajectory, scores, totals = self._rollouts(batch[place], place)
             advantages = self._advantages(scores, totals)
             values = torch.tensor(advantages.values, device=self.accelerator.device)
-            local.append(
-                {"scores": scores, "totals": totals, "flat": advantages.flat_groups, "spread": advantages.spread}
-            )
+            legs = sorted({draw.kind for draw in trajectory.draws if draw.kind})
+            local.append({"scores": scores, "totals": totals, "flat": advantages.flat_groups,
+                          "spread": advantages.spread, "legs": legs})  # fmt: skip
             groups += [] if advantages.flat_groups else [(trajectory, values)]
         everyone: list[Row] = gather_object(local)
         row = self._row(everyone)
@@ -147,7 +147,8 @@ class DiffusionGRPOTrainer:
                 row |= self._descend(groups, len(everyone))
             self.average.update(self.step + 1)
         self.step += 1
-        return {"step": self.step} | row
+        moved = getattr(self.policy, "moved", None)  # of policies that have legs
+        return {"step": self.step} | row | ({"moved": moved()} if moved else {})
 
     def _advantages(self, scores: Mapping[str, list[float | None]], totals: list[float | None]) -> Advantages:
         """Of one group, by `aggregation`."""
@@ -200,6 +201,7 @@ class DiffusionGRPOTrainer:
         return {
             "reward": mean(totals), "scores": scores, "spread": mean([group["spread"] for group in everyone]),
             "flat": sum(group["flat"] for group in everyone), "unscored": sum(total is None for total in totals),
+            "spreads": [group["spread"] for group in everyone], "leg_spreads": leg_spreads(everyone),
         }  # fmt: skip
 
     def _evaluate(self) -> bool:
@@ -236,6 +238,12 @@ class DiffusionGRPOTrainer:
         self.report(row)
         if self.config.report_to:
             self.accelerator.log(numbers(row), step=self.step)
+
+
+def leg_spreads(groups: Sequence[Row]) -> dict[str, float]:
+    """By kind, the mean spread of the groups in which its leg was drawn."""
+    kinds = dict.fromkeys(kind for group in groups for kind in group["legs"])
+    return {kind: mean([g["spread"] for g in groups if kind in g["legs"]]) or 0.0 for kind in kinds}
 
 
 def numbers(row: Row, before: str = "") -> dict[str, float]:
