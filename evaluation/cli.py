@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from rnr.degradation.renamed import renamed
-from rnr.evaluation import command, latent_cli, reasoner_cli, tasks_cli
+from rnr.evaluation import command, latent_cli, quality_cli, reasoner_cli, tasks_cli
 from rnr.evaluation.options import (
     Folders,
     Images,
@@ -28,7 +28,7 @@ from rnr.restorer.loading import load as load_restorer
 from rnr.restorer.loading import load_bridge
 
 app = typer.Typer(no_args_is_help=True)
-for _command in (*reasoner_cli.COMMANDS, *latent_cli.COMMANDS, *tasks_cli.COMMANDS):
+for _command in (*reasoner_cli.COMMANDS, *latent_cli.COMMANDS, *tasks_cli.COMMANDS, *quality_cli.COMMANDS):
     app.command()(_command)
 # its name until 0.2.0
 app.command("confusion", hidden=True, deprecated=True, help="Now `rnr data predictions`.")(reasoner_cli.predictions)
@@ -263,42 +263,3 @@ def speed(
             rows = measure(arguments, sizes, report)
         settings = {"steps": steps, "reasoner": reasoner, "restorer": restorer, "sizes": sizes, "threads": threads}
         command.publish({"speed": table(rows)}, out, settings, started)
-
-
-@app.command("quality-model")
-def quality_model(
-    images: Annotated[
-        list[Path] | None, typer.Option("--images", help="Folder of clean photographs; may be repeated.")
-    ] = None,
-    out: Out = Path("results/quality-model"),
-    scorer: Annotated[str, typer.Option("--scorer", help="built-in, or a folder or hub name of a CLIP.")] = "built-in",
-    regions: Annotated[int, typer.Option("--regions", min=24, help="Damaged regions to rank.")] = 400,
-    dataset: Annotated[str | None, typer.Option("--dataset", help="Instead: koniq10k, clive, kadid10k, ...")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="Its folder, as it was unpacked.")] = None,
-    reasoner: ReasonerName = "built-in",
-    restorer: RestorerName = "built-in",
-    limit: Limit = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-) -> None:
-    """Measure the quality model: ranks by full-reference quality, labels needed, rivals, restorations, words, speed."""
-    from rnr.evaluation import quality_model as module
-    from rnr.quality.datasets import read
-    from rnr.quality.loading import load_clip
-
-    started = time.monotonic()
-    with command.errors():
-        if bool(images) == bool(dataset) or bool(dataset) != bool(data):
-            raise ValueError("name --images DIR, or both --dataset NAME and --data DIR")
-        model = load_clip(scorer)
-        settings = {"scorer": scorer, "scorer_hash": model.identity["model_hash"], "seed": seed, "limit": limit}
-        if dataset and data:
-            tables = {f"quality_{dataset}": module.dataset_table(model, dataset, read(dataset, data)[:limit])}
-            command.publish(tables, out, settings | {"dataset": dataset}, started)
-            return
-        held = {f"{f.name}/{n}": p for f in images or [] for n, p in command.photographs(f, limit).items()}
-        judge, pair = load_reasoner(reasoner), load_restorer(restorer)
-        settings |= command.identity(judge, pair) | {"images": [f.name for f in images or []], "regions": regions}
-        with command.progress("pictures", regions // 2) as report:
-            tables = module.tables(model, held, regions, seed, judge, pair, report)
-        command.publish(tables, out, settings, started)

@@ -23,13 +23,14 @@ from rnr.degradation.photographs import random_crops, rounded, to_uint8
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.evaluation.metrics import Statistic, interval
 from rnr.evaluation.tables import Row, Table
-from rnr.evaluation.unseen import UNSEEN, damaged
+from rnr.evaluation.unseen import UNSEEN, Damage, damaged, over_restored
 from rnr.judge.reading import severities
 from rnr.quality.adapter import Adapter, agreement, fit, splits
 from rnr.quality.captions import captions_of
+from rnr.quality.heads import Labels
 from rnr.quality.model import QualityModel
 from rnr.quality.pairs import Pairs, draw_pairs
-from rnr.quality.purify import purified
+from rnr.quality.purify import purified, spoilt
 
 if TYPE_CHECKING:
     from rnr.degradation.protocols import Diagnoser, Restorer
@@ -41,7 +42,6 @@ DRAWS = 5  # of the labels of a few-label fit, whose median is shown
 AMONG, FIRST = 100, 10  # R@10 among 100
 LEAST_GAIN = 0.5  # dB by which a restoration must change the PSNR to be ranked; a choice
 OVERDONE = (60.0, 25.0)  # severity undone, where 25 were there; a choice
-CHATTER = ("what a day", "my dog loves it here", "holiday 2019", "nice one , thanks for sharing", "first !")
 Report = Callable[[int], None]
 
 
@@ -69,6 +69,11 @@ def rank_row(name: str, score: Sequence[float] | torch.Tensor, truth_N: torch.Te
     return figure(name, len(a), lambda rows: agreement(a[rows], b[rows]).srcc, **others)
 
 
+def scored_row(name: str, score_N: torch.Tensor, truth_N: torch.Tensor) -> Row:
+    """As `rank_row`, with the mean error of scores that claim to be the full-reference quality."""
+    return rank_row(name, score_N, truth_N, error=float((score_N - truth_N).abs().mean()))
+
+
 def share_row(name: str, hits: Sequence[bool], goal: float) -> Row:
     """Share of hits in percent."""
     held = np.asarray(hits, float)
@@ -82,12 +87,12 @@ def trained_regions(photographs: Sequence[np.ndarray], count: int, seed: int) ->
     return Regions(pictures, torch.cat([pairs.score_B for pairs in batches])[:count]), batches
 
 
-def unseen_regions(name: str, photographs: Sequence[np.ndarray], count: int, seed: int) -> Regions:
+def unseen_regions(damage: Damage, photographs: Sequence[np.ndarray], count: int, seed: int) -> Regions:
     """One type that no training showed, at strengths evenly from 0 to 1."""
     generator = torch.Generator().manual_seed(seed)
     clean = random_crops(list(photographs), count, (SIDE, SIDE), generator, upright=True)
     strengths = np.linspace(0, 1, count)[torch.randperm(count, generator=generator).numpy()]
-    made = torch.cat([damaged(name, one[None], float(s)) for one, s in zip(clean, strengths)])
+    made = torch.cat([damaged(damage, one[None], float(s)) for one, s in zip(clean, strengths)])
     return Regions(list(made), technical_quality(made, clean).clamp(0, 100))
 
 
@@ -95,14 +100,26 @@ def features(model: QualityModel, regions: Regions) -> torch.Tensor:
     return model.features(regions.arrays())
 
 
+def unseen_scored(
+    model: QualityModel, types: Mapping[str, Damage], photographs: Sequence[np.ndarray], count: int, seed: int
+) -> dict[str, Labels]:
+    """So many regions of each type."""
+    made = {name: unseen_regions(damage, photographs, count, seed) for name, damage in types.items()}
+    return {name: (features(model, regions), regions.truth_N) for name, regions in made.items()}
+
+
+def together(scored: Mapping[str, Labels]) -> Labels:
+    """All types as one."""
+    parts = list(zip(*scored.values()))
+    return torch.cat(parts[0]), torch.cat(parts[1])
+
+
 @torch.no_grad()
 def read(adapter: Adapter, feature_ND: torch.Tensor, ladder_L5D: torch.Tensor) -> torch.Tensor:
     return adapter(feature_ND, ladder_L5D)
 
 
-def few_labels(
-    model: QualityModel, labelled: tuple[torch.Tensor, torch.Tensor], test: tuple[torch.Tensor, torch.Tensor]
-) -> list[Row]:
+def few_labels(model: QualityModel, labelled: Labels, test: Labels) -> list[Row]:
     """From no label to 200 and to the shipped head, each on the same pictures."""
     scale, width = float(model.clip.logit_scale), test[0].shape[1]
     rows = [
@@ -120,7 +137,7 @@ def few_labels(
     return [*rows, rank_row("full: the head of the weights", read(head.adapter, test[0], head.ladder_L5D), test[1])]
 
 
-def _fitted(model: QualityModel, labelled: tuple[torch.Tensor, torch.Tensor], count: int, draw: int) -> Adapter:
+def _fitted(model: QualityModel, labelled: Labels, count: int, draw: int) -> Adapter:
     chosen = torch.randperm(len(labelled[1]), generator=torch.Generator().manual_seed(draw))[:count]
     torch.manual_seed(draw)
     start = Adapter(labelled[0].shape[1], float(model.clip.logit_scale))
@@ -142,16 +159,21 @@ def brisque_scores(pictures: Sequence[np.ndarray]) -> list[float] | None:
 
 
 def rival_rows(reasoner: Diagnoser | None, regions: Regions, report: Report = lambda n: None) -> list[Row]:
-    """BRISQUE, and the reasoner's summed expected severities, on these pictures."""
+    """BRISQUE, the reasoner's summed expected severities, and the quality that it writes, on these pictures."""
     rows, pictures = [], regions.arrays()
     if (scores := brisque_scores(pictures)) is not None:
         rows.append(rank_row("BRISQUE", scores, regions.truth_N))
     if reasoner is not None:
-        sums = []
+        sums, own = [], []
         for number, picture in enumerate(pictures, 1):
-            sums.append(-sum(severities(reasoner.diagnose([picture])[0]).values()))
+            record = reasoner.diagnose([picture])[0]
+            sums.append(-sum(severities(record).values()))
+            own.append(record.diagnosis.quality.technical if record.diagnosis else None)
             report(number)
         rows.append(rank_row("reasoner, summed severity", sums, regions.truth_N))
+        said = [i for i, number in enumerate(own) if number is not None]
+        numbers = torch.tensor([float(own[i] or 0) for i in said])
+        rows.append(scored_row("reasoner, its quality", numbers, regions.truth_N[said]))
     return rows
 
 
@@ -173,7 +195,8 @@ def purification_row(model: QualityModel, batches: Sequence[Pairs], feature_ND: 
 
     scored = ((i, d, s) for p in batches for i, (d, s) in enumerate(zip(p.diagnoses(), p.score_B.tolist())))
     captions = [captions_of(d, s, i) for i, d, s in scored]
-    texts, wrong = spoilt([each[-1] for each in captions[: len(feature_ND)]], seed)
+    confused, wrong = spoilt([each[-1:] for each in captions[: len(feature_ND)]], 0.5, seed)
+    texts = [each[0] for each in confused]
     weight = purified(model, feature_ND, texts).numpy()
 
     def auroc(rows: np.ndarray) -> float:
@@ -182,14 +205,6 @@ def purification_row(model: QualityModel, batches: Sequence[Pairs], feature_ND: 
         return float((ranks[~bad].sum() - good * (good + 1) / 2) / max(1, good * bad.sum()))
 
     return figure("purification, AUROC", len(weight), auroc, goal=0.9)
-
-
-def spoilt(texts: Sequence[str], seed: int) -> tuple[list[str], np.ndarray]:
-    """Half of the captions replaced, by another picture's or by chatter in equal parts; which ones (N,)."""
-    draw = np.random.default_rng(seed)
-    wrong = draw.permutation(len(texts)) < len(texts) // 2
-    others = [str(draw.choice(CHATTER)) if draw.random() < 0.5 else str(draw.choice(texts)) for _ in texts]
-    return [other if bad else text for text, other, bad in zip(texts, others, wrong)], wrong
 
 
 def restored_row(
@@ -261,13 +276,15 @@ def tables(
     steps = few_labels(model, (features(model, labelled), labelled.truth_N), (feature, test.truth_N))
     head = model.heads["technical"]
     ranks = [steps[-1] | {"measured": "trained kinds", "goal": 0.9}]
-    for name in UNSEEN:
-        regions = unseen_regions(name, second, max(12, count // 3), seed + 5)
-        score = read(head.adapter, features(model, regions), head.ladder_L5D)
-        ranks.append(rank_row(name.replace("_", "-"), score, regions.truth_N, goal=0.7))
+    types = UNSEEN | ({"over_restored": over_restored(restorer)} if restorer is not None else {})
+    unseen = unseen_scored(model, types, second, max(12, count // 3), seed + 5)
+    for name, (found, truth) in unseen.items():
+        ranks.append(rank_row(name.replace("_", "-"), read(head.adapter, found, head.ladder_L5D), truth, goal=0.7))
+    taught = together(unseen_scored(model, types, first, -(-max(LABELS) // len(types)), seed + 6))
+    unseen_steps = few_labels(model, taught, together(unseen))
     few = Regions(test.pictures[: count // 2], test.truth_N[: count // 2])
-    own = rank_row("quality model", read(head.adapter, feature[: count // 2], head.ladder_L5D), few.truth_N)
-    others = [own, *rival_rows(reasoner, few, report)]
+    own = scored_row("quality model", read(head.adapter, feature[: count // 2], head.ladder_L5D), few.truth_N)
+    rivals = [own, *rival_rows(reasoner, few, report)]
     more = [overdone_row(model, second, max(8, count // 4), seed), speed_row(model)]
     if reasoner is not None and restorer is not None:
         more.insert(0, restored_row(model, reasoner, restorer, second, max(8, count // 4), seed, report))
@@ -278,14 +295,15 @@ def tables(
     return {
         "quality_ranks": Table.of("Rank correlation by type of damage", ranks, note, three),
         "quality_labels": Table.of("How many labels it takes", steps, note, three),
-        "quality_rivals": Table.of("Against others, on the same pictures", others, note, three),
+        "quality_labels_unseen": Table.of("Labels of types never trained", unseen_steps, note, three),
+        "quality_rivals": Table.of("Against others, on the same pictures", rivals, note, three),
         "quality_more": Table.of("What else it is for", more, "low, high: 95% bootstrap", three),
     }
 
 
 def dataset_table(model: QualityModel, name: str, rated: Sequence[Rated], seed: int = 0) -> Table:
     """UniQA's protocol on people's ratings: 10 splits by reference, 80% to train the adapter; medians."""
-    feature = model.features([_array(one) for one in rated])
+    feature = model.features(one.pixels() for one in rated)
     score = torch.tensor([one.score for one in rated])
     scale, ladder = float(model.clip.logit_scale), model.ladders()
     zero = agreement(read(Adapter(feature.shape[1], scale), feature, ladder), score)
@@ -298,9 +316,3 @@ def dataset_table(model: QualityModel, name: str, rated: Sequence[Rated], seed: 
     srcc, plcc = (float(np.median([getattr(a, x) for a in found])) for x in ("srcc", "plcc"))
     rows.append({"fit": "adapter, median of 10 splits", "SRCC": srcc, "PLCC": plcc, "n": found[0].n})
     return Table.of(f"{name}: people's ratings", rows, "", {"SRCC": 3, "PLCC": 3})
-
-
-def _array(one: Rated) -> np.ndarray:
-    from PIL import Image
-
-    return np.asarray(Image.open(one.path).convert("RGB"))

@@ -7,14 +7,21 @@ nothing is ever trained on these.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch.nn.functional import avg_pool2d, interpolate
 
 from rnr.degradation.kind import kind_named
 from rnr.degradation.photographs import rounded
+from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.quality.views import smooth
 
+if TYPE_CHECKING:
+    from rnr.degradation.protocols import Restorer
+
+DIM, DOSE = 20, 80  # severity of low light that is there, most that is undone; a choice
 Damage = Callable[[torch.Tensor, float], torch.Tensor]
 
 
@@ -56,10 +63,30 @@ def over_corrected(image_BCHW: torch.Tensor, strength: float) -> torch.Tensor:
     return kind.invert(image_BCHW, kind.draw(severity, torch.Generator().manual_seed(1)))
 
 
+def over_restored(restorer: Restorer) -> Damage:
+    """Low light undone by a restorer at doses above the true one: a true diagnosis whose severity is raised.
+
+    Low light, because there the pixels do not show how much (`Kind.said_alone`) and the dose is obeyed; the experts of
+    other kinds stop by themselves.
+    """
+
+    def undone(image_1CHW: torch.Tensor, dose: int) -> torch.Tensor:
+        mixture = prescribe({"low_light": DIM}, seed=1)
+        dark = degrade(image_1CHW, mixture)
+        (true,) = truths(image_1CHW, dark, mixture, ["low_light"])
+        result = restorer.restore(dark[0].permute(1, 2, 0).numpy(), true.edit("low_light", severity=dose))
+        return torch.from_numpy(np.array(result.pixels_HWC3)).permute(2, 0, 1)
+
+    def damage(image_BCHW: torch.Tensor, strength: float) -> torch.Tensor:
+        return torch.stack([undone(image[None], round(DIM + strength * (DOSE - DIM))) for image in image_BCHW])
+
+    return damage
+
+
 UNSEEN: dict[str, Damage] = {f.__name__: f for f in (contrast, quantised, pixelated, chromatic, over_sharpened,
                                                      over_corrected)}  # fmt: skip
 
 
-def damaged(name: str, image_BCHW: torch.Tensor, strength: float) -> torch.Tensor:
-    """One of `UNSEEN`, on 8-bit levels."""
-    return rounded(UNSEEN[name](image_BCHW, strength))
+def damaged(damage: Damage, image_BCHW: torch.Tensor, strength: float) -> torch.Tensor:
+    """Such damage on 8-bit levels."""
+    return rounded(damage(image_BCHW, strength))

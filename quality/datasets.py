@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 Row = tuple[str, float, str]  # file, score in the data set's own range, reference
 
 
@@ -21,6 +23,17 @@ class Rated:
     path: Path
     score: float
     reference: str
+
+    def pixels(self) -> np.ndarray:
+        """uint8 HWC. ValueError for a file that cannot be read, such as the broken ones of AVA."""
+        from PIL import Image
+
+        try:
+            return np.asarray(Image.open(self.path).convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise ValueError(
+                f"{self.path}: no picture ({error}); fetch it again, or take its line out of the ratings"
+            ) from None
 
 
 @dataclass(frozen=True)

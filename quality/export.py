@@ -20,6 +20,8 @@ from rnr.training.card import LICENSE, head
 CARD = "quality.json"
 HEADS = "heads.safetensors"
 FORMAT = 1  # of the views and the card: what a release can read
+MEASURED = """100 minus the severity of all that separates a picture from its clean original (MS-SSIM,
+  logarithmic): the label is a full-reference measure, not the opinion of people"""
 Heads = Mapping[str, tuple[Adapter, Intervals | None]]
 
 
@@ -73,14 +75,15 @@ def views_of(card: Mapping[str, Any]) -> Views:
 
 def model_card(card: Mapping[str, Any], clip: torch.nn.Module) -> str:
     """The README of a weights folder: what it is, what it learned from, how well, and what it cannot do."""
-    training = card["training"]
+    training, ratings = card["training"], card["training"].get("ratings", {})
     size = sum(p.numel() for p in clip.parameters()) / 1e6
     figures = "\n".join(f"| {name} | {value} |" for name, value in training.get("figures", {}).items())
     license = training.get("license", LICENSE)
+    start = f"taken on from {training['start']}" if training.get("start") else "trained from scratch"
     return f"""{head(license, "transformers", "zero-shot-image-classification")}# Quality model
 
-CLIP (`CLIPModel`, unmodified) with {size:.1f} M parameters and its own tokenizer of words about damage, both towers
-trained from scratch; an adapter between its frozen features and four ladders of words (UniQA). It sees up to
+CLIP (`{type(clip).__name__}`, unmodified) with {size:.1f} M parameters, both towers {start};
+an adapter between its frozen features and four ladders of words (UniQA). It sees up to
 {card["views"]["rows"] * card["views"]["columns"]} native crops of {card["views"]["side"]} px and an overview.
 
 - **Data**: {training.get("data", "?")}; damaged as training went, captions from the recipe of the damage
@@ -88,14 +91,17 @@ trained from scratch; an adapter between its frozen features and four ladders of
   {training.get("labels", "?")} more for the adapter
 - **Command**: `{training.get("command", "rnr train quality")}`
 - **Licence** of the weights, which follows from those photographs: {license}
-- **Technical quality**: 100 minus the severity of all that separates a picture from its clean original (MS-SSIM,
-  logarithmic): the label is a full-reference measure, not the opinion of people
-- **Aesthetic quality**: null. {card["missing"].get("aesthetic", "")}
+- **Technical quality**: {_meaning(ratings.get("technical"), MEASURED)}
+- **Aesthetic quality**: {_meaning(ratings.get("aesthetic"), f"null. {card['missing'].get('aesthetic', '')}")}
 
 | measured | value |
 |---|---|
 {figures or "| not measured | |"}
 
-Limits: synthetic damage; small photographs; no human ratings; damage that lies between the crops of a large picture
-is seen in the overview alone.
+Limits: synthetic damage; small photographs; {"" if ratings else "no human ratings; "}damage that lies between the
+crops of a large picture is seen in the overview alone.
 """
+
+
+def _meaning(rated: str | None, otherwise: str) -> str:
+    return f"by people's ratings, {rated}; its figures are of others of them" if rated else otherwise

@@ -61,7 +61,7 @@ def load_clip(name: str | Path = BUILT_IN, device: str = "cpu") -> QualityModel:
     from rnr.quality.export import heads_of, read_card, views_of
     from rnr.quality.model import QualityModel
 
-    folder = FOLDER if str(name) == BUILT_IN else Path(name)
+    folder = folder_of(name)
     if folder.is_dir() and not (folder / "config.json").is_file():
         what = "install the package again" if folder == FOLDER else "train them with `rnr train quality`"
         raise SetupError(f"quality model {folder}: no weights here; {what}")
@@ -70,7 +70,12 @@ def load_clip(name: str | Path = BUILT_IN, device: str = "cpu") -> QualityModel:
     identity = {"model": str(name), "model_hash": hash_of(folder.glob("*.safetensors")) if folder.is_dir() else ""}
     views = views_of(card) if card else foreign_views(clip, folder)
     heads = heads_of(folder, card) if card else None
-    return QualityModel(clip.to(device), tokenizer, views, heads, identity, missing=card.get("missing"))
+    return QualityModel(clip.to(device), tokenizer, views, heads, identity)
+
+
+def folder_of(name: str | Path) -> Path:
+    """Where the weights of this name would lie on the disk."""
+    return FOLDER if str(name) == BUILT_IN else Path(name)
 
 
 def towers(name: str) -> tuple[Any, Any]:

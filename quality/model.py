@@ -11,11 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from rnr.degradation.errors import SetupError
+from rnr.degradation.loading import BUILT_IN
 from rnr.quality.adapter import Adapter, Intervals
 from rnr.quality.captions import LADDERS, LEVELS, title
 from rnr.quality.network import picture_feature, text_features
@@ -26,7 +29,11 @@ if TYPE_CHECKING:
 
 SOURCE = "quality model"
 NEAREST = 3  # phrases in `Score.words`; a choice
-NO_AESTHETIC = "no ratings of beauty were there to learn from: train a head on AVA or AADB where you have them"
+# Why a number is missing, where no head gives it.
+MISSING = {
+    "aesthetic": "no ratings of beauty were there to learn from; where you have AVA or AADB: "
+    "rnr train quality --head aesthetic --dataset ava --data DIR -o FOLDER"
+}
 
 
 @dataclass(frozen=True)
@@ -86,11 +93,9 @@ class QualityModel:
         heads: Mapping[str, tuple[Adapter, Intervals | None]] | None = None,
         identity: Mapping[str, Any] | None = None,
         phrases: Sequence[str] | None = None,
-        missing: Mapping[str, str] | None = None,
     ) -> None:
         self.clip, self.tokenizer, self.views = clip.eval().requires_grad_(False), tokenizer, views
         self.identity: Mapping[str, Any] = identity or {"model": "quality", "model_hash": ""}
-        self.missing = dict(missing or {"aesthetic": NO_AESTHETIC})
         with torch.no_grad():
             ladder = self.ladders(len(LADDERS))
             self.phrases = list(phrases or all_phrases())
@@ -99,6 +104,34 @@ class QualityModel:
         given = dict(heads or {})
         given.setdefault("technical", (Adapter(ladder.shape[-1], scale), None))
         self.heads = {name: Head(a.eval().requires_grad_(False), ladder, i) for name, (a, i) in given.items()}
+
+    @classmethod
+    def load(cls, name: str | Path = BUILT_IN, device: str = "cpu") -> QualityModel:
+        """The CLIP of this name, with its features and words; `rnr.quality.load` also takes scorers that are none.
+
+        Args:
+            name: `built-in`; a folder that `rnr train quality` wrote; a folder or hub name of any CLIP or SigLIP
+                (transformers' `CLIPModel`, `SiglipModel`), whose ladders are read without labels.
+            device: auto, cpu, cuda, ...
+
+        Raises:
+            SetupError: For what is missing, broken, or no CLIP; it says what to do.
+
+        Example:
+            >>> QualityModel.load("built-in").score([pixels])[0].technical  # doctest: +SKIP
+            78.4
+        """
+        from rnr.quality.loading import load
+
+        found = load(name, device)
+        if not isinstance(found, cls):
+            raise SetupError(f"{name}: no CLIP, it has no features or words; score by rnr.quality.load({str(name)!r})")
+        return found
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a number is missing, by name."""
+        return {name: why for name, why in MISSING.items() if name not in self.heads}
 
     def ladders(self, count: int = len(LADDERS)) -> torch.Tensor:
         """Text features (count, 5, D) of the first ladders."""
@@ -133,7 +166,7 @@ class QualityModel:
             aesthetic=round(numbers["aesthetic"], 2) if "aesthetic" in numbers else None,
             ladder={word: round(p, 4) for word, p in zip(LADDERS[0].words, rungs)},
             words=[self.phrases[i] for i in nearest],
-            missing={name: why for name, why in self.missing.items() if name not in numbers},
+            missing=self.missing,
             model=str(self.identity["model"]),
             model_hash=str(self.identity["model_hash"]),
         )

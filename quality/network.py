@@ -24,8 +24,12 @@ WIDTH = 192  # of the space of pictures and words: a choice within 6 MB
 
 
 def build_tokenizer(extra: Sequence[str] = ()) -> PreTrainedTokenizerBase:
-    """One token a word of `captions.vocabulary`; other words are <unk>."""
-    words = [*SPECIAL, *vocabulary(extra)]
+    """One token a word of `captions.vocabulary`, and of `extra`; other words are <unk>."""
+    return tokenizer_of([*SPECIAL, *vocabulary(extra)])
+
+
+def tokenizer_of(words: Sequence[str]) -> PreTrainedTokenizerBase:
+    """One token a word, in this order, which begins with `SPECIAL`."""
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     ends = [("<start>", 2), ("<end>", 3)]
@@ -46,6 +50,25 @@ def small_clip(tokenizer: PreTrainedTokenizerBase, views: Views, seed: int = 0) 
     """With random weights."""
     torch.manual_seed(seed)
     return CLIPModel(small_config(len(tokenizer), views))
+
+
+def with_words(
+    clip: CLIPModel, tokenizer: PreTrainedTokenizerBase, words: Sequence[str], seed: int = 0
+) -> tuple[CLIPModel, PreTrainedTokenizerBase]:
+    """Both with a token for each of these words: tokens of before keep place and embedding, new ones are random.
+
+    A tokenizer that writes unknown words in pieces stays as it is.
+    """
+    known = tokenizer.get_vocab()
+    new = sorted(set(words) - set(known))
+    if not new or not set(SPECIAL) <= set(known):
+        return clip, tokenizer
+    held = clip.text_model.embeddings.token_embedding
+    more = torch.randn(len(new), held.embedding_dim, generator=torch.Generator().manual_seed(seed))
+    table = torch.cat([held.weight.detach(), more * held.weight.detach().std()])
+    clip.text_model.embeddings.token_embedding = torch.nn.Embedding.from_pretrained(table, freeze=False)
+    clip.config.text_config.vocab_size = len(table)
+    return clip, tokenizer_of([*sorted(known, key=known.__getitem__), *new])
 
 
 def projected(features: object) -> torch.Tensor:

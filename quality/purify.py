@@ -3,7 +3,7 @@
 Relevance: whether the caption suits its own picture better than it suits others. Informativeness: how far it tells
 pictures apart at all, whichever they are, as information gained about the picture in shares of all there is to know;
 UniQA takes the length of the text, by which chatter is as good as a diagnosis. Words that the model does not know add
-nothing. Both are shares, their product is the weight.
+nothing. Both are shares, their product is the weight; `rnr train quality --purify` weighs each batch by it.
 
 Shapes: feature_ND of pictures, text_ND of their captions, of length 1.
 """
@@ -14,10 +14,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 if TYPE_CHECKING:
     from rnr.quality.model import QualityModel
+
+CHATTER = ("what a day", "my dog loves it here", "holiday 2019", "nice one , thanks for sharing", "first !")
 
 
 def relevance(feature_ND: torch.Tensor, text_ND: torch.Tensor) -> torch.Tensor:
@@ -55,7 +58,28 @@ def purified(model: QualityModel, feature_ND: torch.Tensor, texts: Sequence[str]
         >>> relevance(torch.eye(2), torch.eye(2)).tolist(), relevance(torch.eye(2), torch.eye(2).flip(0)).tolist()
         ([1.0, 1.0], [0.0, 0.0])
     """
-    text = model.text(texts)
     scale = float(model.clip.logit_scale.exp().clamp(max=100))
-    informative = informativeness(feature_ND, text, scale) * known_share(model.tokenizer, texts)
-    return relevance(feature_ND, text) * informative
+    return worth(feature_ND, model.text(texts), scale, known_share(model.tokenizer, texts))
+
+
+def worth(feature_ND: torch.Tensor, text_ND: torch.Tensor, scale: float, known_N: torch.Tensor) -> torch.Tensor:
+    """`purified` for those who have the texts' features and the shares of their words that are known."""
+    return relevance(feature_ND, text_ND) * informativeness(feature_ND, text_ND, scale) * known_N
+
+
+def spoilt(captions: Sequence[list[str]], share: float, seed: int) -> tuple[list[list[str]], np.ndarray]:
+    """Captions as they come from the wild, for experiments: a share replaced by another's or by chatter, as often.
+
+    Args:
+        captions: Of each picture.
+        share: 0-1.
+        seed: Of everything that is drawn.
+
+    Returns:
+        The captions, and which of them (N,) are not their picture's.
+    """
+    draw = np.random.default_rng(seed)
+    wrong = draw.permutation(len(captions)) < round(share * len(captions))
+    others = [[str(draw.choice(CHATTER))] * 2 if draw.random() < 0.5 else captions[draw.integers(len(captions))]
+              for _ in captions]  # fmt: skip
+    return [other if bad else own for own, other, bad in zip(captions, others, wrong)], wrong

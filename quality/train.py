@@ -3,7 +3,8 @@
 Pictures are damaged as training goes and captioned from what was done to them (`captions`). Loss: CLIP's, in both
 directions, where equal captions are all positive (a batch holds few different ones); and a probe that reads score and
 severities from the picture's feature and is thrown away afterwards: a batch of words says little about how much.
-UniQA starts from CLIP-B/16; here the towers start from nothing, which is why the probe is there.
+UniQA starts from CLIP-B/16; here the towers start from nothing, which is why the probe is there, or from `--init`.
+`--teacher URL` adds a teacher's captions (`teacher`), `--purify` weighs captions by what they are worth (`purify`).
 """
 
 from __future__ import annotations
@@ -22,16 +23,20 @@ from torch.nn.functional import cross_entropy, normalize, smooth_l1_loss
 
 from rnr.degradation.kind import PHYSICS, kinds
 from rnr.degradation.photographs import read_folder
-from rnr.quality.adapter import Adapter, Intervals, agreement, fit
-from rnr.quality.captions import LADDERS, captions_of, rung
+from rnr.quality.captions import LADDERS, captions_of, rung, vocabulary
 from rnr.quality.export import export
+from rnr.quality.heads import labels_of, with_head
 from rnr.quality.model import QualityModel
-from rnr.quality.network import build_tokenizer, picture_feature, projected, small_clip, text_features
+from rnr.quality.network import build_tokenizer, picture_feature, projected, small_clip, text_features, with_words
 from rnr.quality.pairs import Pairs, draw_pairs
+from rnr.quality.purify import known_share, spoilt, worth
+from rnr.quality.teacher import Batches, taught_pairs, words_of, written
 from rnr.quality.views import Views
+from rnr.training import checkpoint
+from rnr.training.checkpoint import CHECKPOINT
 from rnr.training.config import Run
 from rnr.training.engine import Engine
-from rnr.training.journal import Report
+from rnr.training.journal import Report, refuse_used
 from rnr.training.muon import Muon
 
 if TYPE_CHECKING:
@@ -41,7 +46,11 @@ CROPS = 2  # native crops a picture and update; a choice
 CONTRAST = 0.25  # weight of the contrastive loss beside the probe's; both are about 1 at first
 FITTED = 256  # pictures by which the channels are standardised; a choice
 HELD = 128  # validation pictures
-SIDES, LABEL_BATCH = (192, 256, 320), 16  # px of the adapter's pictures, how many at once; a choice
+TAUGHT = 0.5  # share of the batches that are those a teacher wrote of; a choice
+PURE_FROM = 0.25  # share of the schedule after which captions are weighed: before, the space knows nothing; a choice
+LEAST_WORTH = 1e-3  # so that a batch of worthless captions still has a loss
+# Settings that a resumed training must share with what it goes on from.
+BEGUN_WITH = ("init", "captions", "noise", "purify", "seed")
 
 
 class QualityRun(Run):
@@ -54,7 +63,17 @@ class QualityRun(Run):
     batch: int = Field(default=16, ge=2, description="pictures in a batch")
     side: int = Field(default=192, ge=96, description="of the damaged crops, px")
     labels: int = Field(default=3_000, ge=16, description="damaged pictures that the adapter learns from")
-    noise: float = Field(default=0.0, ge=0, le=1, description="share of captions that are replaced by others': a test")
+    noise: float = Field(default=0, ge=0, le=1, description="share of captions replaced by others' or chatter: a test")
+    purify: bool = Field(default=False, description="weigh captions by relevance x informativeness")
+    init: str = Field(default="", description="weights to start from, with a new schedule; any CLIP by name")
+    teacher: str = Field(default="", description="URL of a server whose model writes captions, too")
+    teacher_model: str | None = Field(default=None, description="its name there; the first one by default")
+    captions: int = Field(default=1_000, ge=2, description="pictures that the teacher writes captions of")
+
+    @property
+    def taught(self) -> int:
+        """Batches that a teacher writes of."""
+        return -(-self.captions // self.batch) if self.teacher else 0
 
 
 class Towers(nn.Module):
@@ -79,37 +98,57 @@ class QualityObjective:
         run: Settings.
         photographs: Undamaged, uint8 HWC.
         held_out: Others, for validation.
+        taught: What a teacher wrote of `taught_pairs`, by batch and picture.
+
+    Raises:
+        SetupError: For weights to start from that are none.
     """
 
-    def __init__(self, run: QualityRun, photographs: Sequence[np.ndarray], held_out: Sequence[np.ndarray] = ()) -> None:
-        self.run, self.photographs = run, list(photographs)
-        first = [draw_pairs(self.photographs, 16, run.side, 20_000 + i).degraded_BCHW for i in range(FITTED // 16)]
-        self.views = Views().fitted(torch.cat(first))  # type: ignore[arg-type]
-        self.tokenizer = build_tokenizer()
-        clip = small_clip(self.tokenizer, self.views, run.seed)
-        self.model = Towers(clip, int(clip.config.projection_dim or 0))
+    def __init__(
+        self, run: QualityRun, photographs: Sequence[np.ndarray], held_out: Sequence[np.ndarray] = (),
+        taught: Batches | None = None,
+    ) -> None:  # fmt: skip
+        self.run, self.photographs, self.taught = run, list(photographs), taught or []
+        clip, self.tokenizer, self.views = self._taken_on() if run.init else self._new()
+        self.model = Towers(clip.requires_grad_(True), int(clip.config.projection_dim or 0))
         self.held = [draw_pairs(held_out, 32, run.side, 10_000 + i) for i in range(HELD // 32)] if held_out else []
 
-    def batch(self, progress: float, seed: int) -> tuple[Batch, int]:
-        """Damaged pictures with their captions, and their number."""
-        pairs = draw_pairs(self.photographs, self.run.batch, self.run.side, seed)
-        captions = [
-            captions_of(d, s, seed + i) for i, (d, s) in enumerate(zip(pairs.diagnoses(), pairs.score_B.tolist()))
-        ]
-        return Batch(pairs, self.confused(captions, seed)), self.run.batch
+    def _new(self) -> tuple[Any, Any, Views]:
+        """Random towers, the tokenizer, and views fitted to damaged pictures."""
+        first = [draw_pairs(self.photographs, 16, self.run.side, 20_000 + i).degraded_BCHW for i in range(FITTED // 16)]
+        views = Views().fitted(torch.cat(first))  # type: ignore[arg-type]
+        tokenizer = build_tokenizer(words_of(self.taught))
+        return small_clip(tokenizer, views, self.run.seed), tokenizer, views
 
-    def confused(self, captions: list[list[str]], seed: int) -> list[list[str]]:
-        """A share `noise` of the pictures with another's captions."""
+    def _taken_on(self) -> tuple[Any, Any, Views]:
+        """Those of weights, grown by the words that they lack."""
+        begun = QualityModel.load(self.run.init)
+        words = vocabulary(words_of(self.taught))
+        clip, tokenizer = with_words(begun.clip, begun.tokenizer, words, self.run.seed)
+        return clip, tokenizer, begun.views
+
+    def batch(self, progress: float, seed: int) -> tuple[Batch, int]:
+        """Damaged pictures with their captions, and their number; some of them those that the teacher wrote of."""
         draw = random.Random(seed)
-        return [draw.choice(captions) if draw.random() < self.run.noise else each for each in captions]
+        number = draw.randrange(len(self.taught)) if self.taught and draw.random() < TAUGHT else None
+        more: list[list[str]] = [[]] * self.run.batch if number is None else self.taught[number]
+        pairs = self._drawn(seed) if number is None else taught_pairs(self.run, self.photographs, number)
+        captions = [
+            captions_of(d, s, seed + i) + said
+            for i, (d, s, said) in enumerate(zip(pairs.diagnoses(), pairs.score_B.tolist(), more))
+        ]
+        return Batch(pairs, spoilt(captions, self.run.noise, seed)[0]), self.run.batch
+
+    def _drawn(self, seed: int) -> Pairs:
+        return draw_pairs(self.photographs, self.run.batch, self.run.side, seed)
 
     def loss(self, batch: Batch, progress: float, seed: int) -> torch.Tensor:
         """Contrastive loss of a short and a long caption, and the probe's."""
         feature = self.features(batch.pairs.degraded_BCHW, seed)
-        draw = random.Random(seed)
+        draw, weigh = random.Random(seed), self.run.purify and progress >= PURE_FROM
         short = [each[0] for each in batch.captions]
         long = [draw.choice(each[1:]) for each in batch.captions]
-        contrast = self.contrast(feature, short) + self.contrast(feature, long)
+        contrast = self.contrast(feature, short, weigh) + self.contrast(feature, long, weigh)
         return self.probed(feature, batch.pairs) + CONTRAST * contrast
 
     def features(self, pictures_BCHW: torch.Tensor, seed: int) -> torch.Tensor:
@@ -120,14 +159,25 @@ class QualityObjective:
         each = each.view(len(pictures_BCHW), CROPS + 1, -1)
         return (each[:, :-1].mean(1) + each[:, -1]) / 2
 
-    def contrast(self, feature_BD: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
-        """InfoNCE in both directions over the different texts; a text's pictures share it."""
+    def contrast(self, feature_BD: torch.Tensor, texts: Sequence[str], weigh: bool = False) -> torch.Tensor:
+        """InfoNCE in both directions over the different texts; a text's pictures share it. `weigh`: purified."""
         unique = list(dict.fromkeys(texts))
         owner = torch.tensor([unique.index(text) for text in texts])
         words = text_features(self.model.clip, self.tokenizer, unique)
-        logits = self.model.clip.logit_scale.exp().clamp(max=100) * normalize(feature_BD, dim=-1) @ words.T
-        shared = nn.functional.one_hot(owner, len(unique)).float()
-        return (cross_entropy(logits, owner) + cross_entropy(logits.T, (shared / shared.sum(0)).T)) / 2
+        picture = normalize(feature_BD, dim=-1)
+        logits = self.model.clip.logit_scale.exp().clamp(max=100) * picture @ words.T
+        weight = self.worth(picture, words[owner], texts) if weigh else torch.ones(len(texts))
+        shared = nn.functional.one_hot(owner, len(unique)) * weight[:, None]
+        of_text = shared.sum(0) / owner.bincount()
+        by_picture = cross_entropy(logits, owner, reduction="none") @ weight / weight.sum()
+        by_text = cross_entropy(logits.T, (shared / shared.sum(0)).T, reduction="none") @ of_text / of_text.sum()
+        return (by_picture + by_text) / 2
+
+    @torch.no_grad()
+    def worth(self, picture_BD: torch.Tensor, text_BD: torch.Tensor, texts: Sequence[str]) -> torch.Tensor:
+        """Weight (B,) of each caption in this batch, by the space as it is."""
+        scale = float(self.model.clip.logit_scale.exp().clamp(max=100))
+        return worth(picture_BD, text_BD, scale, known_share(self.tokenizer, texts)).clamp(min=LEAST_WORTH)
 
     def probed(self, feature_BD: torch.Tensor, pairs: Pairs) -> torch.Tensor:
         """Error of score and severities, in units of 10 points."""
@@ -163,6 +213,17 @@ class QualityEngine(Engine):
     def make_optimizer(self) -> torch.optim.Optimizer:
         return Muon.of(self.weights.items(), self.run.rate, others=("embedding", "probe"))
 
+    def load(self) -> None:
+        """Back to where `save` was. ValueError also for a training that was begun with other settings."""
+        begun = checkpoint.read(self.run.out / CHECKPOINT)[0]["run"]
+        own = self.run.model_dump(mode="json")
+        own, begun = ({**held, "teacher": bool(held.get("teacher"))} for held in (own, begun))
+        for name in ("teacher", *BEGUN_WITH):
+            if begun.get(name, QualityRun.model_fields[name].default) != own[name]:
+                problem = f"begun with {name} {begun.get(name)!r}, now {own[name]!r}"
+                raise ValueError(f"{self.run.out / CHECKPOINT}: {problem}; give the same options as then")
+        super().load()
+
 
 def pretrain(
     images: str | Path, run: QualityRun, val: str | Path | None = None, report: Report = lambda row: None
@@ -170,7 +231,9 @@ def pretrain(
     """Train both towers; the averaged weights are in the objective's model afterwards. Raises ValueError, OSError."""
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val).values()) if val else []
-    objective = QualityObjective(run, photographs, held_out)
+    refuse_used(run.out, run.resume)
+    taught = written(run, photographs, report) if run.teacher else []
+    objective = QualityObjective(run, photographs, held_out, taught)
     engine = QualityEngine(objective, run, report)
     engine.train()
     engine.averaged()
@@ -189,7 +252,9 @@ def train_quality(
         report: Gets every row of the journal.
 
     Raises:
-        ValueError: For a folder without photographs, nothing to resume from.
+        ValueError: For a folder without photographs, nothing to resume from, or a resumed training of other settings.
+        ServerError: Where the teacher fails; what it has answered stays in `run.out`/captions.jsonl.
+        SetupError: For weights to start from that are none.
     """
     objective, engine = pretrain(images, run, val, report)
     model = QualityModel(objective.model.clip, objective.tokenizer, objective.views)
@@ -197,44 +262,20 @@ def train_quality(
     held_out = list(read_folder(val).values()) if val else []
     held = labels_of(model, held_out, max(100, run.labels // 8), run.seed + 2) if held_out else None
     model, figures = with_head(model, labelled, held)
-    record = {"data": f"{len(objective.photographs)} photographs of `{Path(images).name}`", "samples": engine.samples,
-              "hours": round(engine.seconds / 3600, 2), "labels": len(labelled[1]), "license": run.license,
-              "seed": run.seed, "physics": PHYSICS, "figures": figures,
-              "command": f"rnr train quality --images DIR --samples {run.samples} --seed {run.seed}"}  # fmt: skip
-    return export(model, run.out / "weights", record)
+    return export(model, run.out / "weights", record_of(run, Path(images).name, objective, engine, figures))
 
 
-def labels_of(
-    model: QualityModel, photographs: Sequence[np.ndarray], count: int, seed: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Features (N, D) and full-reference quality (N,) of damaged crops of several sizes."""
-    features, scores = [], []
-    for number in range(-(-count // LABEL_BATCH)):
-        side = SIDES[number % len(SIDES)]
-        pairs = draw_pairs(photographs, LABEL_BATCH, side, seed * 1_000_003 + number)
-        features.append(model.features(list(pairs.degraded_BCHW.permute(0, 2, 3, 1).numpy())))
-        scores.append(pairs.score_B)
-    return torch.cat(features)[:count], torch.cat(scores)[:count]
-
-
-def with_head(
-    model: QualityModel, labelled: tuple[torch.Tensor, torch.Tensor], held: tuple[torch.Tensor, torch.Tensor] | None
-) -> tuple[QualityModel, dict[str, float]]:
-    """The model with a technical head trained on these labels, and its figures on the held-out ones."""
-    feature, score = labelled
-    ladder = model.ladders()
-    torch.manual_seed(0)
-    adapter = fit(Adapter(feature.shape[1], float(model.clip.logit_scale)), feature, ladder, score)
-    intervals, figures = None, {}
-    if held is not None:
-        with torch.no_grad():
-            found = adapter(held[0], ladder).clamp(0, 100)
-        intervals = Intervals.measured(found, held[1])
-        agreed, error = agreement(found, held[1]), float((found - held[1]).abs().mean())
-        figures = {"SRCC": round(agreed.srcc, 3), "PLCC": round(agreed.plcc, 3), "mean error": round(error, 1),
-                   "held-out pictures": agreed.n}  # fmt: skip
-    heads = {"technical": (adapter, intervals)}
-    return QualityModel(model.clip, model.tokenizer, model.views, heads, missing=model.missing), figures
+def record_of(
+    run: QualityRun, images: str, objective: QualityObjective, engine: QualityEngine, figures: dict[str, float]
+) -> dict[str, Any]:
+    """Where the weights come from, for their card."""
+    options = {"--init": run.init, "--teacher": run.teacher and "URL", "--noise": run.noise or ""}
+    command = f"rnr train quality --images DIR --samples {run.samples} --seed {run.seed}" + " --purify" * run.purify
+    command += "".join(f" {name} {value}" for name, value in options.items() if value)
+    return {"data": f"{len(objective.photographs)} photographs of `{images}`", "samples": engine.samples,
+            "hours": round(engine.seconds / 3600, 2), "labels": run.labels, "license": run.license,
+            "seed": run.seed, "physics": PHYSICS, "figures": figures, "start": run.init,
+            "captions": run.captions if run.teacher else 0, "command": command}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -28,10 +28,21 @@ AT_ONCE = 8  # requests of one worker
 
 
 class Teacher:
-    """`served`: the model's name there, the first by default. Raises ServerError where the server is down."""
+    """Asks the model of a server about pictures; of scenes here, of their quality in `rnr.quality.teacher`.
+
+    Args:
+        url: The server's address.
+        served: The model's name there, the first by default.
+        client: Options of `Client`.
+
+    Raises:
+        ServerError: Where the server is down.
+    """
+
+    prompt_name, answers, schema = PROMPT, "scene", SCHEMA
 
     def __init__(self, url: str, served: str | None = None, **client: Any):
-        self.client, self.prompt = Client(url, **client), prompts.load(PROMPT)
+        self.client, self.prompt = Client(url, **client), prompts.load(self.prompt_name)
         self.served: str = served_by(self.client, served)["id"]
 
     @property
@@ -41,26 +52,40 @@ class Teacher:
 
     def tell(self, regions: Sequence[np.ndarray], diagnoses: Sequence[Diagnosis], seed: int) -> list[Diagnosis]:
         """The diagnoses with the scenes of these regions (uint8 HWC) described, in their order. Raises ServerError."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            described = list(pool.map(self.describe, regions, range(seed, seed + len(regions))))
-        if not any(described):
-            problem = f"none of {len(described)} scenes was described by the schema"
-            raise ServerError(f"{self.client.url}: {problem}; the server needs structured outputs (a JSON schema)")
+        described = self.ask_all(regions, [{}] * len(regions), seed)
         scenes = [d.scene.model_copy(update=text) for d, text in zip(diagnoses, described)]
         return [d.model_copy(update={"scene": scene}) for d, scene in zip(diagnoses, scenes)]
 
-    def describe(self, region_HWC: np.ndarray, seed: int) -> dict[str, Any]:
-        """{summary, objects}; {} where no answer keeps to the schema. Raises ServerError."""
-        picture = {"type": "image_url", "image_url": {"url": data_url(region_HWC)}}
-        asked = {"role": "user", "content": [picture, {"type": "text", "text": self.prompt.fill()}]}
-        schema = {"name": "scene", "schema": SCHEMA, "strict": True}
+    def ask_all(
+        self, pictures: Sequence[np.ndarray], values: Sequence[Mapping[str, Any]], seed: int
+    ) -> list[dict[str, Any]]:
+        """`ask` of each picture (uint8 HWC), several at a time. ServerError also if no answer keeps to the schema."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            answers = list(pool.map(self.ask, pictures, values, range(seed, seed + len(pictures))))
+        if not any(answers):
+            problem = f"none of {len(answers)} answers keeps to the schema of a {self.answers}"
+            raise ServerError(f"{self.client.url}: {problem}; the server needs structured outputs (a JSON schema)")
+        return answers
+
+    def ask(self, picture_HWC: np.ndarray, values: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        """The fields of the answer about one picture; {} where none keeps to the schema. Raises ServerError.
+
+        `values`: what the prompt is filled with.
+        """
+        picture = {"type": "image_url", "image_url": {"url": data_url(picture_HWC)}}
+        asked = {"role": "user", "content": [picture, {"type": "text", "text": self.prompt.fill(**values)}]}
+        schema = {"name": self.answers, "schema": self.schema, "strict": True}
         body = {"model": self.served, "messages": [asked], "max_tokens": MOST_TOKENS,
                 "response_format": {"type": "json_schema", "json_schema": schema}}  # fmt: skip
         for attempt in range(TRIES):
             drawn = {"temperature": 0.7 if attempt else 0.0, "seed": (seed * TRIES + attempt) % 2**31}
-            if text := scene_text(self.client.chat(body | drawn)):
+            if text := self.read(self.client.chat(body | drawn)):
                 return text
         return {}
+
+    def read(self, choice: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of an answer; {} where it breaks the schema."""
+        return scene_text(choice)
 
 
 def scene_text(choice: Mapping[str, Any]) -> dict[str, Any]:

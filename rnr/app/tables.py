@@ -63,7 +63,8 @@ def _caption(record: DiagnosisRecord) -> Text:
     scene = ", ".join(f"{label} {words}".strip() for label, words in scene_words(diagnosis.scene))
     lines = [f"scene: {scene}" if scene else ""]
     if quality.technical is not None:
-        lines.append(f"quality: {quality.technical} of 100, {quality.words or ''}".rstrip(", "))
+        by = "" if quality.source == "model" else f" ({quality.source})"
+        lines.append(f"quality: {quality.technical} of 100, {quality.words or ''}".rstrip(", ") + by)
     lines += [f"plan: {' → '.join(diagnosis.plan) or 'nothing to undo'}"]
     lines += [f"model: {record.model} {record.model_hash}, {record.seconds:.2f} s"]
     return Text("\n".join(line for line in lines if line), "dim")

@@ -131,12 +131,43 @@ def train_expert(
 @train_app.command("quality")
 def train_quality(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
+    init: Init = None, rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
     minutes: Minutes = None,
+    teacher: Annotated[str | None, typer.Option(help="URL of a server whose model writes captions, too.")] = None,
+    teacher_model: Annotated[str | None, typer.Option(help="Its name there; the first one by default.")] = None,
+    captions: Annotated[int | None, typer.Option(
+        min=2, help="Pictures that the teacher writes of.", show_default="1000")] = None,
+    purify: Annotated[bool, typer.Option(
+        "--purify", help="Weigh captions by relevance and informativeness: for captions that may be wrong.")] = False,
+    noise: Annotated[float | None, typer.Option(
+        min=0, max=1, help="Share of captions replaced by others' or by chatter: an experiment.")] = None,
+    head: Annotated[str | None, typer.Option(
+        help="Instead: fit this head, technical or aesthetic, of --init to --dataset.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="People's ratings for --head: ava, aadb, koniq10k, ...")] = None,
+    data: Annotated[Path | None, typer.Option(help="Its folder, as it was unpacked.")] = None,
 ) -> None:  # fmt: skip
-    """Train image -> quality: damaged images beside words of their damage, then the adapter that reads scores."""
-    built_in(lambda work, given: work.train_quality(given, minutes, work.Lines()), out=out, images=images, val=val,
-              samples=samples, seed=seed, resume=resume, rate=rate, threads=threads, device=device,
+    """Train image -> quality: damaged images beside words of their damage, then the adapter that reads scores.
+
+    With --head: fit one more adapter to people's ratings; the rest of the weights stays as it is.
+    """
+    from rnr.work import training
+
+    if head:
+        _refuse({"--images": images, "--val": val, "--rate": rate, "--teacher": teacher, "--purify": purify or None,
+                 "--noise": noise, "--minutes": minutes, "--threads": threads},
+                "go with pre-training; --head takes --init, --dataset and --data")  # fmt: skip
+        if dataset is None or data is None:
+            stop("name the ratings: --dataset ava --data DIR")
+        _show(lambda: training.train_head(
+            training.Lines(), head=head, dataset=dataset, data=data, init=init and str(init), out=out, samples=samples,
+            seed=seed, device=device, license=license), out)  # fmt: skip
+        return
+    _refuse({"--dataset": dataset, "--data": data}, "goes with --head")
+    if not teacher:
+        _refuse({"--teacher-model": teacher_model, "--captions": captions}, "goes with --teacher")
+    more = {"teacher": teacher, "teacher_model": teacher_model, "captions": captions, "purify": purify, "noise": noise}
+    built_in(lambda work, given: work.train_quality(given, minutes, work.Lines(), **more), out=out, images=images,
+              val=val, samples=samples, seed=seed, resume=resume, init=init, rate=rate, threads=threads, device=device,
               license=license)  # fmt: skip
 
 

@@ -53,6 +53,8 @@ class Lines:
         if "validation" in row:
             figures = ", ".join(f"{name} {value:.4g}" for name, value in row["validation"].items() if _is_number(value))
             err.print(Text(f"{count}  validation: {figures}", "bold"))
+        elif "doing" in row:
+            err.print(Text(f"{count}  {row['doing']}"))
         elif "loss" in row:
             speed = row.get("per_second", row.get("samples_per_s", 0.0))
             seconds = row.get("seconds_left", 60 * row.get("minutes_left", 0.0))
@@ -124,14 +126,27 @@ def train_expert(
         return train_expert(kind, training.images, run, counts, training.val, init, experts, report=report, **shape)
 
 
-def train_quality(training: Training, minutes: float | None, report: Report) -> Path:
+def train_quality(training: Training, minutes: float | None, report: Report, **settings: Any) -> Path:
     """The quality model; returns its folder. Raises SetupError for photographs that cannot be used."""
     with explained("training"):
         quiet()
         from rnr.quality.train import QualityRun, train_quality
 
-        run = QualityRun(**training.settings(), minutes=minutes)
+        known = {name: value for name, value in settings.items() if value is not None}
+        known |= {"init": str(training.init)} if training.init else {}
+        run = QualityRun.of(training.settings() | {"minutes": minutes} | known, "rnr train quality")
         return train_quality(training.images, run, training.val, report)
+
+
+def train_head(report: Report, **settings: Any) -> Path:
+    """A head of the quality model on people's ratings; returns its folder. Raises SetupError for a bad data set."""
+    with explained("training"):
+        quiet()
+        from rnr.quality.heads import HeadRun, train_head
+
+        known = {name: value for name, value in settings.items() if value is not None}
+        known["device"] = device_named(known["device"])
+        return train_head(HeadRun.of(known, "rnr train quality --head"), report)
 
 
 def train_detector(training: Training, minutes: float | None, report: Report) -> Path:

@@ -13,6 +13,7 @@ import rnr
 from rnr.quality.captions import LADDERS
 from rnr.quality.export import export, read_card
 from rnr.quality.loading import load, load_clip
+from rnr.quality.model import QualityModel
 from rnr.quality.network import build_tokenizer
 from rnr.quality.others import LanguageScorer
 from rnr.reasoner.model import new_model, tiny_config
@@ -89,6 +90,12 @@ def test_a_vision_language_model_scores_by_five_words() -> None:
     assert scorer.score(pictures[1:])[0] == second, "alone as beside another"
     scorer.tokens = scorer.tokens.flip(0)
     assert scorer.score(pictures[:1])[0].technical == pytest.approx(100 - expected, abs=0.1), "from bad to perfect"
+
+
+def test_a_quality_model_is_loaded_by_name() -> None:
+    assert QualityModel.load("built-in").identity == load().identity == QualityModel.load().identity
+    with pytest.raises(rnr.SetupError, match="no weights here; train them"):
+        QualityModel.load(Path(__file__).parent)
 
 
 def test_words_that_begin_alike_are_refused() -> None:

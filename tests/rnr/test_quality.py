@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import rnr
 import rnr.quality
 from rnr.app.cli import app
-from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.diagnosis import Diagnosis, Finding, Quality
 from rnr.work.models import Models
 from rnr.work.restoring import diagnose_pixels
 
@@ -69,6 +69,17 @@ def test_diagnose_takes_the_quality_models_score_where_it_is_named(folder: Path)
     found = json.loads(done.stdout)[0]["diagnosis"]["quality"]
     assert found["source"] == "quality model"
     assert found["technical"] == round(rnr.quality(folder / "cat.png").technical or -1)
+
+
+def test_experts_do_not_read_the_score(folder: Path) -> None:
+    pixels = np.asarray(Image.open(folder / "cat.png").convert("RGB")).astype(np.float32)[:96, :96] / 255
+    found = Diagnosis(findings={"noise": Finding(present=True, severity=40)}, plan=["noise"])
+    pipeline = Models().pipeline
+    made = [
+        pipeline.restore(pixels, found.model_copy(update={"quality": Quality(technical=score)})).pixels_HWC3
+        for score in (5, 95)
+    ]
+    assert np.array_equal(*made) and not np.array_equal(made[0], pixels)
 
 
 def test_a_result_is_known_again_by_its_scorer() -> None:

@@ -119,6 +119,15 @@ def test_sliders_work_by_keyboard(page: Page):
     assert all(slider["type"] == "range" and slider["aria-label"] for slider in sliders)
 
 
+def test_a_quality_says_whose_it_is():
+    before, after = record(), record()
+    scored = before.diagnosis.model_copy(update={"quality": Quality(technical=72, source="quality model")})
+    after = after.model_copy(update={"diagnosis": scored})
+    reported = Page(render([entry(before, after)])).words
+    assert "48 before, fair, by the reasoner" in reported and "72 after, by the quality model" in reported
+    assert "Quality 48 of 100, fair, by the reasoner" in reported and "72 of 100, by the quality model" in reported
+
+
 def test_states_are_words_and_never_0():
     factors: dict[str, int | float | str] = {"type": "gaussian", "sigma": 20, "colour": "grey"}
     before = record(
