@@ -44,6 +44,7 @@ class Read:
 
     def __init__(self, subject: Subject, cases: Sequence[Case], rule: Rule) -> None:
         self.subject, self.cases, self.rule = subject, list(cases), rule
+        self.report: Callable[[int], None] = lambda done: None  # gets the number of cases done
         self.thoughts: list[Thought] = [subject.think(case.picture) for case in cases]
         self.given = [self.answer(i, self.thoughts[i]) for i in range(len(cases))]
         self.order = np.roll(np.arange(len(cases)), 1)  # another case for each: the shuffled control
@@ -54,8 +55,12 @@ class Read:
         return self.subject.answer(case.picture if picture else None, thought, hint)[case.kind]
 
     def each(self, function: Callable[[int], float]) -> Scores:
-        """A number per case."""
-        return [function(i) for i in range(len(self.cases))]
+        """A number per case; the progress is reported."""
+        found = []
+        for i in range(len(self.cases)):
+            found.append(function(i))
+            self.report(i + 1)
+        return found
 
     def words(self, i: int) -> str:
         """The evidence of the case's kind as it was written."""

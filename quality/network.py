@@ -67,7 +67,7 @@ def with_words(
     more = torch.randn(len(new), held.embedding_dim, generator=torch.Generator().manual_seed(seed))
     table = torch.cat([held.weight.detach(), more * held.weight.detach().std()])
     clip.text_model.embeddings.token_embedding = torch.nn.Embedding.from_pretrained(table, freeze=False)
-    clip.config.text_config.vocab_size = len(table)
+    clip.config.text_config.vocab_size = len(table)  # type: ignore[union-attr]
     return clip, tokenizer_of([*sorted(known, key=known.__getitem__), *new])
 
 

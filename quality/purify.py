@@ -80,6 +80,6 @@ def spoilt(captions: Sequence[list[str]], share: float, seed: int) -> tuple[list
     """
     draw = np.random.default_rng(seed)
     wrong = draw.permutation(len(captions)) < round(share * len(captions))
-    others = [[str(draw.choice(CHATTER))] * 2 if draw.random() < 0.5 else captions[draw.integers(len(captions))]
+    others = [[str(draw.choice(CHATTER))] * 2 if draw.random() < 0.5 else captions[int(draw.integers(len(captions)))]
               for _ in captions]  # fmt: skip
     return [other if bad else own for own, other, bad in zip(captions, others, wrong)], wrong

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_the_gain_is_the_paired_difference() -> None:
 def test_the_twins_differ_in_their_captions_alone(photographs: dict[str, np.ndarray], tmp_path: Path) -> None:
     (tmp_path / "clean").mkdir()
     Image.fromarray(photographs["chelsea"][:200, :200]).save(tmp_path / "clean" / "cat.png")
-    small = {"samples": 8, "batch": 4, "side": 96, "warm_up": 16, "labels": 16}
+    small: dict[str, Any] = {"samples": 8, "batch": 4, "side": 96, "warm_up": 16, "labels": 16}
     weights = trained(tmp_path / "clean", tmp_path / "out", **small)
     assert list(weights) == list(TWINS)
     stamps = [path.stat().st_mtime_ns for path in weights.values()]

@@ -23,11 +23,11 @@ from PIL import Image, ImageFile
 from rnr.images.files import (
     PictureError,
     find_pictures,
-    from_any,
     read_picture,
     write_picture,
 )
 from rnr.images.frames import copy_picture
+from rnr.images.inputs import picture_of
 from tests.rnr.conftest import Array, chunk, oriented, png16
 
 
@@ -66,7 +66,7 @@ def test_cut_files_are_refused_not_filled_with_grey(
 ) -> None:
     path = tmp_path / kind
     if kind.startswith("16"):
-        picture = from_any(photo16)
+        picture = picture_of(photo16)
         write_picture(picture, picture.as_float(), path)
     else:
         Image.fromarray(photo).save(path, progressive=kind.startswith("pro"))
@@ -92,7 +92,7 @@ def test_no_permission(tmp_path: Path, photo: Array) -> None:
     assert "permission denied" in error_of(path)
     tmp_path.chmod(0o500)
     with pytest.raises(PictureError, match="permission denied"):
-        write_picture(from_any(photo), photo / 255, tmp_path / "out.png")
+        write_picture(picture_of(photo), photo / 255, tmp_path / "out.png")
     tmp_path.chmod(0o700)
 
 
@@ -143,65 +143,65 @@ def test_tiffs_that_would_be_misread_are_refused(tmp_path: Path, photo16: Array,
     assert "save it" in error_of(tmp_path / "in.tif")
 
 
-# --- from_any ---------------------------------------------------------------------------------------------------------
+# --- picture_of ------------------------------------------------------------------------------------------------------
 
 
-def test_from_any(tmp_path: Path, photo: Array, photo16: Array, alpha: Array) -> None:
+def test_picture_of(tmp_path: Path, photo: Array, photo16: Array, alpha: Array) -> None:
     Image.fromarray(photo).save(tmp_path / "in.png")
     sources: list[object] = [tmp_path / "in.png", str(tmp_path / "in.png"), Image.fromarray(photo), photo]
-    sources += [Image.open(tmp_path / "in.png"), from_any(photo)]
+    sources += [Image.open(tmp_path / "in.png"), picture_of(photo)]
     for source in sources:
-        np.testing.assert_array_equal(from_any(source).pixels_HWC3, photo)
-    assert from_any(photo[..., 0]).mode == from_any(photo[..., :1]).mode == "L"
-    rgba = from_any(np.dstack([photo, alpha]))
+        np.testing.assert_array_equal(picture_of(source).pixels_HWC3, photo)
+    assert picture_of(photo[..., 0]).mode == picture_of(photo[..., :1]).mode == "L"
+    rgba = picture_of(np.dstack([photo, alpha]))
     assert rgba.mode == "RGBA" and np.array_equal(rgba.alpha_HW, alpha)  # type: ignore[arg-type]
-    swapped = from_any(photo16.astype(">u2"))
+    swapped = picture_of(photo16.astype(">u2"))
     assert swapped.mode == "RGB;16" and swapped.pixels_HWC3.dtype == np.uint16
     np.testing.assert_array_equal(swapped.pixels_HWC3, photo16)
-    np.testing.assert_array_equal(from_any(Image.fromarray(photo16[..., 0])).pixels_HWC3[..., 2], photo16[..., 0])
+    np.testing.assert_array_equal(picture_of(Image.fromarray(photo16[..., 0])).pixels_HWC3[..., 2], photo16[..., 0])
     sideways = oriented(Image.fromarray(photo), 6)
-    assert from_any(sideways).size == from_any(sideways).size == (80, 120)  # the caller's image keeps its tag
+    assert picture_of(sideways).size == picture_of(sideways).size == (80, 120)  # the caller's image keeps its tag
 
 
 def test_pil_cutting_16_bits_is_said(tmp_path: Path, photo16: Array) -> None:
     with Image.open(png16(tmp_path / "in.png", photo16)) as image:
-        picture = from_any(image)
+        picture = picture_of(image)
     assert (picture.bit_depth, picture.mode) == (8, "RGB") and "pass its path" in picture.note[0]
 
 
 @pytest.mark.parametrize("source", [None, 3, [[1, 2]], np.zeros((4, 4), complex), np.zeros((4, 4), np.int16)])
-def test_from_any_refuses_other_types(source: object) -> None:
+def test_picture_of_refuses_other_types(source: object) -> None:
     with pytest.raises(TypeError, match="array"):
-        from_any(source)
+        picture_of(source)
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 4, 4, 3), (4, 4, 5), (0, 4, 3)])
-def test_from_any_refuses_other_shapes(shape: tuple[int, ...]) -> None:
+def test_picture_of_refuses_other_shapes(shape: tuple[int, ...]) -> None:
     with pytest.raises(PictureError, match="the array: shape"):
-        from_any(np.zeros(shape, np.uint8))
+        picture_of(np.zeros(shape, np.uint8))
 
 
-def test_from_any_refuses_32_bit_and_cut_pil_images(tmp_path: Path, photo: Array) -> None:
+def test_picture_of_refuses_32_bit_and_cut_pil_images(tmp_path: Path, photo: Array) -> None:
     with pytest.raises(PictureError, match="pixels of kind F"):
-        from_any(Image.fromarray(photo).convert("F"))
+        picture_of(Image.fromarray(photo).convert("F"))
     buffer = io.BytesIO()
     Image.fromarray(photo).save(buffer, "JPEG")
     with pytest.raises(PictureError, match="the PIL image: damaged or cut short"):
-        from_any(Image.open(io.BytesIO(buffer.getvalue()[:900])))
+        picture_of(Image.open(io.BytesIO(buffer.getvalue()[:900])))
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def test_rounding_and_clipping(tmp_path: Path) -> None:
-    picture = from_any(np.zeros((1, 4, 3), np.uint8))
+    picture = picture_of(np.zeros((1, 4, 3), np.uint8))
     values = np.repeat(np.array([-0.5, 10.4 / 255, 10.6 / 255, 1.5], np.float32)[None, :, None], 3, axis=2)
     write_picture(picture, values, tmp_path / "out.png")
     assert read_picture(tmp_path / "out.png").pixels_HWC3[0, :, 0].tolist() == [0, 10, 11, 255]
 
 
 def test_existing_output(tmp_path: Path, photo: Array) -> None:
-    picture, out = from_any(photo), tmp_path / "new" / "folder" / "out.png"
+    picture, out = picture_of(photo), tmp_path / "new" / "folder" / "out.png"
     write_picture(picture, picture.as_float(), out)
     with pytest.raises(PictureError, match="already exists"):
         write_picture(picture, 1 - picture.as_float(), out)
@@ -215,22 +215,22 @@ def test_existing_output(tmp_path: Path, photo: Array) -> None:
 
 def test_written_files_have_ordinary_permissions(tmp_path: Path, photo: Array) -> None:
     (tmp_path / "ordinary").touch()
-    write_picture(from_any(photo), photo / 255, tmp_path / "out.png")
+    write_picture(picture_of(photo), photo / 255, tmp_path / "out.png")
     assert (tmp_path / "out.png").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
 
 
 @pytest.mark.parametrize(("name", "words"), [("out.gif", "256 colours"), ("out.heic", "only read"), ("out", "suffix")])
 def test_formats_we_do_not_write(tmp_path: Path, photo: Array, name: str, words: str) -> None:
     with pytest.raises(PictureError, match=words):
-        write_picture(from_any(photo), photo / 255, tmp_path / name)
+        write_picture(picture_of(photo), photo / 255, tmp_path / name)
 
 
 def test_bad_pixels_are_not_written(tmp_path: Path, photo: Array) -> None:
     with pytest.raises(PictureError, match="NaN"):
-        write_picture(from_any(photo), np.full(photo.shape, np.nan, np.float32), tmp_path / "out.png")
+        write_picture(picture_of(photo), np.full(photo.shape, np.nan, np.float32), tmp_path / "out.png")
     with pytest.raises(ValueError, match="shape"):
-        write_picture(from_any(photo), photo[1:] / 255, tmp_path / "out.png")
-    wide = from_any(np.zeros((1, 70_000, 3), np.uint8))
+        write_picture(picture_of(photo), photo[1:] / 255, tmp_path / "out.png")
+    wide = picture_of(np.zeros((1, 70_000, 3), np.uint8))
     with pytest.raises(PictureError, match="JPEG cannot hold it"):
         write_picture(wide, wide.as_float(), tmp_path / "out.jpg")
     assert os.listdir(tmp_path) == []
@@ -246,10 +246,10 @@ def test_copy_is_byte_for_byte(tmp_path: Path) -> None:
 def test_output_below_a_file(tmp_path: Path, photo: Array) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PictureError, match=r"out\.png: .*; check"):
-        write_picture(from_any(photo), photo / 255, tmp_path / "file" / "out.png")
+        write_picture(picture_of(photo), photo / 255, tmp_path / "file" / "out.png")
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(PictureError, match="is a folder"):
-        write_picture(from_any(photo), photo / 255, tmp_path / "folder.png", overwrite=True)
+        write_picture(picture_of(photo), photo / 255, tmp_path / "folder.png", overwrite=True)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.png"]
 
 
@@ -261,7 +261,7 @@ def test_a_write_that_stops_half_way_leaves_the_old_file(tmp_path: Path, photo: 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(PictureError, match="nothing was written") as caught:
-            write_picture(from_any(photo), photo / 255, out, overwrite=True)
+            write_picture(picture_of(photo), photo / 255, out, overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "another output folder" in caught.value.remedy
@@ -276,7 +276,7 @@ def test_full_disk(tmp_path: Path, photo: Array, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(PictureError, match="the disk is full, nothing was written; free some space"):
-        write_picture(from_any(photo), photo / 255, tmp_path / "out.png")
+        write_picture(picture_of(photo), photo / 255, tmp_path / "out.png")
     assert os.listdir(tmp_path) == []
 
 

@@ -14,10 +14,10 @@ from PIL import Image, ImageCms, ImageOps
 from rnr.images.files import (
     Picture,
     PictureError,
-    from_any,
     read_picture,
     write_picture,
 )
+from rnr.images.inputs import picture_of
 from tests.rnr.conftest import Array, chunk, oriented, png16
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -62,7 +62,7 @@ def test_untouched_8_bit_pixels_survive_bit_for_bit(tmp_path: Path, photo: Array
 
 def test_every_16_bit_value_survives_the_way_through_float() -> None:
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
-    picture = from_any(values)
+    picture = picture_of(values)
     floats = picture.as_float()
     assert floats.dtype == np.float32 and floats.min() == 0 and floats.max() == 1
     np.testing.assert_array_equal(np.rint(floats * 65535).astype(np.uint16)[..., 0], values)
@@ -154,8 +154,8 @@ def test_grey_stays_grey(tmp_path: Path, photo: Array, suffix: str) -> None:
 
 
 def test_coloured_result_of_a_grey_picture_becomes_its_luma(tmp_path: Path, photo: Array) -> None:
-    grey = from_any(photo[..., 0])
-    write_picture(grey, from_any(photo).as_float(), tmp_path / "out.png")
+    grey = picture_of(photo[..., 0])
+    write_picture(grey, picture_of(photo).as_float(), tmp_path / "out.png")
     luma = np.asarray(Image.fromarray(photo).convert("L")).astype(int)
     with Image.open(tmp_path / "out.png") as image:
         assert image.mode == "L" and np.abs(np.asarray(image) - luma).max() <= 1
@@ -211,7 +211,7 @@ def test_cmyk_jpeg(tmp_path: Path, photo: Array) -> None:
 def test_tiny(tmp_path: Path, size: tuple[int, int], depth: type) -> None:
     pixels: Array = np.arange(size[0] * size[1] * 3, dtype=depth).reshape(*size, 3)
     for suffix in (".png", ".tif"):
-        picture = from_any(pixels)
+        picture = picture_of(pixels)
         again = read_picture(write_picture(picture, picture.as_float(), tmp_path / f"out{suffix}"))
         assert again.size == (size[1], size[0])
         np.testing.assert_array_equal(again.pixels_HWC3, pixels)

@@ -79,7 +79,7 @@ def test_experts_do_not_read_the_score(folder: Path) -> None:
         pipeline.restore(pixels, found.model_copy(update={"quality": Quality(technical=score)})).pixels_HWC3
         for score in (5, 95)
     ]
-    assert np.array_equal(*made) and not np.array_equal(made[0], pixels)
+    assert np.array_equal(made[0], made[1]) and not np.array_equal(made[0], pixels)
 
 
 def test_a_result_is_known_again_by_its_scorer() -> None:

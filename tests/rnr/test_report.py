@@ -121,6 +121,7 @@ def test_sliders_work_by_keyboard(page: Page):
 
 def test_a_quality_says_whose_it_is():
     before, after = record(), record()
+    assert before.diagnosis
     scored = before.diagnosis.model_copy(update={"quality": Quality(technical=72, source="quality model")})
     after = after.model_copy(update={"diagnosis": scored})
     reported = Page(render([entry(before, after)])).words
