@@ -19,6 +19,7 @@ from rnr.explain.cases import Case, case_of
 from rnr.explain.figures import Figure
 from rnr.explain.pixels import batch_of
 from rnr.explain.statistics import Estimate, bootstrap, mean_of
+from rnr.restorer.condition import wanted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -226,7 +227,8 @@ def derived(restorer: Any, cases: Sequence[Case], records: Sequence[DiagnosisRec
     """Test 2 where the derivation is code of ours: presence -> plan, leg and pixels; technical quality -> its words.
 
     The unedited structure is followed (F_ID) and the edited one is (F_OOD); the control asks whether the answer to the
-    edit is that of the unedited structure.
+    edit is that of the unedited structure. A finding of which the reasoner is not sure has no leg by our rule
+    (`rnr.restorer.condition.wanted`): then the pixels must not differ.
     """
     plan, stale, legs, pixels = [], [], [], []
     for case, record in zip(cases, records):
@@ -237,9 +239,9 @@ def derived(restorer: Any, cases: Sequence[Case], records: Sequence[DiagnosisRec
         stale.append(set(flipped.diagnosis.plan) == set(record.diagnosis.present))
         if case.kind in restorer.kinds:
             ran = [_legs(restorer, case, source) for source in (record, flipped)]
-            wants = [case.kind in d.present for d in (record.diagnosis, flipped.diagnosis)]
+            wants = [case.kind in wanted(source) for source in (record, flipped)]
             legs.append([case.kind in names for names, _ in ran] == wants)
-            pixels.append(bool(np.abs(ran[0][1] - ran[1][1]).max() > 0))
+            pixels.append(bool(np.abs(ran[0][1] - ran[1][1]).max() > 0) == (wants[0] != wants[1]))
     name, control = "consistency and intervention", mean_of(stale)
     return [
         Figure(name, "F_strong, presence -> plan", mean_of(plan), control, ">= 0.95"),

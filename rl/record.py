@@ -143,7 +143,8 @@ def draw(folder: Path) -> None:
 
 def _goodhart(checks: Sequence[Row], path: Path) -> None:
     """Each metric that does not train against the reward, both on held-out pictures; from the first evaluation (cross)
-    to the last. Up is better in all of them, so a path that goes right and down is a reward that has come apart."""
+    to the last; runs of before lack some. Up is better in all of them, so a path that goes right and down is a reward
+    that has come apart."""
     names = [name for name, sign in METRICS.items() if sign]
     with canvas(path, len(names) + 1) as axes:
         points = [(row["step"], row["evaluation"]["reward"], row["evaluation"]["predicted"]) for row in checks]
@@ -152,7 +153,7 @@ def _goodhart(checks: Sequence[Row], path: Path) -> None:
         other.plot([p[0] for p in points], [p[2] for p in points], "s--", markersize=3, color="0.6")
         axes[0].set(title="reward; predicted severity (grey)", xlabel="step")
         for axis, name in zip(axes[1:], names):
-            pairs = [(row["evaluation"]["reward"], row["evaluation"]["metrics"][name]) for row in checks]
+            pairs = [(row["evaluation"]["reward"], row["evaluation"]["metrics"].get(name)) for row in checks]
             known = [(a, b) for a, b in pairs if a is not None and b is not None]
             axis.plot(*(zip(*known) if known else ((), ())), "o-", markersize=3, lw=0.8)
             axis.plot(*known[0], "x", color="black") if known else None
@@ -160,7 +161,7 @@ def _goodhart(checks: Sequence[Row], path: Path) -> None:
             if METRICS[name] < 0:
                 axis.invert_yaxis()
             for row in checks:
-                if row.get("alarm"):
+                if row.get("alarm") and row["evaluation"]["metrics"].get(name) is not None:
                     axis.plot(row["evaluation"]["reward"], row["evaluation"]["metrics"][name], "o", color="red")
 
 

@@ -18,6 +18,7 @@ SKIPPED = {  # modules with examples that are only shown, and why
     "rnr.restorer.qwen_edit": "needs a GPU and 57 GB of weights",
     "rnr.restorer.latent.restorer": "needs weights that a training makes",
     "rnr.restorer.latent.task_restorer": "needs weights that a training makes",
+    "rnr.rl.chain": "takes a task from the middle of a training",
     "rnr.rl.judge": "takes a picture from the middle of a training",
     "rnr.rl.rewards": "takes pictures from the middle of a training",
 }

@@ -41,7 +41,7 @@ def test_import_rnr_loads_no_torch():
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["restore"], "pictures"),
+        (["restore"], "images"),
         (["restore", "a.png"], "--out"),
         (["restore", "a.png", "-o", "OUT", "--num-inference-steps", "101"], "--num-inference-steps"),
         (["restore", "a.png", "-o", "OUT", "--num-inference-steps", "0"], "--num-inference-steps"),
