@@ -20,7 +20,7 @@ from rnr.degradation.photographs import centre_crop, to_tensor, to_uint8
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.metrics import percent
-from rnr.evaluation.tables import Row, Table, mean
+from rnr.evaluation.tables import Row, Table, as_number, mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,8 +141,8 @@ def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
     lines: list[Row] = []
     for way in ways:
         mine = [row for row in rows if row["way"] == way]
-        gains = [_number(row, "psnr") - _number(base[str(row["picture"])], "psnr") for row in mine if base]
-        worse = [_number(row, "psnr") < _number(row, "input") - SAME for row in mine]
+        gains = [as_number(row, "psnr") - as_number(base[str(row["picture"])], "psnr") for row in mine if base]
+        worse = [as_number(row, "psnr") < as_number(row, "input") - SAME for row in mine]
         line: Row = {"way": way, "psnr": mean(row["psnr"] for row in mine), "gain": mean(gains)}
         line |= {
             "wins": percent([gain > SAME for gain in gains]),
@@ -151,7 +151,7 @@ def table(rows: Sequence[Row], ways: Sequence[str]) -> Table:
         averaged = ("squared", "structural", "severity", "steps", "calls")
         line |= {name: mean(row[name] for row in mine) for name in averaged}
         line |= {"rolled back": mean(row["rolled_back"] for row in mine), "worse than input": percent(worse)}
-        spent = [_number(row, "seconds") / _number(base[str(row["picture"])], "seconds") for row in mine if base]
+        spent = [as_number(row, "seconds") / as_number(base[str(row["picture"])], "seconds") for row in mine if base]
         lines.append(line | {"time": mean(spent), "n": len(mine)})
     note = (
         f"Mean input PSNR {mean(row['input'] for row in rows):.2f} dB. gain: PSNR over `restore`, dB; wins, losses: "
@@ -167,7 +167,3 @@ def decisions(rows: Sequence[Row]) -> Table:
     auto = [str(row["reason"]).split(":")[0] for row in rows if row["way"] == "auto"]
     counts: list[Row] = [{"auto ended with": reason, "pictures": auto.count(reason)} for reason in dict.fromkeys(auto)]
     return Table.of("Why it ended", counts)
-
-
-def _number(row: Row, name: str) -> float:
-    return float(str(row[name]))

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from rnr.evaluation.tables import Table
 
 
-def photographs(folder: Path, limit: int | None) -> dict[str, np.ndarray]:
-    """The first `limit` photographs by name; uint8 HWC."""
+def photographs(folder: Path, limit: int | None, spread: bool = False) -> dict[str, np.ndarray]:
+    """`limit` photographs by name, the first or, `spread`, evenly from all names; uint8 HWC."""
     from rnr.degradation.photographs import read_folder
 
-    return read_folder(folder, limit)
+    return read_folder(folder, limit, spread)
 
 
-def gathered(folders: Sequence[Path], limit: int | None) -> dict[str, np.ndarray]:
-    """The first `limit` photographs of each folder, by FOLDER/NAME; uint8 HWC. ValueError for two of one name."""
+def gathered(folders: Sequence[Path], limit: int | None, spread: bool = False) -> dict[str, np.ndarray]:
+    """`photographs` of each folder, by FOLDER/NAME. ValueError for two folders of one name."""
     if len({folder.name for folder in folders}) < len(folders):
         raise ValueError(f"--images: two folders are called {', '.join(folder.name for folder in folders)}")
-    return {f"{folder.name}/{n}": p for folder in folders for n, p in photographs(folder, limit).items()}
+    return {f"{folder.name}/{n}": p for folder in folders for n, p in photographs(folder, limit, spread).items()}
 
 
 def use_threads(threads: int | None) -> int | None:

@@ -13,8 +13,6 @@ from rnr.evaluation.options import Folders, Limit, Out, Seed, Threads
 from rnr.restorer.loading import load as load_restorer
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from rnr.quality.model import QualityModel
     from rnr.restorer.latent import LatentRestorer
 
@@ -46,7 +44,7 @@ def latent(
     with command.errors():
         model, judge = latent_restorer(restorer), load_clip(scorer)
         other = latent_restorer(rival) if rival else None
-        photographs = gathered(images, limit)
+        photographs = command.gathered(images, limit, spread=True)
         held = cases(photographs, size, mixtures, seed)
         tables = {"latent_round_trip": module.round_trip(model, photographs, size)}
         with command.progress("damages", len(held)) as report:
@@ -77,7 +75,7 @@ def hacking(
     started = time.monotonic()
     with command.errors():
         model, judge = latent_restorer(restorer), load_clip(scorer)
-        held = cases(gathered(images, limit), size, mixtures, seed)
+        held = cases(command.gathered(images, limit, spread=True), size, mixtures, seed)
         with command.progress("pictures", len(held)) as report:
             found = module.paths(model, judge, held, report)
         tables = {"hacking": module.table(found, held), "hacking_paths": Table.of("Paths", module.rows_of(found))}
@@ -93,13 +91,6 @@ def _asked(
     """What a table of a latent restorer follows from."""
     asked = {"mixtures": mixtures, "size": size, "limit": limit, "seed": seed, "images": [f.name for f in images]}
     return command.identity(restorer=model) | asked | {"scorer": scorer, "scorer_hash": judge.identity["model_hash"]}
-
-
-def gathered(folders: list[Path], limit: int | None) -> dict[str, np.ndarray]:
-    """Photographs of all folders, `limit` of each, evenly from all names."""
-    from rnr.degradation.photographs import read_folder
-
-    return {f"{f.name}/{name}": p for f in folders for name, p in read_folder(f, limit, spread=True).items()}
 
 
 def latent_restorer(name: str) -> LatentRestorer:

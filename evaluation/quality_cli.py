@@ -44,7 +44,7 @@ def quality_model(
             tables = {f"quality_{dataset}": module.dataset_table(model, dataset, read(dataset, data)[:limit])}
             command.publish(tables, out, settings | {"dataset": dataset}, started)
             return
-        held = {f"{f.name}/{n}": p for f in images or [] for n, p in command.photographs(f, limit).items()}
+        held = command.gathered(images or [], limit)
         judge, pair = load_reasoner(reasoner), load_restorer(restorer)
         settings |= command.identity(judge, pair) | {"images": [f.name for f in images or []], "regions": regions}
         with command.progress("pictures", regions // 2) as report:

@@ -158,6 +158,11 @@ def mean(cells: Iterable[Cell]) -> float | None:
     return sum(numbers) / len(numbers) if numbers else None
 
 
+def as_number(row: Row, name: str) -> float:
+    """A cell that is a number, also as a CSV file has it."""
+    return float(str(row[name]))
+
+
 def _bar(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 

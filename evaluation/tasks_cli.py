@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rnr.evaluation import command
-from rnr.evaluation.latent_cli import Scorer, gathered
+from rnr.evaluation.latent_cli import Scorer
 from rnr.evaluation.options import Folders, Limit, Out, ReasonerName, Seed, Threads
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
@@ -84,10 +84,9 @@ def served_by(
     from rnr.restorer.latent.reader import Reader
 
     if name == "classification":
-        machine = Classifier()
-        return module.Served(
-            partial(module.classified, machine), module.photograph_cases(gathered(images, limit), mixtures, seed)
-        )
+        photographs = command.gathered(images, limit, spread=True)
+        held = module.photograph_cases(photographs, mixtures, seed)
+        return module.Served(partial(module.classified, Classifier()), held)
     eyes = Reader(reader)
     texts, held = module.page_cases(pages, mixtures, seed)
     return module.Served(partial(module.read, eyes, texts), held)

@@ -303,16 +303,6 @@ class RestorePipeline(DiffusionPipeline):
         belief = source.belief(kind) if self.doses is not None and isinstance(source, DiagnosisRecord) else None
         return 1.0 if belief is None else self.doses.dose(kind, belief)
 
-    def expert_estimate(self, kind: str, source: Diagnosis | DiagnosisRecord | None, tile: int = TILE) -> Estimate:
-        """Whole pictures through the expert of a kind, by its finding; gradients pass, unlike those of `restore`.
-
-        Args:
-            kind: One with an expert.
-            source: What the leg is conditioned on.
-            tile: Core of a tile in px.
-        """
-        return estimate_of(self.experts[kind], source, tile)
-
     def _expert(self, kind: str, call: Call) -> Estimate:
         """Whole pictures through the expert of a kind."""
         return estimate_of(self.experts[kind], call.source, call.tile, call.hidden.get(kind))

@@ -14,8 +14,8 @@ import numpy as np
 
 from rnr.degradation.measure import damage_left
 from rnr.evaluation.metrics import average, interval, spearman
-from rnr.evaluation.tables import Row, Table
-from rnr.rl.refine import Dosage, Tried
+from rnr.evaluation.tables import Row, Table, as_number
+from rnr.rl.refine import Dosage, Tried, said
 from rnr.rl.tasks import Task
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def measured(
         for doses in doses_of(tried.legs, count, per_leg, seed + task.number) if tried.legs else []:
             picture = tried.restored(doses)
             left = damage_left(picture[None], task.degraded[None], task.clean[None])
-            row: Row = {"picture": name, "doses": " ".join(f"{kind}={dose:.2f}" for kind, dose in doses.items())}
+            row: Row = {"picture": name, "doses": said(doses)}
             row["reward"] = score(picture, task.degraded, task.present)
             rows.append(row | {measure: 1 - float(left[measure]) for measure in MEASURES})
         report(done)
@@ -79,7 +79,7 @@ def table(rows: Sequence[Row], seed: int = 0) -> Table:
             lines.append(
                 {"damage removed by": measure, "over": scope, "rank correlation": at, "low": low, "high": high}
             )
-    spread = average([float(np.std([float(str(row["reward"])) for row in group])) for group in groups])
+    spread = average([float(np.std([as_number(row, "reward") for row in group])) for group in groups])
     note = (
         f"Spearman, of {sum(map(len, groups))} scored rollouts of {len(groups)} pictures ({len(rows)} rollouts of "
         f"{len({row['picture'] for row in rows})} pictures were made); low, high: 95% bootstrap over the pictures; "
@@ -100,4 +100,4 @@ def within(groups: Sequence[Sequence[Row]], measure: str) -> float:
 
 
 def _correlation(rows: Sequence[Row], measure: str) -> float:
-    return spearman(*([float(str(row[name])) for row in rows] for name in ("reward", measure)))
+    return spearman(*([as_number(row, name) for row in rows] for name in ("reward", measure)))

@@ -29,9 +29,10 @@ from rnr.degradation.strength import FULL
 from rnr.restorer.bridge import BridgeScheduler, BridgeStep
 from rnr.restorer.chain import certain_severity, route, severity_said
 from rnr.restorer.doses import Doses, features
+from rnr.restorer.estimates import estimate_of
 from rnr.restorer.expert import TIME_WIDTH
 from rnr.restorer.export import export_pipeline
-from rnr.restorer.pipeline import RestorePipeline
+from rnr.restorer.pipeline import TILE, RestorePipeline
 from rnr.rl.config import RestorerConfig
 from rnr.rl.noise import (
     Colour,
@@ -49,7 +50,7 @@ from rnr.rl.tasks import Task
 
 Source = Diagnosis | DiagnosisRecord
 Means = dict[str, torch.Tensor]
-SHOWN = (0.05, 0.4, 0.06)  # doubt, severity / 100, spread / 100 of a plain finding, for which the card names doses
+PLAIN = Belief(probability=0.95, severity_if_present=40, spread=6)  # for which the card names doses; a choice
 
 
 class LegExploration(Protocol):
@@ -104,10 +105,10 @@ class DoseExploration:
 
     def _estimated(self, source: Source) -> list[str]:
         legs = legs_of(self.restorer, source)
-        return [kind for kind in legs if kind in self.module.maps and estimate_of(source, kind) is not None]
+        return [kind for kind in legs if kind in self.module.maps and belief_of(source, kind) is not None]
 
     def _location(self, source: Source, kind: str) -> torch.Tensor:
-        belief = estimate_of(source, kind)
+        belief = belief_of(source, kind)
         assert belief is not None
         return self.module(kind, features(belief))
 
@@ -212,7 +213,7 @@ class PixelExploration:
         assert draw.start is not None and draw.times is not None
         means = []
         for sample, start, (t, s) in zip(draw.sample.split(1), draw.start.split(1), draw.times.tolist()):
-            estimate = self.restorer.expert_estimate(draw.kind, source)(sample, start, t)
+            estimate = estimate_of(self.restorer.experts[draw.kind], source, TILE)(sample, start, t)
             means.append(dct(torch.lerp(sample, estimate, 1 - s / t)))
         mean = torch.cat(means)
         return gaussian_log_prob(draw.values["pixels"], mean, draw.stds["pixels"]), {"pixels": mean}
@@ -368,7 +369,7 @@ def legs_of(restorer: RestorePipeline, source: Source) -> list[str]:
     return [names[0] for names in planned if names[0] in experts]
 
 
-def estimate_of(source: Source, kind: str) -> Belief | None:
+def belief_of(source: Source, kind: str) -> Belief | None:
     """What a reasoner believes of a kind; None where it did not say, or a person said otherwise."""
     if not isinstance(source, DiagnosisRecord) or certain_severity(source, kind) is not None:
         return None
@@ -392,11 +393,8 @@ def joined(draws: Sequence[Draw]) -> Draw:
 
 def dose_text(doses: Doses) -> str:
     """Doses of a plain finding in words, for a card."""
-    shown = torch.tensor([1.0, *SHOWN])
-    with torch.no_grad():
-        values = {kind: float(doses(kind, shown).clamp(max=0).exp()) for kind in doses.maps}
-    said = ", ".join(f"{kind} {value:.2f}" for kind, value in values.items())
-    return f"learned; at severity {100 * SHOWN[1]:.0f}, P(present) {1 - SHOWN[0]:.2f}: {said}"
+    said = ", ".join(f"{kind} {doses.dose(kind, PLAIN):.2f}" for kind in doses.maps)
+    return f"learned; at severity {PLAIN.severity_if_present:.0f}, P(present) {PLAIN.probability:.2f}: {said}"
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rnr.evaluation import command
-from rnr.evaluation.options import Folders, Limit, Out, RestorerName, Seed, Size, Threads
+from rnr.evaluation.options import Folders, Limit, Out, RestorerName, Resume, Seed, Size, Threads
 from rnr.reasoner.loading import NAMES as REASONERS
 from rnr.reasoner.loading import load_local
 from rnr.restorer.loading import load_bridge
@@ -46,7 +46,7 @@ def refine(
     limit: Limit = None,
     seed: Seed = 0,
     threads: Threads = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep the rows that are already in --out.")] = False,
+    resume: Resume = False,
 ) -> None:  # fmt: skip
     """Search the doses of each picture by the judge, without training, beside restorers that learned theirs.
 
@@ -67,8 +67,12 @@ def refine(
             "calls": calls,
         }
         journal = module.journal(out, settings, resume)
-        with command.progress("pictures", len(photographs)) as report:
-            refining.measure(module.cases(photographs, size, seed, looks.reasoner), journal, report)
+
+        def done(name: str) -> bool:
+            return journal.done(picture=name)
+
+        with command.progress("pictures", sum(not done(name) for name in photographs)) as report:
+            refining.measure(module.cases(photographs, size, seed, looks.reasoner, done), journal, report)
         command.publish({"refine": module.table(journal.rows, seed)}, out, settings, started)
 
 

@@ -25,7 +25,7 @@ from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.evaluation.agent import SAME, mixture_of
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.metrics import interval, percent
-from rnr.evaluation.tables import Row, Table, mean
+from rnr.evaluation.tables import Row, Table, as_number, mean
 from rnr.restorer.chain import route
 from rnr.restorer.condition import diagnosis_of
 from rnr.rl.metrics import measure
@@ -49,9 +49,18 @@ COLUMNS = (
 COMPARED = {"psnr": 2, "severity": 1, "damage": 3, "ms_ssim": 3}  # with digits
 
 
-def cases(photographs: Mapping[str, np.ndarray], size: int, seed: int, reasoner: Any) -> Iterator[tuple[str, Task]]:
-    """The mixtures of 2-3 kinds of `rnr bench agent`, one of the centre of each photograph, diagnosed."""
+def cases(
+    photographs: Mapping[str, np.ndarray],
+    size: int,
+    seed: int,
+    reasoner: Any,
+    done: Callable[[str], bool] | None = None,
+) -> Iterator[tuple[str, Task]]:
+    """The mixtures of 2-3 kinds of `rnr bench agent`, one of the centre of each photograph, diagnosed; of pictures that
+    are `done` none is made."""
     for number, (name, photograph) in enumerate(photographs.items()):
+        if done and done(name):
+            continue
         clean = to_tensor(centre_crop(photograph, size) if size else photograph)
         mixture = prescribe(mixture_of(number, seed, reasoner.kinds), seed + number)
         degraded = degrade(clean, mixture)
@@ -176,9 +185,8 @@ class Refining:
     ) -> None:
         """A row of the journal for each picture, restorer and way."""
         for done, (name, task) in enumerate(made, 1):
-            if not journal.done(picture=name):
-                about: Row = {"picture": name, "kinds": "+".join(task.present)}
-                journal.write([about | row for row in self.rows(task)])
+            about: Row = {"picture": name, "kinds": "+".join(task.present)}
+            journal.write([about | row for row in self.rows(task)])
             report(done)
 
     def rows(self, task: Task) -> list[Row]:
@@ -201,8 +209,12 @@ class Refining:
         row |= {name: values[name] for name in ("psnr", "damage", "ms_ssim", "over")}
         row |= {"severity_before": seen(self.judge, task.degraded), "severity": seen(self.judge, picture)}
         calls = 1 + made if way == PLAIN else views + made * (1 + views)
-        said = " ".join(f"{kind}={dose:.2f}" for kind, dose in doses.items())
-        return row | {"reward": value, "calls": calls, "doses": said}
+        return row | {"reward": value, "calls": calls, "doses": said(doses)}
+
+
+def said(doses: Dosage) -> str:
+    """Doses in a cell of a table: "haze=0.60 noise=1.00"."""
+    return " ".join(f"{kind}={dose:.2f}" for kind, dose in doses.items())
 
 
 def seen(judge: Judge, picture_CHW: torch.Tensor) -> float | None:
@@ -225,7 +237,7 @@ def table(rows: Sequence[Row], seed: int = 0) -> Table:
         for name, digits in COMPARED.items():
             line[name] = mean(row[name] for row in mine)
             line[f"{name} to first"] = difference(parts[groups[0]], mine, name, digits, seed)
-        worse = [_number(row, "psnr") < _number(row, "input") - SAME for row in mine]
+        worse = [as_number(row, "psnr") < as_number(row, "input") - SAME for row in mine]
         low, high = interval(len(worse), partial(_share, worse), seed)
         line |= {"worse than input": f"{percent(worse):.1f} ({low:.1f} to {high:.1f})", "n": len(mine)}
         lines.append(line)
@@ -252,7 +264,3 @@ def difference(first: Sequence[Row], mine: Sequence[Row], name: str, digits: int
 def _share(hits: Sequence[bool], drawn: np.ndarray) -> float:
     """% of hits among what was drawn."""
     return 100 * float(np.mean(np.array(hits)[drawn]))
-
-
-def _number(row: Row, name: str) -> float:
-    return float(str(row[name]))

@@ -59,8 +59,6 @@ def bench_unified(
     threads: bench.Threads = None,
 ) -> None:  # fmt: skip
     """Compare unified pairs with the two models apart: restoration, diagnosis, instructions, interchanged states."""
-    from rnr.evaluation.latent_cli import gathered
-
     started = time.monotonic()
     with command.errors():
         from rnr.reasoner.loading import load as load_reasoner
@@ -68,7 +66,7 @@ def bench_unified(
         from rnr.unified import load
 
         models = {name: load(folder) for name, folder in module.named(model or []).items()}
-        held = module.cases(gathered(images, limit), size, mixtures, seed, load_reasoner().kinds)
+        held = module.cases(command.gathered(images, limit, spread=True), size, mixtures, seed, load_reasoner().kinds)
         count = len(held) * (1 + len(models) + bool(models) * (1 + bool(text)))
         with command.progress("restorations", count) as report:
             tables = module.tables(models, text, held, instructions, seed, report)
