@@ -42,7 +42,6 @@ def bench() -> None:
 @app.command()
 def training(
     images: Images,
-    restorer: RestorerName = "built-in",
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time for each network.")] = 20,
     threads: Threads = 1,
 ) -> None:
@@ -51,7 +50,7 @@ def training(
 
     with command.errors():
         photographs = list(command.photographs(images, 32).values())
-        typer.echo(table(photographs, restorer, seconds).markdown())
+        typer.echo(table(photographs, seconds).markdown())
 
 
 @app.command(cls=renamed(steps="num-inference-steps"))

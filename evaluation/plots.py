@@ -92,8 +92,8 @@ def gain_by_severity(rows: Sequence[Row], path: Path) -> None:
         for axis, kind in zip(axes, swept):
             of_kind = [row for row in rows if row["kind"] == kind]
             for method in ("predicted", "true", "blind"):
-                curve = _gains(of_kind, method)
-                axis.plot(*(zip(*curve) if curve else ((), ())), "o-", label=method, markersize=4)
+                if curve := _gains(of_kind, method):
+                    axis.plot(*zip(*curve), "o-", label=method, markersize=4)
             axis.axhline(0, color="0.7", linewidth=1)
             axis.set(title=kind, xlabel="severity", ylabel="gain, dB PSNR")
         axes[0].legend(fontsize=7)

@@ -57,8 +57,9 @@ class Bench:
         pixels = pair.degraded[0].permute(1, 2, 0).contiguous().numpy()
         record = self.reasoner.diagnose([to_uint8(pair.degraded)])[0]
         sources = {"predicted": record, "true": pair.truth(), "blind": None}
+        needs_diagnosis = getattr(self.restorer, "needs_diagnosis", False)
         for method in self.conditioned_on:
-            if method == "true" and sources["true"] is None:
+            if (method == "true" and sources["true"] is None) or (method == "blind" and needs_diagnosis):
                 continue
             steps = self.steps + (self.more_steps if sweep_steps and method == "predicted" else ())
             rows += [self._ours(pair, pixels, method, sources[method], count) for count in sorted(steps)]

@@ -14,7 +14,8 @@ def main_table(rows: Sequence[Row], aims: dict[str, float | None], steps: int = 
     """PSNR per task: input, best baseline, ours by each diagnosis; share of the gain; SSIM; damage left."""
     note = (
         "PSNR in dB, mean over pictures. best classical: the best of the task's baselines, chosen after the fact. "
-        f"predicted, true, blind: by the reasoner's diagnosis, by the true one, by none; 1 or {steps} steps. "
+        f"predicted, true, blind: by the reasoner's diagnosis, by the true one, by none "
+        f"(of restorers that can); 1 or {steps} steps. "
         "share: gain of predicted over gain of true, in %, 1 step. left: squared error that is left, in %, median. "
         "aim: input of the published table."
     )

@@ -25,15 +25,14 @@ else:
 KIND = "noise"  # of the expert; a choice
 
 
-def table(photographs: Sequence[np.ndarray], restorer: str, seconds: float) -> Table:
+def table(photographs: Sequence[np.ndarray], seconds: float) -> Table:
     """Crops a second of each network and precision, and the ratio to the network without experts.
 
     Args:
         photographs: Undamaged, uint8 HWC.
-        restorer: Whose network without experts is the baseline: `built-in` or a folder.
         seconds: Time for each.
     """
-    speeds = {"network without experts, fp32": first_generation(photographs, restorer, seconds)}
+    speeds = {"network without experts, fp32": first_generation(photographs, seconds)}
     speeds |= {f"expert, {precision}": expert(photographs, precision, seconds) for precision in ("fp32", "bf16")}
     base = next(iter(speeds.values()))
     rows: list[Row] = [{"training": name, "crops/s": speed, "ratio": speed / base} for name, speed in speeds.items()]
@@ -50,15 +49,12 @@ def expert(photographs: Sequence[np.ndarray], precision: str, seconds: float) ->
     return trained(ExpertObjective(ExpertNetwork(KIND), photographs), Run, precision, seconds)
 
 
-def first_generation(photographs: Sequence[np.ndarray], restorer: str, seconds: float) -> float:
+def first_generation(photographs: Sequence[np.ndarray], seconds: float) -> float:
     """Crops a second of the network without experts, as `rnr train restorer` trains it."""
-    from rnr.restorer import load_bridge
+    from rnr.restorer.network import RestorerNetwork
     from rnr.restorer.train import RestorerObjective, RestorerRun
 
-    network = load_bridge(restorer).network
-    if network is None:
-        raise ValueError(f"{restorer}: holds no network without experts to compare with")
-    objective = RestorerObjective(network, RestorerRun(out=Path()), photographs)
+    objective = RestorerObjective(RestorerNetwork(), RestorerRun(out=Path()), photographs)
     return trained(objective, RestorerRun, "fp32", seconds)
 
 

@@ -2,7 +2,7 @@
 
     inside = RestorerInternals(RestorePipeline.from_pretrained("built-in"))
     for leg in inside.run(photo, record):
-        leg.kinds, leg.condition, leg.parts["gain"], leg.parts["residual"]
+        leg.kinds, leg.dose, leg.condition, leg.parts["residual"]
     inside.gradient(photo, record.diagnosis, (0, 0, 64, 64))  # {"haze.severity": levels per point, ...}
 
 Plain hooks on the networks of a `RestorePipeline`. The network without experts writes residual, gain, offset and mix

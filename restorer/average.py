@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from rnr.restorer.export import export, record_of, samples_of
-from rnr.restorer.loading import load_bridge
+from rnr.restorer.loading import network_of
 from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.train import validate
 from rnr.training.card import LICENSE
@@ -22,7 +22,7 @@ from rnr.training.card import LICENSE
 def average(folders: Sequence[str | Path], out: str | Path, val: str | Path | None = None) -> Path:
     """Export the mean, each folder counting the same, to `out`/weights; returns that folder.
 
-    `folders` hold weights, or are `built-in`; `val` is a folder of photographs for the card's figures. Raises
+    `folders` hold weights; `val` is a folder of photographs for the card's figures. Raises
     ValueError for fewer than two of them or for networks of different shapes, SetupError for a folder without weights.
     """
     from rnr.degradation.photographs import read_folder
@@ -30,7 +30,7 @@ def average(folders: Sequence[str | Path], out: str | Path, val: str | Path | No
     if len(folders) < 2:
         raise ValueError("a mean needs two folders of weights or more")
     held_out = list(read_folder(val, 12).values()) if val else []
-    networks = [load_bridge(folder).network for folder in folders]
+    networks = [network_of(folder) for folder in folders]
     network = RestorerNetwork.from_config(networks[0].config)
     states = [one.state_dict() for one in networks]
     for folder, one in zip(folders, networks):

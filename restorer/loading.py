@@ -15,6 +15,7 @@ from rnr.degradation.loading import BUILT_IN, device_named, explained, higher, o
 
 if TYPE_CHECKING:
     from rnr.degradation.protocols import Restorer
+    from rnr.restorer.network import RestorerNetwork
     from rnr.restorer.pipeline import RestorePipeline
 
 NAMES = "built-in, a weights folder, a hub name, a recipe (.toml)."  # for --help
@@ -84,6 +85,14 @@ def load_bridge(name: str | Path = BUILT_IN) -> RestorePipeline:
     if isinstance(found, RestorePipeline):
         return found
     raise SetupError(f"{name}: this needs the bridge's weights; name built-in or a folder that `rnr train` wrote")
+
+
+def network_of(name: str | Path) -> RestorerNetwork:
+    """The network without experts that a folder of `rnr train restorer` holds. Raises SetupError where it has none."""
+    network = load_bridge(name).network
+    if network is None:
+        raise SetupError(f"{name}: holds experts and no network of all kinds; name a folder of `rnr train restorer`")
+    return network
 
 
 def expert_file(name: str | Path, kind: str) -> Path:

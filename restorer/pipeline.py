@@ -75,7 +75,7 @@ class RestorePipeline(DiffusionPipeline):
     `rnr.reasoner.load()`, and images that come without a diagnosis are diagnosed by it; it is not saved with the rest.
 
     Args:
-        network: Restores where no diagnosis is given, and kinds without an expert; or None.
+        network: Restores where no diagnosis is given, and kinds without an expert; or None, as in the built-in one.
         scheduler: The step of the bridge.
         experts: By kind.
         autoencoder: Of diffusers, for latent restorers.
@@ -113,6 +113,11 @@ class RestorePipeline(DiffusionPipeline):
         """The kinds of degradation that can be removed, in order of formation."""
         known = set(self.network.layout.factors) if self.network else set()
         return [name for name in kinds() if name in known or name in (self.experts or ())]
+
+    @property
+    def needs_diagnosis(self) -> bool:
+        """Whether it can restore by a diagnosis alone."""
+        return self.network is None
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -160,7 +165,8 @@ class RestorePipeline(DiffusionPipeline):
         Args:
             pixels_HWC3: Float in [0, 1], of any size.
             source: What was diagnosed. Of a record the reasoner's presence decides which legs run and the picture how
-                far; the severities of a Diagnosis are obeyed. None: without a diagnosis, every kind in turn.
+                far; the severities of a Diagnosis are obeyed. None: without a diagnosis, where there is a network
+                that was trained for that.
             intent: What is wanted of it.
             num_inference_steps: Steps of each leg, 1 to 100.
             seed: For `eta` > 0.
@@ -173,7 +179,8 @@ class RestorePipeline(DiffusionPipeline):
             The pixels, and what each leg did. Where nothing is to be removed, the same array comes back.
 
         Raises:
-            ValueError: For a record without a diagnosis or a number of steps outside 1..100; SetupError for a quality
+            ValueError: For a record without a diagnosis, for None without such a network, or a number of steps outside
+                1..100; SetupError for a quality
                 or a task, which only latent restorers can be asked for.
         """
         refuse_quality(intent, self.identity["model"])
@@ -254,10 +261,12 @@ class RestorePipeline(DiffusionPipeline):
         return {"intent": wanted, "left_alone": unsure, "beyond": beyond(source, known)}
 
     def _route(self, source: DiagnosisRecord | Diagnosis | None, intent: Intent | None) -> list[tuple[str, ...]]:
-        """The legs; without a diagnosis, the network that was trained for that case, else every expert in turn."""
+        """The legs; without a diagnosis, one of the network that was trained for that case."""
         if source is not None:
             return route(source, intent, self.kinds, self.experts or ())
-        return [tuple(self.kinds)] if self.network else [(name,) for name in reversed(self.kinds)]
+        if self.needs_diagnosis:
+            raise ValueError("experts restore by a diagnosis: make one with rnr.diagnose(image), or write one by hand")
+        return [tuple(self.kinds)]
 
     @torch.no_grad()
     def _leg(self, start: torch.Tensor, names: tuple[str, ...], number: int, call: Call) -> tuple[torch.Tensor, Leg]:

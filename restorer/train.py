@@ -180,7 +180,7 @@ def train(
     Raises:
         ValueError: For a folder without photographs, nothing to resume from.
     """
-    from rnr.restorer.loading import load_bridge
+    from rnr.restorer.loading import network_of
 
     if run.resume:  # it goes on as it began
         held = checkpoint.read(run.out / checkpoint.CHECKPOINT)[0]["run"]
@@ -190,7 +190,7 @@ def train(
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, 12).values()) if val else []
     torch.manual_seed(run.seed)
-    network = load_bridge(init).network if init else None
+    network = network_of(init) if init else None
     objective = RestorerObjective(network or RestorerNetwork(), run, photographs, held_out)
     if confusion:
         objective.confusion, objective.diagnosed = Confusion.read(confusion), Diagnosed.read(confusion)

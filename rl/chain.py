@@ -1,6 +1,6 @@
 """The chain of experts as a policy: what its legs are conditioned on is drawn, and learned by the severity reward.
 
-`policy = "chain"` in a recipe of `rnr rl restorer`; `explore` says what is drawn:
+What `rnr rl restorer` trains of a restorer with experts; `explore` in a recipe says what is drawn:
 
 - `dose`: how far each leg goes. The logarithm of the dose is normal, cut off above 0 (over-correction cannot be
   ordered); trained is where it lies, by what the reasoner believes of the leg's kind (`rnr.restorer.doses`).
@@ -337,8 +337,6 @@ class ChainPolicy:
 def chain_policy(restorer: RestorePipeline, config: RestorerConfig) -> ChainPolicy:
     """The policy that a recipe describes. ValueError for settings that do not go together."""
     check(config)
-    if not restorer.experts:
-        raise ValueError(f'{config.restorer}: policy = "chain" explores the legs of experts, and it has none')
     steps = config.num_inference_steps
     if config.explore == "dose":
         return ChainPolicy(restorer, DoseExploration(restorer, config.dose_std, steps))
@@ -351,9 +349,7 @@ def chain_policy(restorer: RestorePipeline, config: RestorerConfig) -> ChainPoli
 def check(config: RestorerConfig) -> None:
     """ValueError for what this policy cannot do."""
     if config.explore == "both":
-        raise ValueError('policy = "chain" explores one thing: explore = "dose", "condition" or "pixels"')
-    if config.weaken:
-        raise ValueError('weaken is of the network without experts, and policy = "chain" does not train that')
+        raise ValueError('of legs one thing is explored: explore = "dose", "condition" or "pixels"')
     if config.conditioned_on == "blind":
         raise ValueError('without a diagnosis there are no legs: conditioned_on = "predicted" or "true"')
     if config.explore == "dose" and config.conditioned_on == "true":

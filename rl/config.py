@@ -68,9 +68,6 @@ class RestorerConfig(Common):
     train: Literal["lora", "full"] = Field(
         default="lora", description="an adapter, or all weights beside a frozen copy"
     )
-    weaken: float = Field(
-        default=0.0, ge=0, le=1, description="share of the condition that is lost first: a deliberately weak start"
-    )
     conditioned_on: Literal["predicted", "true", "blind"] = Field(
         default="predicted", description="the diagnosis that the restorer is conditioned on"
     )
@@ -83,8 +80,9 @@ class RestorerConfig(Common):
     judge: str = Field(default="rnr.rl.judge:Judge", description="import path of the judge's class (my_module:MyJudge)")
     policy: str | None = Field(
         default=None,
-        description="None: the restorer's network without experts, or its adapter; chain: its legs (rl/chain.py); or "
-        "the import path of one of your own, made with the restorer and this configuration",
+        description="None: by the restorer: the legs of its experts (rl/chain.py), its one network where it has no "
+        "experts, an adapter of Qwen-Image-Edit; or the import path of one of your own, made with the restorer and "
+        "this configuration",
     )
     weights: dict[str, float] = Field(
         default={}, description="weight of each reward, 1 by default; kept apart from scores"
@@ -100,7 +98,7 @@ class RestorerConfig(Common):
     window: list[int] = Field(default=[0], description="stochastic steps, never the last")
     eta: float = Field(default=0.7, gt=0, description="noise of Qwen-Image-Edit's stochastic steps")
     explore: Literal["dose", "condition", "pixels", "both"] = Field(
-        default="condition", description='what the built-in bridge draws; dose only with policy = "chain", both without'
+        default="condition", description="what is drawn; dose for experts alone, both for one network alone"
     )
     dose_std: float = Field(default=0.3, gt=0, description="exploration of the logarithm of a leg's dose")
     condition_std: float = Field(default=0.1, gt=0, description="exploration of the condition vector, by its size")

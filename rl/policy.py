@@ -1,4 +1,4 @@
-"""What a restorer offers to be trained by rewards, and the built-in bridge's offer.
+"""What a restorer offers to be trained by rewards, and what one network without experts offers.
 
 A rollout restores a batch of damaged pictures; at the steps of the window the policy draws, elsewhere it is
 deterministic. Drawn is the next state of the bridge (`explore = "pixels"`, noise with a spectrum), the condition vector
@@ -106,7 +106,7 @@ class Exploration:
 
 
 class BridgePolicy:
-    """The built-in restorer. `module` is its network, with an adapter (peft), or trained whole beside a frozen copy."""
+    """A restorer of one network, `module`, with an adapter (peft), or trained whole beside a frozen copy."""
 
     def __init__(
         self, network: Any, scheduler: BridgeScheduler, exploration: Exploration,

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from rnr.degradation.loading import object_at
+from rnr.degradation.loading import BUILT_IN, object_at
 from rnr.degradation.photographs import read_folder
 from rnr.reasoner import load_local
 from rnr.restorer import BridgeScheduler, QwenEditRestorer, RestorePipeline, load
@@ -24,14 +24,13 @@ from rnr.rl.tasks import Task, Tasks
 from rnr.rl.trainer import DiffusionGRPOTrainer, Report
 from rnr.training.journal import refuse_used
 
-CHAIN = "chain"  # as a recipe names the policy of `rl.chain`
-
 
 def build(config: RestorerConfig, report: Report = lambda row: None) -> DiffusionGRPOTrainer:
     """A trainer as configured. Raises ValueError or OSError for what is wrong before any time is spent."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    check(config) if config.policy == CHAIN else exploration_of(config)
+    if config.policy is None and config.restorer == BUILT_IN:  # of others it is known when they are loaded
+        check(config)
     known = {"severity": partial(SeverityReward, gate=config.gate)}
     resolve(config.rewards, known)
     photographs, others = (list(read_folder(folder).values()) for folder in (config.images, config.val))
@@ -52,20 +51,20 @@ def build(config: RestorerConfig, report: Report = lambda row: None) -> Diffusio
 
 
 def policy_of(config: RestorerConfig) -> DiffusionPolicy:
-    """The restorer with an adapter, or whole beside a frozen copy. ValueError for what this restorer cannot do."""
+    """What of the restorer is trained. ValueError for what this restorer cannot do."""
     restorer = load(config.restorer, device(), **config.options)
-    if config.policy and config.policy != CHAIN:
+    if config.policy:
         return object_at(config.policy)(restorer, config)
-    if isinstance(restorer, QwenEditRestorer) and not config.policy:
-        if config.train == "full" or config.weaken:
-            raise ValueError(f'{config.restorer} is trained by an adapter and as it is: train = "lora", weaken = 0')
+    if isinstance(restorer, QwenEditRestorer):
+        if config.train == "full":
+            raise ValueError(f'{config.restorer} is trained by an adapter: train = "lora"')
+        Exploration(config.num_inference_steps, tuple(config.window)).check()
         return EditPolicy(restorer, config.num_inference_steps, config.window, config.eta, config.rank, config.seed)
     if not isinstance(restorer, RestorePipeline):
         remedy = 'name one of your own: policy = "my_module:MyPolicy"'
         raise ValueError(f"{config.restorer}: no policy is known for this kind of restorer; {remedy}")
-    if config.policy == CHAIN:
+    if restorer.experts:
         return chain_policy(restorer, config)
-    weaken(restorer.network, config.weaken)
     network, frozen = trainable(restorer.network, config.train, config.rank, config.seed)
     return BridgePolicy(network, BridgeScheduler(), exploration_of(config), frozen)
 
@@ -73,7 +72,7 @@ def policy_of(config: RestorerConfig) -> DiffusionPolicy:
 def exploration_of(config: RestorerConfig) -> Exploration:
     """How the bridge without experts draws. ValueError for a window without variance."""
     if config.explore == "dose":
-        raise ValueError('explore = "dose" is of the legs of experts: policy = "chain"')
+        raise ValueError(f'explore = "dose" is of the legs of experts, and {config.restorer} has none')
     drawn = config.explore, config.condition_std, config.pixel_std, config.colour
     return Exploration(config.num_inference_steps, tuple(config.window), *drawn).check()
 
@@ -123,10 +122,3 @@ def hardest(trainer: DiffusionGRPOTrainer, share: float) -> list[Task]:
     known = [(total, place) for place, total in enumerate(totals) if total is not None]
     count = max(trainer.config.prompts, round(share * len(known)))
     return [tasks[place] for _, place in sorted(known)[:count]]
-
-
-def weaken(network: torch.nn.Module, share: float) -> None:
-    """Take away this share of the built-in restorer's condition vector: something to recover from."""
-    with torch.no_grad():
-        for p in network.condition_encoder.out[1].parameters():  # type: ignore[union-attr, index]
-            p.mul_(1 - share)

@@ -60,13 +60,13 @@ Data = Annotated[Path | None, typer.Option(help="What `rnr data build` wrote; fo
 @train_app.command("reasoner")
 def train_reasoner(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
-    init: Init = None, rate: Rate = None, restored: Restored = None, confusion: Confusion = None,
+    init: Init = None, rate: Rate = None, restored: Restored = None,
     threads: Threads = None, license: License = None, recipe: Recipe = None, model: Model = None, data: Data = None,
     objects: Annotated[Path | None, typer.Option(help="CSV of what the photographs show: recipes/objects.csv.")] = None,
 ) -> None:  # fmt: skip
     """Train image -> Diagnosis: supervised fine-tuning on images damaged in known ways."""
     own = {"--images": images, "--val": val, "--samples": samples, "--seed": seed or None, "--init": init,
-           "--rate": rate, "--restored": restored, "--confusion": confusion, "--threads": threads,
+           "--rate": rate, "--restored": restored, "--threads": threads,
            "--license": license, "--objects": objects}  # fmt: skip
     if recipe or model:
         _refuse(own, "go with the built-in reasoner: a real one has its recipe and --data")
@@ -75,7 +75,7 @@ def train_reasoner(
         _refuse({"--data": data}, "goes with --recipe: the built-in reasoner learns from --images")
         built_in(lambda work, given: work.train_reasoner(given, work.Lines()),
                   out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init,
-                  rate=rate, restored=restored, confusion=confusion, threads=threads, license=license,
+                  rate=rate, restored=restored, threads=threads, license=license,
                   objects=objects)  # fmt: skip
 
 

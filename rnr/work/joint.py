@@ -15,25 +15,24 @@ import numpy as np
 import torch
 
 from rnr.degradation.diagnosis import Diagnosis
+from rnr.degradation.intent import Intent
 from rnr.degradation.kind import interpolate
 from rnr.degradation.photographs import random_crops, rounded
+from rnr.degradation.protocols import Restorer
 from rnr.degradation.synthesize import CLOSE, VISIBLE, Mixture, degrade, draw_mixture, truths
 from rnr.reasoner.data import damaged_batch, stage_at
-from rnr.restorer.confusion import Confusion
-from rnr.restorer.data import CERTAIN, tell
-from rnr.restorer.network import RestorerNetwork
 
-SHARE = 0.25  # of the pictures are restored
-MODES = torch.tensor([0.4, 0.5, 0.1, 0.0])  # the true diagnosis (half of those: a part of it), beliefs, wrong beliefs
-PART = 0.5
+SHARE = 0.25  # of the pictures are restored; a choice, as are the next two
+PART = 0.5  # of those by a part of the true diagnosis ...
+LEFT = 0.5  # ... which leaves out this share of its kinds
 RIDGE = 1e-2  # of a kind's own energy: haze and darkness are nearly the same picture
 
 
 class WithRestored:
-    """`rnr.reasoner.data.damaged_batch`, but a quarter of each batch was restored by `network` in one step."""
+    """`rnr.reasoner.data.damaged_batch`, but a quarter of each batch was restored by its true diagnosis, or a part."""
 
-    def __init__(self, network: RestorerNetwork, confusion: Confusion | None = None) -> None:
-        self.network, self.confusion = network.eval(), confusion or Confusion()
+    def __init__(self, restorer: Restorer) -> None:
+        self.restorer = restorer
 
     def __call__(
         self, photographs: Sequence[np.ndarray], seed: int, number: int, progress: float, batch: int
@@ -52,16 +51,17 @@ class WithRestored:
         diagnoses += [a if ok else b for a, b, ok in zip(after, before, known.tolist())]
         return torch.cat([damaged, restored]), diagnoses
 
-    @torch.no_grad()
     def restore(
         self, clean: torch.Tensor, degraded: torch.Tensor, mixture: Mixture, generator: torch.Generator
     ) -> torch.Tensor:
-        layout, batch = self.network.layout, len(clean)
-        mode = torch.multinomial(MODES, batch, replacement=True, generator=generator)
-        partial = (mode == CERTAIN) & (torch.rand(batch, generator=generator) < PART)
-        keep = {name: partial & (torch.rand(batch, generator=generator) < 0.5) for name in layout.factors}
-        condition = tell(clean, mixture, mode, keep, layout, self.confusion, generator)
-        return rounded(self.network.one_step(degraded, condition))
+        """The restored pictures (B, 3, H, W), of 8 bits."""
+        made = []
+        for picture, truth in zip(degraded, truths(clean, degraded, mixture)):
+            partly, *leave = torch.rand(1 + len(truth.present), generator=generator).tolist()
+            kinds = [kind for kind, chance in zip(truth.present, leave) if partly >= PART or chance >= LEFT]
+            pixels = self.restorer.restore(picture.permute(1, 2, 0).numpy(), truth, Intent(kinds)).pixels_HWC3
+            made.append(torch.from_numpy(pixels).permute(2, 0, 1))
+        return rounded(torch.stack(made))
 
 
 def left(

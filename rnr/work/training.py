@@ -79,16 +79,15 @@ def train_reasoner(training: Training, report: Report) -> Path:
         given |= {"license": training.license, "objects": training.objects}
         known = {name: value for name, value in given.items() if value is not None}
         known |= {"data": training.images, "output": training.out, "seed": training.seed, "resume": training.resume}
-        damage = _restored(training.restored, training.confusion) if training.restored else None
+        damage = _restored(training.restored) if training.restored else None
         return train(ReasonerRun(**known), damage, report)
 
 
-def _restored(restorer: str, confusion: Path | None) -> Callable[..., Any]:
-    from rnr.restorer import load_bridge
-    from rnr.restorer.confusion import Confusion
+def _restored(restorer: str) -> Callable[..., Any]:
+    from rnr.restorer import load
     from rnr.work.joint import WithRestored
 
-    return WithRestored(load_bridge(restorer).network, Confusion.read(confusion) if confusion else None)
+    return WithRestored(load(restorer))
 
 
 def train_restorer(training: Training, report: Report) -> Path:

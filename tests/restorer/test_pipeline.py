@@ -19,6 +19,18 @@ SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}
 NOTHING = Diagnosis(findings={"noise": Finding(present=False, severity=0)})
 
 
+@pytest.fixture
+def network() -> RestorerNetwork:
+    """A small network without experts, of which nothing is zero."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        network = RestorerNetwork(**SMALL).eval()
+        for p in network.parameters():
+            p.add_(0.02 * torch.randn(p.shape))
+            p.copy_(p.half())
+    return network
+
+
 @pytest.fixture(scope="module")
 def pipe() -> RestorePipeline:
     return RestorePipeline.from_pretrained("built-in")
@@ -122,14 +134,16 @@ def test_tiled_equals_whole(pipe):
     assert error.max() < 1 / 255 and error.mean() < 0.1 / 255
 
 
-def test_save_and_load_give_the_same_picture(pipe, tmp_path):
+def test_save_and_load_give_the_same_picture(pipe, network, tmp_path):
     card = {"data": "d", "training": "t", "samples": 1, "samples_before": 0, "command": "c", "figures": "f"}
-    first = RestorePipeline.from_pretrained(export(pipe.network, tmp_path / "w", card))
+    first = RestorePipeline.from_pretrained(export(network, tmp_path / "w", card))
     first.save_pretrained(tmp_path / "v")
     again = RestorePipeline.from_pretrained(export(first.network, tmp_path / "v", card))
     _, degraded, diagnosis, _ = damaged({"rain": 60}, size=64)
-    x, alone = pixels(degraded), RestorePipeline(pipe.network, pipe.scheduler)  # without experts, as `export` writes it
-    assert np.array_equal(again.restore(x, diagnosis).pixels_HWC3, alone.restore(x, diagnosis).pixels_HWC3)
+    x, alone = pixels(degraded), RestorePipeline(network, pipe.scheduler)
+    for source in (diagnosis, None):  # one network restores without a diagnosis, too
+        one, two, three = (each.restore(x, source).pixels_HWC3 for each in (again, first, alone))
+        assert np.array_equal(one, two) and np.allclose(one, three, atol=1e-6)
     assert again.identity["model_hash"] == first.identity["model_hash"] != pipe.identity["model_hash"]
 
 
@@ -160,6 +174,15 @@ def test_shipped_weights_are_small_and_safe():
     assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 80e6  # of 90 MB in all
 
 
+def test_the_built_in_one_needs_a_diagnosis_or_a_reasoner(pipe):
+    picture = np.full((64, 64, 3), 0.5, np.float32)
+    assert pipe.network is None
+    with pytest.raises(ValueError, match=r"rnr.diagnose\(image\), or set pipe.diagnoser"):
+        pipe(picture)
+    with pytest.raises(ValueError, match="experts restore by a diagnosis: make one"):
+        pipe.restore(picture, None)
+
+
 def test_missing_and_broken_weights_are_named(tmp_path):
     with pytest.raises(OSError, match="nowhere"):
         RestorePipeline.from_pretrained(tmp_path / "nowhere")
@@ -170,8 +193,8 @@ def test_missing_and_broken_weights_are_named(tmp_path):
         RestorePipeline.from_pretrained(tmp_path / "broken")
 
 
-def test_one_step_sees_the_picture_upside_down_too(pipe):
-    pipe = RestorePipeline(pipe.network, pipe.scheduler)  # experts look once
+def test_one_step_sees_the_picture_upside_down_too(network):
+    pipe = RestorePipeline(network, BridgeScheduler())  # experts look once
     _, degraded, diagnosis, _ = damaged({"low_light": 50})
     upright = pixels(degraded)
     reversed_ = np.ascontiguousarray(upright[::-1, ::-1])

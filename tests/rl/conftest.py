@@ -11,7 +11,7 @@ from PIL import Image
 
 from rnr.degradation.photographs import to_tensor
 from rnr.reasoner import Reasoner
-from rnr.restorer import RestorePipeline
+from rnr.restorer import RestorerNetwork
 from rnr.rl.config import RestorerConfig
 from rnr.rl.judge import Judge
 from rnr.rl.tasks import Task, Tasks
@@ -27,9 +27,19 @@ def reasoner() -> Reasoner:
     return Reasoner.from_pretrained("built-in")
 
 
+def fresh() -> RestorerNetwork:
+    """A small network without experts that was never trained, but heeds its condition: always the same."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        network = RestorerNetwork(widths=(16, 32), blocks=(1, 1), condition=32).eval()
+        for p in network.parameters():  # many begin at zero
+            p.add_(0.03 * torch.randn(p.shape))
+    return network
+
+
 @pytest.fixture
-def network():
-    return RestorePipeline.from_pretrained("built-in").network
+def network() -> RestorerNetwork:
+    return fresh()
 
 
 @pytest.fixture(scope="session")

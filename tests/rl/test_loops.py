@@ -14,8 +14,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from rnr.degradation.diagnosis import Diagnosis, Finding
 from rnr.restorer import RestorePipeline
+from rnr.restorer.export import export
 from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig
+from rnr.rl.restoring import build, run
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "recipes").glob("rl_*.toml"))
@@ -167,7 +170,11 @@ def test_the_tool_refuses_what_it_does_not_know(folder, reasoner):
 
 @pytest.mark.parametrize(
     "text, reason",
-    [("group = 1", "group"), ("window = [1]", "never the last"), ("rewards = ['x']", "unknown reward x")],
+    [
+        ("group = 1", "group"),
+        ("explore = 'pixels'\nwindow = [1]", "never the last"),
+        ("rewards = ['x']", "unknown reward x"),
+    ],
 )
 def test_the_command_refuses_in_one_line(folder, tmp_path, text, reason):
     from rnr.rl.cli import app
@@ -183,15 +190,23 @@ def test_the_command_refuses_in_one_line(folder, tmp_path, text, reason):
 
 
 def test_loop_b_ends_with_weights_that_restore(config):
-    from rnr.rl.restoring import run
-
-    weights = run(config.model_copy(update={"max_steps": 1, "val_tasks": 2, "tasks": 2}))
+    weights = run(config.model_copy(update={"max_steps": 1, "val_tasks": 2, "tasks": 2, "explore": "pixels"}))
     assert "1 updates of Flow-GRPO" in (weights / "README.md").read_text()
-    restored = RestorePipeline.from_pretrained(weights).restore(np.full((64, 64, 3), 0.5, np.float32), None)
+    noisy = Diagnosis(findings={"noise": Finding(present=True, severity=30)}, plan=["noise"])
+    restored = RestorePipeline.from_pretrained(weights).restore(np.full((64, 64, 3), 0.5, np.float32), noisy)
     assert np.isfinite(restored.pixels_HWC3).all()
     assert {"adapter", "checkpoint.safetensors", "config.json", "metrics.jsonl"} <= {
         p.name for p in config.out.iterdir()
     }
+
+
+def test_a_restorer_of_one_network_is_trained_as_such(config, network, tmp_path):
+    card = {"data": "d", "training": "t", "command": "c", "figures": "f"}
+    folder = export(network, tmp_path / "one", card)
+    one = config.model_copy(update={"restorer": str(folder), "max_steps": 1, "tasks": 2, "explore": "both"})
+    assert RestorePipeline.from_pretrained(run(one)).network is not None
+    with pytest.raises(ValueError, match="has none"):
+        build(one.model_copy(update={"explore": "dose", "out": tmp_path / "two"}))
 
 
 @pytest.mark.slow

@@ -8,16 +8,15 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from rnr.rl.chain import ChainPolicy
 from rnr.rl.cli import app
 from rnr.rl.config import AgentConfig, ReasonerConfig, RestorerConfig
 from rnr.rl.judge import judge_of
-from rnr.rl.policy import BridgePolicy
 from rnr.rl.restoring import build, policy_of
 from rnr.rl.rewards import REASONER, named
 
 MODULE = """
 from rnr.rl.judge import Judge
-from rnr.rl.policy import BridgePolicy
 from rnr.rl.restoring import policy_of
 
 LIMIT = 3
@@ -61,7 +60,7 @@ def test_a_recipe_trains_by_them(recipe: Path) -> None:
     config = RestorerConfig.read(recipe)
     assert config.rewards == ["rewards_i_wrote:Darker"] == RestorerConfig.read(recipe, reward=config.rewards).rewards
     trainer = build(config)
-    assert type(trainer.judge).__name__ == "Calm" and isinstance(trainer.policy, BridgePolicy)
+    assert type(trainer.judge).__name__ == "Calm" and isinstance(trainer.policy, ChainPolicy)
     assert vars(trainer.policy)["mine"]
     trainer.train(False)
     rows = [row for row in trainer.log.rows() if "evaluation" not in row]
@@ -86,7 +85,7 @@ def test_the_canaries_watch_a_reward_of_ones_own(recipe: Path, folder: Path) -> 
     "name, said",
     [
         ("beauty", "unknown reward beauty.*my_module:my_reward"),
-        ("rewards_i_wrote:none", "has no none; it has: BridgePolicy, Calm"),
+        ("rewards_i_wrote:none", "has no none; it has: Calm, Darker"),
         ("rewards_i_wrote:LIMIT", "not a reward; it must be f"),
         ("no_module_of_mine:x", "run from the folder that holds it"),
     ],

@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from rnr.degradation.errors import MissingExtra
-from rnr.restorer import BridgeScheduler, RestorePipeline
+from rnr.restorer import BridgeScheduler
 from rnr.rl.config import RestorerConfig
 from rnr.rl.metrics import METRICS
 from rnr.rl.policy import BridgePolicy, Exploration, trainable
 from rnr.rl.rewards import REASONER
 from rnr.rl.trainer import DiffusionGRPOTrainer, draw_seed
 from rnr.training.trackers import check_trackers
+from tests.rl.conftest import fresh
 
 
 def brightness(prompts, completions, **columns):
@@ -34,10 +35,6 @@ def trainer_of(network, tasks, judge, config, rewards=None, **explore):
 
 def weights(trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.live.values()])
-
-
-def fresh():
-    return RestorePipeline.from_pretrained("built-in").network
 
 
 def test_equal_rewards_change_nothing(network, tasks, judge, config):
@@ -68,7 +65,7 @@ def test_a_tracker_that_is_named_and_missing_is_an_error(network, tasks, judge, 
 
 def test_the_reward_rises(network, tasks, judge, config):
     """On the mean of the tasks: of a picture whose brightness exploration hardly moves nothing can be learned."""
-    config = config.model_copy(update={"lr": 1e-2, "beta": 0.0, "prompts": 3, "group": 6, "clip": 0.1})
+    config = config.model_copy(update={"lr": 1e-2, "beta": 0.0, "prompts": 3, "group": 6, "clip": 0.1, "train": "full"})
     trainer = trainer_of(network, tasks, judge, config, explore="condition", condition_std=0.3)
     seeds = list(range(len(tasks)))
     held = trainer.policy.rollout(tasks, seeds, noise=0).final.mean()

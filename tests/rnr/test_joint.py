@@ -8,7 +8,7 @@ import torch
 
 from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import degrade, prescribe
-from rnr.restorer import load_bridge
+from rnr.restorer import load
 from rnr.work.joint import SHARE, WithRestored, left, remaining
 
 KINDS = {"haze": 50.0, "noise": 60.0}
@@ -55,7 +55,7 @@ def test_what_factors_cannot_say_is_not_said():
 
 
 def test_a_share_of_the_stream_is_restored_and_repeats(crops):
-    damage = WithRestored(load_bridge().network)
+    damage = WithRestored(load())
     images, diagnoses = damage(crops, 0, 3, 1.0, 8)
     again, reported = damage(crops, 0, 3, 1.0, 8)
     assert len(images) == len(diagnoses) == 8 and torch.equal(images, again) and diagnoses == reported
