@@ -25,11 +25,19 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+SHORT = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+DTYPES = (*SHORT.values(), *SHORT)
+
+
 def dtype_named(name: str | None, device: str) -> torch.dtype:
-    """torch's type of this name; where none is given float32 on a CPU, bfloat16 elsewhere. ValueError for another."""
+    """torch's type of this name (bf16 is bfloat16); where none is given float32 on a CPU, bfloat16 elsewhere.
+
+    Raises:
+        ValueError: For another.
+    """
     import torch
 
-    name = name or ("float32" if device.startswith("cpu") else "bfloat16")
-    if name not in ("float32", "bfloat16", "float16"):
+    name = SHORT.get(name or "", name) or ("float32" if device.startswith("cpu") else "bfloat16")
+    if name not in DTYPES:
         raise ValueError(f"dtype is float32, bfloat16 or float16, not {name!r}")
     return getattr(torch, name)

@@ -248,6 +248,10 @@ def speed(
     steps: Annotated[str, typer.Option("--num-inference-steps", help="Numbers of steps.")] = "1,4",
     reasoner: ReasonerName = "built-in",
     restorer: RestorerName = "built-in",
+    findings: Annotated[str, typer.Option("--findings", help="What is removed, comma-separated.")] = "haze,noise",
+    dtype: Annotated[
+        str | None, typer.Option("--dtype", help="float32, or bf16: what the restorer computes in.")
+    ] = None,
     threads: Threads = None,
 ) -> None:
     """Measure seconds per megapixel of diagnosis and restoration, and peak memory by size, each in a fresh process."""
@@ -257,8 +261,10 @@ def speed(
     with command.errors():
         sizes = [float(size) for size in megapixels.split(",")] + ([100.0] if large else [])
         arguments = ["--images", str(images), "--steps", steps, "--reasoner", reasoner, "--restorer", restorer]
+        arguments += ["--findings", findings, *(["--dtype", dtype] if dtype else [])]
         arguments += ["--threads", str(threads)] if threads else []
         with command.progress("sizes", len(sizes)) as report:
             rows = measure(arguments, sizes, report)
         settings = {"steps": steps, "reasoner": reasoner, "restorer": restorer, "sizes": sizes, "threads": threads}
+        settings |= {"findings": findings, "dtype": dtype or "float32"}
         command.publish({"speed": table(rows)}, out, settings, started)

@@ -65,12 +65,13 @@ def highest() -> float:
 
 
 def measure_here(
-    reasoner: Diagnoser, restorer: Restorer, photograph: np.ndarray, megapixels: float, steps: Sequence[int]
-) -> Row:
+    reasoner: Diagnoser, restorer: Restorer, photograph: np.ndarray, megapixels: float, steps: Sequence[int],
+    findings: Sequence[str],
+) -> Row:  # fmt: skip
     """One size in this process. Damage is held present by a true diagnosis, so that nothing is skipped."""
     from rnr.degradation.diagnosis import Diagnosis, Finding
 
-    given = Diagnosis(findings={kind: Finding(present=True, severity=40) for kind in ("haze", "noise")})
+    given = Diagnosis(findings={kind: Finding(present=True, severity=40) for kind in findings})
     small = picture(photograph, 0.02)
     reasoner.diagnose([small])
     restorer.restore(small.astype(np.float32) / 255, given)
@@ -123,16 +124,19 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--reasoner", default="built-in")
     parser.add_argument("--restorer", default="built-in")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--dtype")
+    parser.add_argument("--findings", default="haze,noise")
     return parser.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
     command.use_threads(options.threads)
-    models = load_reasoner(options.reasoner), load_restorer(options.restorer)
+    wanted = {"dtype": options.dtype} if options.dtype else {}
+    models = load_reasoner(options.reasoner), load_restorer(options.restorer, **wanted)
     photograph = next(iter(command.photographs(options.images, 1).values()))
     steps = [int(count) for count in options.steps.split(",")]
-    print(json.dumps(measure_here(*models, photograph, options.megapixels, steps)))
+    print(json.dumps(measure_here(*models, photograph, options.megapixels, steps, options.findings.split(","))))
 
 
 if __name__ == "__main__":

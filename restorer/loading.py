@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rnr.degradation.arithmetic import dtype_named
 from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN, device_named, explained, higher, one_at_a_time, recipe_of
 
@@ -35,7 +36,7 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
             recipe (a TOML file with `model = "..."` and options).
         device: auto, cpu, cuda, …
         options: Those of `QwenEditRestorer.from_pretrained` or `DiffusersRestorer.from_pretrained`; they overrule the
-            recipe's. The bridge has none.
+            recipe's. Experts take `dtype`: float32, or bfloat16, in which the path of the picture stays float32.
 
     Raises:
         SetupError: For what is missing or broken; it says what to do.
@@ -51,9 +52,10 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
             return found
         kind, device = pipeline_class(model), device_named(device)
         if kind in OURS:
+            dtype = wanted.pop("dtype", None) if kind == "RestorePipeline" else None
             if wanted:
                 raise SetupError(f"{model}: {OURS[kind]} takes no {', '.join(wanted)}")
-            return _ours(kind, model, device)
+            return _ours(kind, model, device, dtype)
         if kind == "QwenImageEditPlusPipeline":
             from rnr.restorer.qwen_edit import QwenEditRestorer
 
@@ -103,12 +105,13 @@ def expert_file(name: str | Path, kind: str) -> Path:
     return folder / "experts" / f"{kind}.safetensors" if folder.is_dir() else folder
 
 
-def _ours(kind: str, name: str, device: str) -> Restorer:
+def _ours(kind: str, name: str, device: str, dtype: str | None) -> Restorer:
     from rnr.restorer import latent
     from rnr.restorer.pipeline import RestorePipeline
 
     if kind == "RestorePipeline":
-        return RestorePipeline.from_pretrained(name).to(device)
+        wanted = dtype_named(dtype or "float32", device)
+        return RestorePipeline.from_pretrained(name, torch_dtype=wanted).to(device)
     return getattr(latent, kind).from_pretrained(name, device)
 
 

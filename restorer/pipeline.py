@@ -127,7 +127,10 @@ class RestorePipeline(DiffusionPipeline):
         folder = folder_of(name)
         if folder == BUILT_IN and not (folder / "model_index.json").exists():
             raise OSError(f"{folder}: the built-in restorer's weights are missing; install the package again")
-        options["dtype"] = options.pop("torch_dtype", None) or options.get("dtype") or torch.float32
+        dtype = options.pop("torch_dtype", None) or options.get("dtype") or torch.float32
+        if dtype not in (torch.float32, torch.bfloat16):
+            raise OSError(f"{name}: experts compute in float32 or bfloat16, not {dtype}")
+        options["dtype"] = dtype
         diffusers_logging.disable_progress_bar()  # two small files
         try:
             pipe = super().from_pretrained(str(folder), **options)
@@ -137,6 +140,8 @@ class RestorePipeline(DiffusionPipeline):
         if pipe.network is not None:
             pipe.network.to(memory_format=torch.channels_last).eval()
         pipe.identity = {"model": f"restorer {name}", "model_hash": hash_of(folder.glob("*/*.safetensors"))}
+        if dtype is not torch.float32:
+            pipe.identity["dtype"] = str(dtype).removeprefix("torch.")
         return pipe
 
     @classmethod

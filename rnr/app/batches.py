@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from rnr.degradation.arithmetic import DTYPES
 from rnr.degradation.errors import SetupError
 from rnr.degradation.files import printable
 from rnr.degradation.loading import BUILT_IN
@@ -35,14 +36,17 @@ def server_of(server: str | None) -> str | None:
 
 
 def models_of(
-    reasoner: str, restorer: str, device: str, scorer: str | None = None, unified: str | None = None
-) -> Models:
+    reasoner: str, restorer: str, device: str, scorer: str | None = None, unified: str | None = None,
+    dtype: str | None = None,
+) -> Models:  # fmt: skip
     from rnr.work.models import Models
 
     hush()
+    if dtype is not None and dtype not in DTYPES:
+        stop(f"--dtype is float32 or bf16, not {dtype}")
     if unified and (reasoner, restorer) != (BUILT_IN, BUILT_IN):
         stop("--unified is a reasoner and a restorer; leave out --reasoner, --restorer and --server")
-    return Models(reasoner, restorer, device, scorer, unified)
+    return Models(reasoner, restorer, device, scorer, unified, dtype)
 
 
 def request_of(num_inference_steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:
@@ -60,7 +64,8 @@ def cluster_of(engine: str, workers: int, models: Models) -> Any:
         raise SetupError(f"--engine is ray or not given, not {engine}")
     from rnr.work.cluster import Cluster
 
-    return Cluster(models.names, models.device_wanted, workers, float(models.device == "cuda"), models.scorer_name)
+    gpus = float(models.device == "cuda")
+    return Cluster(models.names, models.device_wanted, workers, gpus, models.scorer_name, models.dtype)
 
 
 def finish_cluster(counts: dict[str, int], problems: int) -> None:

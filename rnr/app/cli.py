@@ -14,6 +14,7 @@ from rnr.app import explain_cli, serve_cli, unified_cli
 from rnr.app.batches import cluster_of, finish_cluster, jobs_of, models_of, request_of, run_batch, server_of
 from rnr.app.options import (
     Device,
+    Dtype,
     InferenceSteps,
     Instruct,
     Megapixels,
@@ -111,6 +112,7 @@ def restore(
     server: Server = None,
     scorer: QualityBy = None,
     device: Device = "auto",
+    dtype: Dtype = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
     engine: Engine = None,
     workers: Workers = 1,
@@ -133,6 +135,8 @@ def restore(
         stop("--instruct needs a pair that reads words: name its folder with --unified")
     if unified and engine:
         stop("--unified works in one process; leave out --engine")
+    if unified and dtype:
+        stop("--unified computes in float32; leave out --dtype")
     mode = "overwrite" if overwrite else "skip" if skip_existing else "refuse"
     options = Options(mode, max_megapixels, not no_report, traceback)  # type: ignore[arg-type]
     try:
@@ -148,7 +152,7 @@ def restore(
             task=task,
             instruct=instruct,
         ).check()
-        models = models_of(server_of(server) or reasoner, restorer, device, scorer, unified)
+        models = models_of(server_of(server) or reasoner, restorer, device, scorer, unified, dtype)
         if engine:
             chosen, (pictures, tables) = cluster_of(engine, workers, models), cluster.tables(pictures)
             jobs, problems = jobs_of(pictures, recursive, out, skip_unreadable)
@@ -181,6 +185,7 @@ def agent(
     restorer: RestorerName = BUILT_IN,
     scorer: QualityBy = None,
     device: Device = "auto",
+    dtype: Dtype = None,
     no_report: Annotated[bool, typer.Option("--no-report", help="No report.html.")] = False,
     traceback: Traceback = False,
 ) -> None:
@@ -205,7 +210,7 @@ def agent(
         from rnr.app.asking import ask as answer
         from rnr.work.agent_worker import HOME, AgentWorker, alone_in
 
-        models, asked = models_of(reasoner, restorer, device, scorer), answer if ask else None
+        models, asked = models_of(reasoner, restorer, device, scorer, dtype=dtype), answer if ask else None
 
         def make(jobs: list[Job]) -> Batch:
             held.enter_context(alone_in(out))

@@ -20,6 +20,12 @@ QualityBy = Annotated[
 ]
 ScorerName = Annotated[str, typer.Option("--scorer", help=SCORERS)]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, ...")]
+Dtype = Annotated[
+    str | None,
+    typer.Option(
+        "--dtype", help="What the restorer computes in: bf16 is twice as fast where the processor has units for it."
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")]
 InferenceSteps = Annotated[
     int | None,

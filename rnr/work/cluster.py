@@ -39,6 +39,7 @@ class Cluster:
     workers: int = 1
     gpus: float = 0.0  # of each actor
     scorer: str | None = None
+    dtype: str | None = None
 
     def run(self, work: Callable[[Models, dict], dict], chunks: Sequence[dict]) -> list[dict]:
         """`work(models, chunk)` for every chunk, on `workers` actors; results in no particular order."""
@@ -52,7 +53,8 @@ class Cluster:
         data: Any = ray.data.from_items(
             [{"chunk": json.dumps(chunk)} for chunk in chunks], override_num_blocks=len(chunks)
         )
-        actor = {"work": work, "names": self.names, "device": self.device, "scorer": self.scorer}
+        actor = {"work": work, "names": self.names, "device": self.device, "scorer": self.scorer,
+                 "dtype": self.dtype}  # fmt: skip
         # One chunk at a time: by default the first actor that is ready takes the chunks of the others, who then idle.
         pool = ray.data.ActorPoolStrategy(size=self.workers, max_tasks_in_flight_per_actor=1)
         done = data.map(Actor, fn_constructor_kwargs=actor, compute=pool, num_gpus=self.gpus or None)
@@ -63,9 +65,10 @@ class Actor:
     """Lives in a worker process: the models, loaded when the first chunk needs them."""
 
     def __init__(
-        self, work: Callable[[Models, dict], dict], names: tuple[str, str], device: str, scorer: str | None = None
-    ) -> None:
-        self.work, self.models = work, Models(*names, device, scorer)
+        self, work: Callable[[Models, dict], dict], names: tuple[str, str], device: str, scorer: str | None = None,
+        dtype: str | None = None,
+    ) -> None:  # fmt: skip
+        self.work, self.models = work, Models(*names, device, scorer, dtype=dtype)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"result": json.dumps(self.work(self.models, json.loads(row["chunk"])))}

@@ -23,15 +23,15 @@ class Models:
     """Reasoner, restorer and scorer, each loaded when first used. Raises SetupError where one cannot be.
 
     `scorer`: None leaves the quality in a diagnosis as the reasoner wrote it. `unified`: a pair that was trained
-    together, in the place of both; as `rnr.unified.load` takes it.
+    together, in the place of both; as `rnr.unified.load` takes it. `dtype`: what the restorer computes in.
     """
 
     def __init__(
         self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto", scorer: str | None = None,
-        unified: str | None = None,
+        unified: str | None = None, dtype: str | None = None,
     ) -> None:  # fmt: skip
         self.names, self.device_wanted, self.scorer_name = (reasoner, restorer), device, scorer
-        self.unified = unified
+        self.unified, self.dtype = unified, dtype
 
     def load(self) -> None:
         """All that were named, now rather than when they are used."""
@@ -39,13 +39,13 @@ class Models:
 
     def another(self) -> Models:
         """The same models, to be loaded once more: for another thread."""
-        return Models(*self.names, self.device_wanted, self.scorer_name, self.unified)
+        return Models(*self.names, self.device_wanted, self.scorer_name, self.unified, self.dtype)
 
     @property
     def asked(self) -> dict[str, str]:
-        """The names by which a result is known again; scorer and unified pair only where they were named."""
+        """The names by which a result is known again; others only where they were named."""
         names = dict(zip(("reasoner", "restorer"), self.names))
-        more = {"scorer": self.scorer_name, "unified": self.unified}
+        more = {"scorer": self.scorer_name, "unified": self.unified, "dtype": self.dtype}
         return names | {role: name for role, name in more.items() if name}
 
     @cached_property
@@ -104,7 +104,7 @@ class Models:
         quiet()
         from rnr.restorer import load
 
-        return load(self.names[1], self.device_wanted)
+        return load(self.names[1], self.device_wanted, **({"dtype": self.dtype} if self.dtype else {}))
 
 
 _held, _guard = lru_cache(maxsize=2)(Models), threading.Lock()

@@ -8,10 +8,11 @@ import skimage.data
 import torch
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord, Finding
+from rnr.degradation.errors import SetupError
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import degrade, prescribe, truths
-from rnr.restorer import BridgeScheduler, Intent, RestorePipeline, RestorerNetwork
+from rnr.restorer import BridgeScheduler, Intent, RestorePipeline, RestorerNetwork, load
 from rnr.restorer.export import export
 from rnr.restorer.pipeline import BUILT_IN
 
@@ -172,6 +173,18 @@ def test_shipped_weights_are_small_and_safe():
     folder = BUILT_IN
     assert not list(folder.rglob("*.bin")) and not list(folder.rglob("*.pt"))
     assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 80e6  # of 90 MB in all
+
+
+def test_bf16_is_repeatable_and_next_to_float32(pipe):
+    half = load("built-in", dtype="bf16")
+    assert half.identity == pipe.identity | {"dtype": "bfloat16"}
+    for kind in ("noise", "blur", "low_light"):  # dense, with a reader, with an overview
+        _, degraded, diagnosis, _ = damaged({kind: 45})
+        once, again, exact = (each.restore(pixels(degraded), diagnosis).pixels_HWC3 for each in (half, half, pipe))
+        assert once.dtype == np.float32 and np.array_equal(once, again)
+        assert 0 < 255 * np.abs(once - exact).mean() < 0.5, "measured: 0.03 to 0.12"  # the whole range is 255
+    with pytest.raises(SetupError, match="float32 or bfloat16, not torch.float16"):
+        load("built-in", dtype="float16")
 
 
 def test_the_built_in_one_needs_a_diagnosis_or_a_reasoner(pipe):

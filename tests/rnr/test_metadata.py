@@ -192,6 +192,18 @@ def test_restore_stamps_strips_and_says(tmp_path: Path, crop: Array, cli: Callab
     assert legs and all(leg["dose"] <= 0.5 and leg["kinds"] != ["haze"] for leg in legs)
 
 
+def test_a_record_names_what_the_restorer_computed_in(
+    tmp_path: Path, crop: Array, cli: Callable[..., tuple[int, str, str]]
+) -> None:
+    Image.fromarray(crop).save(tmp_path / "a.png")
+    asked = ("restore", tmp_path / "a.png", "-o", tmp_path / "out", "--no-report", "--dtype")
+    assert cli(*asked, "bf16")[0] == 0
+    record = json.loads((tmp_path / "out" / "a.diagnosis.json").read_text())
+    assert record["restoration"]["dtype"] == "bfloat16" and record["request"]["dtype"] == "bf16"
+    code, _, stderr = cli(*asked, "half")
+    assert code == 2 and "--dtype is float32 or bf16, not half" in stderr
+
+
 def test_strength_0_gives_the_same_pixels_back(
     tmp_path: Path, crop: Array, cli: Callable[..., Any], models: Any
 ) -> None:
