@@ -90,6 +90,32 @@ def quality(
         command.publish(run.tables(), out, run.settings, started, silent=["quality_baselines"])
 
 
+@app.command()
+def order(
+    images: Images,
+    out: Out,
+    mixtures: Annotated[int, typer.Option("--mixtures", min=2, help="Of each photograph; half have one kind.")] = 8,
+    size: Size = 192,
+    restorer: RestorerName = "built-in",
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure the order of the legs: the plan of the true diagnosis against all other orders, on mixtures."""
+    from rnr.evaluation import order as module
+    from rnr.evaluation.cases import cases
+
+    started = time.monotonic()
+    with command.errors():
+        photographs, model = command.photographs(images, limit), load_bridge(restorer)
+        held = cases(photographs, size, mixtures, seed, model.kinds)
+        with command.progress("restoring", len(held)) as report:
+            rows = module.measure(model, held, report)
+        settings = command.identity(restorer=model) | {"images": images.name, "limit": limit, "size": size}
+        tables = {"order": module.table(rows, seed), "order_pairs": module.pairs(rows, seed)}
+        command.publish(tables, out, settings | {"mixtures": mixtures, "seed": seed}, started)
+
+
 @app.command(cls=renamed(steps="num-inference-steps"))
 def steering(
     images: Images,

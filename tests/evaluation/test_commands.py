@@ -19,7 +19,7 @@ from rnr.evaluation.cli import app
 from rnr.evaluation.command import chosen
 from rnr.evaluation.speed import measure_here, picture, table
 
-COMMANDS = ("quality", "diagnosis", "robustness", "decoding", "steering", "twin", "speed")
+COMMANDS = ("quality", "diagnosis", "robustness", "decoding", "steering", "order", "twin", "speed")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
