@@ -23,8 +23,8 @@ TASKS = ("blind", "restore")  # blind: no diagnosis at all; restore: remove what
 SCENE_WIDTH = len(LIGHTING) + 2 * len(COLOURS) + len(TEXTURE) + len(LAYOUT)
 QUALITY_WIDTH = 2
 # P(present) below which a model's finding is left alone. Built-in reasoner, whole photographs of the three validation
-# sets: at 0.5 / 0.6 / 0.7 / 0.8 / 0.9 findings in 15 / 12 / 9 / 8 / 4 of 116 undamaged ones, and 65 / 62 / 58 / 55 /
-# 51% of 303 damages of severity 20 and more found (docs/lab-log.md, 2026-11-29).
+# sets: at 0.5 / 0.6 / 0.7 / 0.8 / 0.9 findings in 11 / 11 / 9 / 7 / 4 of 116 undamaged ones, and 68 / 67 / 65 / 63 /
+# 60% of 303 damages of severity 20 and more acted on (docs/lab-log.md, 2026-11-30).
 CONFIDENT = 0.7
 
 
