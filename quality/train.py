@@ -59,7 +59,7 @@ class QualityRun(Run):
     samples: int = Field(default=40_000, ge=1, description="pictures that are shown, echoes included")
     rate: float = Field(default=2e-3, gt=0, description="learning rate at its highest")
     precision: Any = Field(default="fp32", description="auto: the faster of bf16 and fp32, by a timing")
-    echo: int = Field(default=2, ge=1, description="updates on each batch, with other crops and captions")
+    echo: int = Field(default=2, ge=1, description="times each picture is learned from, with other crops and captions")
     batch: int = Field(default=16, ge=2, description="pictures in a batch")
     side: int = Field(default=192, ge=96, description="of the damaged crops, px")
     labels: int = Field(default=3_000, ge=16, description="damaged pictures that the adapter learns from")
@@ -87,8 +87,12 @@ class Towers(nn.Module):
 
 @dataclass
 class Batch:
-    pairs: Pairs
-    captions: list[list[str]]  # by picture
+    """Damaged pictures (B, 3, H, W), their scores 0..100 and severities (B, K), and each one's captions."""
+
+    degraded_BCHW: torch.Tensor
+    score_B: torch.Tensor
+    severity_BK: torch.Tensor
+    captions: list[list[str]]
 
 
 class QualityObjective:
@@ -137,19 +141,20 @@ class QualityObjective:
             captions_of(d, s, seed + i) + said
             for i, (d, s, said) in enumerate(zip(pairs.diagnoses(), pairs.score_B.tolist(), more))
         ]
-        return Batch(pairs, spoilt(captions, self.run.noise, seed)[0]), self.run.batch
+        captions = spoilt(captions, self.run.noise, seed)[0]
+        return Batch(pairs.degraded_BCHW, pairs.score_B, pairs.severity_BK, captions), self.run.batch
 
     def _drawn(self, seed: int) -> Pairs:
         return draw_pairs(self.photographs, self.run.batch, self.run.side, seed)
 
     def loss(self, batch: Batch, progress: float, seed: int) -> torch.Tensor:
         """Contrastive loss of a short and a long caption, and the probe's."""
-        feature = self.features(batch.pairs.degraded_BCHW, seed)
+        feature = self.features(batch.degraded_BCHW, seed)
         draw, weigh = random.Random(seed), self.run.purify and progress >= PURE_FROM
         short = [each[0] for each in batch.captions]
         long = [draw.choice(each[1:]) for each in batch.captions]
         contrast = self.contrast(feature, short, weigh) + self.contrast(feature, long, weigh)
-        return self.probed(feature, batch.pairs) + CONTRAST * contrast
+        return self.probed(feature, batch) + CONTRAST * contrast
 
     def features(self, pictures_BCHW: torch.Tensor, seed: int) -> torch.Tensor:
         """(B, D) of random crops and the overview of each picture."""
@@ -179,10 +184,10 @@ class QualityObjective:
         scale = float(self.model.clip.logit_scale.exp().clamp(max=100))
         return worth(picture_BD, text_BD, scale, known_share(self.tokenizer, texts)).clamp(min=LEAST_WORTH)
 
-    def probed(self, feature_BD: torch.Tensor, pairs: Pairs) -> torch.Tensor:
+    def probed(self, feature_BD: torch.Tensor, batch: Batch) -> torch.Tensor:
         """Error of score and severities, in units of 10 points."""
-        targets = torch.cat([pairs.score_B[:, None], pairs.severity_BK], 1) / 10
-        weight = torch.tensor([4.0] + [1.0] * pairs.severity_BK.shape[1])
+        targets = torch.cat([batch.score_B[:, None], batch.severity_BK], 1) / 10
+        weight = torch.tensor([4.0] + [1.0] * batch.severity_BK.shape[1])
         error = smooth_l1_loss(self.model.probe(feature_BD), targets - 2, reduction="none")
         return (error * weight).sum(1).mean() / weight.sum()
 

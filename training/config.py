@@ -101,7 +101,7 @@ class Run(Settings):
     license: str = Field(default=LICENSE, description=MEANING)
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the average of the weights, reached by a ramp")
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
-    echo: int = Field(default=1, ge=1, description="updates on each batch, where making a batch is dear")
+    echo: int = Field(default=1, ge=1, description="times each example is learned from, where making one is dear")
     precision: Precision = Field(default="auto", description="auto: the faster of bf16 and fp32, by a timing")
     device: str = Field(default="cpu", description="cpu, cuda, ...")
     threads: int = Field(default=1, ge=1, description="CPU threads; several trainings side by side take one each")

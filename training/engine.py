@@ -1,16 +1,17 @@
 """The loop of a training on a small machine: what is learned from what comes as an `Objective`.
 
 The schedule runs by samples, not by time: warm-up, then a cosine to zero. Everything random follows from the seed and
-the number of the update, so that a resumed training gives what an unbroken one gives, bit for bit. The checkpoint is
-one safetensors file (weights, their average, moments, place in the schedule), written under a temporary name and
-renamed. With `minutes` a training ends in time, to be resumed.
+the number of the update, so that a resumed training gives what an unbroken one gives, bit for bit; one with echoes
+(`rnr.training.echo`) makes the batches of its block again. The checkpoint is one safetensors file (weights, their
+average, moments, place in the schedule), written under a temporary name and renamed. With `minutes` a training ends in
+time, to be resumed.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +22,7 @@ from rnr.training import checkpoint
 from rnr.training.checkpoint import CHECKPOINT
 from rnr.training.config import Run
 from rnr.training.curves import curves
+from rnr.training.echo import BLOCK, Made, shuffled
 from rnr.training.journal import Journal, Report
 from rnr.training.precision import autocast, faster
 
@@ -51,7 +53,10 @@ class Objective(Protocol):
     def model(self) -> nn.Module: ...
 
     def batch(self, progress: float, seed: int) -> tuple[Any, int]:
-        """A batch at this share of the schedule (0..1), and the samples that it counts for."""
+        """A batch at this share of the schedule (0..1), and the samples that it counts for.
+
+        With `echo`, batches exchange examples, as `rnr.training.echo.shuffled` says.
+        """
         ...
 
     def loss(self, batch: Any, progress: float, seed: int) -> torch.Tensor:
@@ -90,6 +95,8 @@ class Engine:
         self.optimizer = self.make_optimizer()
         self.average = checkpoint.Average(self.weights, run.ema)
         self.samples = self.step = 0
+        self.block = (0, 0)  # samples and updates where the present block of batches began
+        self.batches = self.stream()
         self.seconds = 0.0
         self.precision = "fp32"
         run.out.mkdir(parents=True, exist_ok=True)
@@ -159,25 +166,47 @@ class Engine:
         journal.write({"samples": self.samples, "precision": precision, "bf16_speedup": ratio})
         return precision
 
+    @property
+    def seed(self) -> int:
+        """Of the next update."""
+        return (self.run.seed * 1_000_003 + self.step) % 2**31
+
+    def stream(self) -> Iterator[Made]:
+        """Batches to learn from, for ever: blocks of new ones, each followed by its echoes."""
+        while True:
+            self.block = (self.samples, self.step)
+            made: list[Made] = []
+            while not made or (len(made) < BLOCK and self.lasting):
+                made.append(self.objective.batch(self.progress, self.seed))
+                yield made[-1]
+            for _ in range(1, self.run.echo):
+                yield from shuffled(made, self.seed)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the schedule has room for another batch in this block, and its echoes."""
+        begun = self.block[0]
+        return self.run.echo > 1 and begun + self.run.echo * (self.samples - begun) < self.run.samples
+
     def update(self) -> list[float]:
-        """One batch, `echo` times; returns the losses."""
-        seed = (self.run.seed * 1_000_003 + self.step) % 2**31
-        batch, count = self.objective.batch(self.progress, seed)
-        losses = []
-        for _ in range(self.run.echo):
-            with autocast(self.run.device, self.precision):
-                loss = self.objective.loss(batch, self.progress, seed + self.step)
-            self.optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.weights.values(), self.run.clip)
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.rate()
-            self.optimizer.step()
-            self.step += 1
-            self.average.update(self.step)
-            self.samples += count
-            losses.append(float(loss.detach()))
-        return losses
+        """Learn from the next batch; returns its loss, alone in a list."""
+        batch, count = next(self.batches)
+        with autocast(self.run.device, self.precision):
+            loss = self.objective.loss(batch, self.progress, self.seed + self.step)
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.weights.values(), self.run.clip)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        self.optimizer.step()
+        self.advance(count)
+        self.average.update(self.step)
+        return [float(loss.detach())]
+
+    def advance(self, count: int) -> None:
+        """One update and its samples further in the schedule."""
+        self.samples += count
+        self.step += 1
 
     def validate(self) -> dict[str, float]:
         """The objective's figures of the averaged weights."""
@@ -197,10 +226,14 @@ class Engine:
     def save(self) -> None:
         """Everything into one file."""
         about: dict[str, Any] = {"samples": self.samples, "step": self.step, "seconds": self.seconds}
+        about |= {"block": self.block} if self.run.echo > 1 else {}
         about |= {"run": self.run.model_dump(mode="json")}
         checkpoint.save(self.run.out / CHECKPOINT, self.weights, self.optimizer, about, self.average)
 
     def load(self) -> None:
         """Back to where `save` was. ValueError where there is nothing to resume, or another model's checkpoint."""
         about = checkpoint.load(self.run.out / CHECKPOINT, self.weights, self.optimizer, self.average)
-        self.samples, self.step, self.seconds = about["samples"], about["step"], about["seconds"]
+        here = about["samples"], about["step"]
+        self.seconds, (self.samples, self.step) = about["seconds"], about.get("block", here)
+        while self.step < here[1]:
+            self.advance(next(self.batches)[1])

@@ -44,7 +44,7 @@ def test_a_resumed_training_is_the_unbroken_one(photographs: dict[str, np.ndarra
     held = {}
     for name, parts in {"whole": (8,), "broken": (4, 8)}.items():
         for part in parts:
-            run = QualityRun(out=tmp_path / name, samples=8, resume=part != parts[0], **SMALL)
+            run = QualityRun(out=tmp_path / name, samples=8, resume=part != parts[0], **SMALL | {"echo": 2})
             engine = QualityEngine(QualityObjective(run, [photographs["chelsea"]]), run)
             while engine.samples < part:
                 engine.update()
