@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from rnr.degradation.protocols import Diagnoser, Restorer
+    from rnr.evaluation.cases import Case
     from rnr.graph import Context
 else:
     np, torch = LazyModule("numpy"), LazyModule("torch")
@@ -55,6 +56,15 @@ def mixture_of(number: int, seed: int, names: Collection[str]) -> dict[str, floa
     return {name: min(rng.randint(*SEVERITY), int(kinds()[name].top)) for name in chosen}
 
 
+def case_of(number: int, name: str, photograph: np.ndarray, size: int, seed: int, names: Collection[str]) -> Case:
+    """The photograph of this number, its centre of `size` px (0: the whole), damaged by 2 or 3 of these kinds."""
+    from rnr.evaluation.cases import Case
+
+    clean = to_tensor(centre_crop(photograph, size) if size else photograph)
+    mixture = prescribe(mixture_of(number, seed, names), seed + number)
+    return Case(name, clean, degrade(clean, mixture), mixture)
+
+
 class AgentBench:
     """Each way on each picture."""
 
@@ -71,11 +81,9 @@ class AgentBench:
     ) -> None:
         for number, (name, photograph) in enumerate(photographs.items()):
             if not journal.done(picture=name):
-                clean = to_tensor(centre_crop(photograph, size) if size else photograph)
-                mixture = mixture_of(number, self.seed, self.models[0].kinds)
-                degraded = degrade(clean, prescribe(mixture, self.seed + number))
-                about: Row = {"picture": name, "kinds": "+".join(mixture)}
-                journal.write([about | row for row in self.rows(clean, degraded, number)])
+                case = case_of(number, name, photograph, size, self.seed, self.models[0].kinds)
+                about: Row = {"picture": name, "kinds": "+".join(step.kind.name for step in case.mixture.steps)}
+                journal.write([about | row for row in self.rows(case.clean, case.damaged, number)])
             report(number + 1)
 
     def rows(self, clean: torch.Tensor, degraded: torch.Tensor, number: int) -> list[Row]:

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from rnr.degradation.intent import Intent
-from rnr.degradation.photographs import centre_crop, to_tensor, to_uint8
+from rnr.degradation.photographs import to_uint8
 from rnr.degradation.strength import FULL
-from rnr.degradation.synthesize import degrade, prescribe, truths
-from rnr.evaluation.agent import SAME, mixture_of
+from rnr.degradation.synthesize import truths
+from rnr.evaluation.agent import SAME, case_of
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.metrics import interval, percent
 from rnr.evaluation.tables import Row, Table, as_number, mean
@@ -61,11 +61,10 @@ def cases(
     for number, (name, photograph) in enumerate(photographs.items()):
         if done and done(name):
             continue
-        clean = to_tensor(centre_crop(photograph, size) if size else photograph)
-        mixture = prescribe(mixture_of(number, seed, reasoner.kinds), seed + number)
-        degraded = degrade(clean, mixture)
-        (truth,) = truths(clean, degraded, mixture, reasoner.kinds)
-        yield name, Task(number, degraded[0], clean[0], truth, reasoner.diagnose([to_uint8(degraded)])[0])
+        case = case_of(number, name, photograph, size, seed, reasoner.kinds)
+        (truth,) = truths(case.clean, case.damaged, case.mixture, reasoner.kinds)
+        record = reasoner.diagnose([to_uint8(case.damaged)])[0]
+        yield name, Task(number, case.damaged[0], case.clean[0], truth, record)
 
 
 @dataclass
