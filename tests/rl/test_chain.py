@@ -13,8 +13,9 @@ from scipy.stats import truncnorm
 from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
 from rnr.restorer import RestorePipeline
 from rnr.restorer.loading import load_bridge
-from rnr.rl.chain import ChainPolicy, ConditionExploration, DoseExploration, PixelExploration
+from rnr.rl.chain import ChainPolicy
 from rnr.rl.config import RestorerConfig
+from rnr.rl.legs import ConditionExploration, DoseExploration, PixelExploration
 from rnr.rl.loss import step_loss
 from rnr.rl.noise import truncated_draw, truncated_kl, truncated_log_prob
 from rnr.rl.restoring import build, run
