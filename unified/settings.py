@@ -48,7 +48,7 @@ class UnifiedRun(Run):
     restorer: str = Field(default=BUILT_IN, description="its other half: experts, or a latent diffusion transformer")
     lora: int = Field(default=0, ge=0, description="rank of adapters on both; 0: the weights themselves")
     instructions: int = Field(
-        default=192_000, ge=0, description="instructions that a reader of words learns from before stage 2; 0: none"
+        default=1_000_000, ge=0, description="instructions that a reader of words learns from before stage 2; 0: none"
     )
 
     @model_validator(mode="after")
