@@ -144,14 +144,16 @@ def ladder(
     restorer: Any, cases: Sequence[Case], records: Sequence[DiagnosisRecord], seed: int = 0, report: Report = quiet
 ) -> list[Figure]:
     """Test 10, first half. PSNR by the true diagnosis, the reasoner's own record, its words without beliefs, the true
-    one with severities permuted within the picture, another picture's record, none, and all absent."""
+    one with severities permuted within the picture, another picture's record, all absent, and none (of restorers that can)."""
     rungs: dict[str, list[float]] = {}
     for number, case in enumerate(cases):
         truth, own, other = case.truth, records[number], records[number - 1]
         sources: dict[str, Source] = {
             "gold": truth, "own record": own, "own words": own.diagnosis, "shuffled severities": shuffled(truth, seed),
-            "swapped record": other, "no diagnosis": None, "all absent": truth.only(),
+            "swapped record": other, "all absent": truth.only(),
         }  # fmt: skip
+        if not getattr(restorer, "needs_diagnosis", False):
+            sources["no diagnosis"] = None
         for name, source in sources.items():
             value = float(psnr(restored(restorer, case.damaged, source), case.clean))
             rungs.setdefault(name, []).append(value)
