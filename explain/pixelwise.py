@@ -144,7 +144,8 @@ def ladder(
     restorer: Any, cases: Sequence[Case], records: Sequence[DiagnosisRecord], seed: int = 0, report: Report = quiet
 ) -> list[Figure]:
     """Test 10, first half. PSNR by the true diagnosis, the reasoner's own record, its words without beliefs, the true
-    one with severities permuted within the picture, another picture's record, all absent, and none (of restorers that can)."""
+    one with severities permuted within the picture, another picture's record, all absent, and none (of restorers
+    that can)."""
     rungs: dict[str, list[float]] = {}
     for number, case in enumerate(cases):
         truth, own, other = case.truth, records[number], records[number - 1]
