@@ -128,8 +128,6 @@ class RestorePipeline(DiffusionPipeline):
         if folder == BUILT_IN and not (folder / "model_index.json").exists():
             raise OSError(f"{folder}: the built-in restorer's weights are missing; install the package again")
         dtype = options.pop("torch_dtype", None) or options.get("dtype") or torch.float32
-        if dtype not in (torch.float32, torch.bfloat16):
-            raise OSError(f"{name}: experts compute in float32 or bfloat16, not {dtype}")
         options["dtype"] = dtype
         diffusers_logging.disable_progress_bar()  # two small files
         try:

@@ -117,7 +117,8 @@ def test_a_model_that_is_not_ours_answers_under_the_schema(untuned, photographs,
         among = masked(tokens(), ("true", "false"))["true"]
         served = summarise(among, severities(lambda digits: tokens(opened + digits)))  # noqa: B023
         assert found.beliefs[kind].probability == pytest.approx(served.probability, abs=1e-3)
-        assert found.expected_severity(kind) == pytest.approx(served.expected_severity, abs=0.1)
+        # Digits beyond the TOP likeliest tokens are not served: 0.13 points of a severity, measured.
+        assert found.expected_severity(kind) == pytest.approx(served.expected_severity, abs=0.3)
         exact = belief(Choice(f"findings.{kind}.present", PRESENT), session, here.lexicon)
         assert found.beliefs[kind].probability == pytest.approx(exact.probability, abs=0.03)
         assert found.expected_severity(kind) == pytest.approx(exact.expected_severity, abs=3)

@@ -183,8 +183,8 @@ def test_bf16_is_repeatable_and_next_to_float32(pipe):
         once, again, exact = (each.restore(pixels(degraded), diagnosis).pixels_HWC3 for each in (half, half, pipe))
         assert once.dtype == np.float32 and np.array_equal(once, again)
         assert 0 < 255 * np.abs(once - exact).mean() < 0.5, "measured: 0.03 to 0.12"  # the whole range is 255
-    with pytest.raises(SetupError, match="float32 or bfloat16, not torch.float16"):
-        load("built-in", dtype="float16")
+    with pytest.raises(SetupError, match="dtype is float32, bfloat16 or float16, not 'half'"):
+        load("built-in", dtype="half")
 
 
 def test_the_built_in_one_needs_a_diagnosis_or_a_reasoner(pipe):
