@@ -91,7 +91,7 @@ def untuned(tmp_path_factory):
 
 def test_a_model_that_is_not_ours_answers_under_the_schema(untuned, photographs, monkeypatch) -> None:
     url, folder = untuned
-    monkeypatch.setattr("rnr.reasoner.client.TOP", 400)  # a small model's words are far from likely under this prompt
+    monkeypatch.setattr("rnr.reasoner.client.TOP", 495)  # all: a small model's words are unlikely here
     crop = photographs["coffee"][:128, :128]
     there = ServerReasoner(url)
     there.kinds = there.kinds[:2]  # each costs a dozen requests
@@ -118,10 +118,11 @@ def test_a_model_that_is_not_ours_answers_under_the_schema(untuned, photographs,
         served = summarise(among, severities(lambda digits: tokens(opened + digits)))  # noqa: B023
         assert found.beliefs[kind].probability == pytest.approx(served.probability, abs=1e-3)
         # Digits beyond the TOP likeliest tokens are not served: 0.13 points of a severity, measured.
-        assert found.expected_severity(kind) == pytest.approx(served.expected_severity, abs=0.3)
+        assert found.expected_severity(kind) == pytest.approx(served.expected_severity, abs=0.01)
         exact = belief(Choice(f"findings.{kind}.present", PRESENT), session, here.lexicon)
         assert found.beliefs[kind].probability == pytest.approx(exact.probability, abs=0.03)
-        assert found.expected_severity(kind) == pytest.approx(exact.expected_severity, abs=3)
+        # Under a prompt that these weights never saw, tokens that begin a digit take much of its chance: 8 points.
+        assert found.expected_severity(kind) == pytest.approx(exact.expected_severity, abs=10)
 
 
 def test_what_goes_wrong_under_the_schema_is_named(untuned) -> None:
