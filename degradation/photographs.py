@@ -97,6 +97,11 @@ def centre_crop(picture_HWC: np.ndarray, size: int) -> np.ndarray:
     return picture_HWC[top : top + size, left : left + size]
 
 
+def centre_of(picture_HWC: np.ndarray, size: int) -> torch.Tensor:
+    """The centre of `size` px (0: all) of a uint8 picture, as (1, 3, H, W) in [0, 1]."""
+    return to_tensor(centre_crop(picture_HWC, size) if size else picture_HWC)
+
+
 def random_crops(
     photographs: list[np.ndarray],
     count: int,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.kind import kinds
 from rnr.degradation.measure import damage_left, psnr
-from rnr.degradation.photographs import centre_crop, to_tensor, to_uint8
+from rnr.degradation.photographs import centre_of, to_uint8
 from rnr.degradation.synthesize import degrade, prescribe
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.metrics import percent
@@ -60,7 +60,7 @@ def case_of(number: int, name: str, photograph: np.ndarray, size: int, seed: int
     """The photograph of this number, its centre of `size` px (0: the whole), damaged by 2 or 3 of these kinds."""
     from rnr.evaluation.cases import Case
 
-    clean = to_tensor(centre_crop(photograph, size) if size else photograph)
+    clean = centre_of(photograph, size)
     mixture = prescribe(mixture_of(number, seed, names), seed + number)
     return Case(name, clean, degrade(clean, mixture), mixture)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rnr.degradation.photographs import centre_crop, to_tensor
+from rnr.degradation.photographs import centre_of
 from rnr.degradation.synthesize import Mixture, degrade, draw_mixture
 from rnr.evaluation import metrics
 from rnr.evaluation.tables import Row
@@ -37,7 +37,7 @@ def cases(
     """Centres of `size` px (0: whole), each with so many mixtures of one or several kinds (`names`, or all)."""
     found = []
     for number, (name, picture) in enumerate(photographs.items()):
-        clean = to_tensor(centre_crop(picture, size) if size else picture)
+        clean = centre_of(picture, size)
         for index in range(mixtures):
             generator = torch.Generator().manual_seed(seed * 1_000_003 + 101 * number + index)
             stage = "several" if index % 2 else "single"

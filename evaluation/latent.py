@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from rnr.degradation.measure import psnr, ssim, technical_quality
-from rnr.degradation.photographs import centre_crop, rounded, to_tensor
+from rnr.degradation.photographs import centre_of, rounded
 from rnr.evaluation.cases import Case, Report, even, interval, numbers, predicted
 from rnr.evaluation.tables import Cell, Row, Table
 from rnr.restorer.latent.codes import restored
@@ -34,7 +34,7 @@ def round_trip(restorer: LatentRestorer, photographs: dict[str, np.ndarray], siz
     score = {"autoencoder": None, "common codes": torch.zeros(1), "both codebooks": torch.full((1,), 100.0)}
     found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in score}
     for picture in photographs.values():
-        clean = even(to_tensor(centre_crop(picture, size) if size else picture), autoencoder.factor)
+        clean = even(centre_of(picture, size), autoencoder.factor)
         for name, asked in score.items():
             began = time.perf_counter()
             latent, _ = autoencoder.encode(clean)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.degradation.kind import kinds
-from rnr.degradation.photographs import centre_crop, read_folder, to_tensor
+from rnr.degradation.photographs import centre_of, read_folder, to_tensor
 from rnr.degradation.synthesize import Mixture, degrade, prescribe, truths
 from rnr.evaluation.recipes import Task, build
 
@@ -46,7 +46,7 @@ class Pair:
 def task_pairs(photographs: Mapping[str, np.ndarray], tasks: Sequence[Task], size: int, seed: int) -> Iterator[Pair]:
     """Every task on the centre (`size` px; 0 = the whole) of every photograph."""
     for number, (name, photograph) in enumerate(photographs.items()):
-        clean = to_tensor(centre_crop(photograph, size) if size else photograph)
+        clean = centre_of(photograph, size)
         for task in tasks:
             mixture = build(task.recipe, seed + number)
             yield Pair(task.name, name, clean, degrade(clean, mixture), mixture, task.baselines)
@@ -63,7 +63,7 @@ def sweep_pairs(
 ) -> Iterator[Pair]:
     """Each kind alone at rising severities (`levels_of`)."""
     for number, (name, photograph) in enumerate(photographs.items()):
-        clean = to_tensor(centre_crop(photograph, size) if size else photograph)
+        clean = centre_of(photograph, size)
         for kind, severity in levels:
             mixture = prescribe({kind: severity}, seed + number)
             task = f"{kind} at {severity}"

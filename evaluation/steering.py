@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rnr.degradation._lazy import LazyModule
 from rnr.degradation.kind import kinds
 from rnr.degradation.measure import psnr
-from rnr.degradation.photographs import centre_crop, to_tensor
+from rnr.degradation.photographs import centre_of
 from rnr.degradation.synthesize import Mixture, degrade, prescribe, truths
 from rnr.evaluation import plots
 from rnr.evaluation.tables import Cell, Row, Table, group_mean
@@ -79,7 +79,7 @@ def measure(
     """A row per picture and ordered pair of kinds."""
     rows: list[Row] = []
     for number, (name, photograph) in enumerate(photographs.items()):
-        clean = to_tensor(centre_crop(photograph, size) if size else photograph)
+        clean = centre_of(photograph, size)
         for named, other in pairs(restorer.kinds):
             row: Row = {"picture": name}
             rows.append(row | steer(restorer, clean, named, other, seed + number, steps))
