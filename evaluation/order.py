@@ -7,6 +7,7 @@ the same damage, the same diagnosis, another order.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import rounded
 from rnr.degradation.synthesize import truths
 from rnr.evaluation.cases import Case, Report, interval
-from rnr.evaluation.tables import Row, Table, mean
+from rnr.evaluation.tables import Row, Table, as_number, mean
 
 if TYPE_CHECKING:
     from rnr.degradation.diagnosis import Diagnosis
@@ -56,45 +57,56 @@ def restored(restorer: Restorer, case: Case, truth: Diagnosis, order: Sequence[s
     return float(psnr(made, case.clean).clamp(max=60))
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One mixture: its plan, and the PSNR of each order."""
+
+    photograph: str
+    plan: tuple[str, ...]
+    psnr: dict[tuple[str, ...], float]
+
+
+def tried(rows: Sequence[Row]) -> list[Tried]:
+    """The rows of `measure` by mixture."""
+    found: dict[object, Tried] = {}
+    for row in rows:
+        plan, order = (tuple(str(row[name]).split(">")) for name in ("plan", "order"))
+        mixture = found.setdefault(row["case"], Tried(str(row["photograph"]), plan, {}))
+        mixture.psnr[order] = as_number(row, "psnr")
+    return list(found.values())
+
+
 def table(rows: Sequence[Row], seed: int = 0) -> Table:
     """The plan, its reverse, the mean over the orders, and the best of them, which nobody can know beforehand."""
-    groups = [[row for row in rows if row["case"] == case] for case in dict.fromkeys(row["case"] for row in rows)]
-    plans = [next(_psnr(row) for row in group if row["order"] == row["plan"]) for group in groups]
+    mixtures = tried(rows)
+    plans = [each.psnr[each.plan] for each in mixtures]
     ways = {
         "plan": plans,
-        "reversed": [next(_psnr(row) for row in group if row["order"] == _reversed(row)) for group in groups],
-        "any, mean": [sum(map(_psnr, group)) / len(group) for group in groups],
-        "best": [max(map(_psnr, group)) for group in groups],
+        "reversed": [each.psnr[each.plan[::-1]] for each in mixtures],
+        "any, mean": [sum(each.psnr.values()) / len(each.psnr) for each in mixtures],
+        "best": [max(each.psnr.values()) for each in mixtures],
     }
-    photographs = [str(group[0]["photograph"]) for group in groups]
+    photographs = [each.photograph for each in mixtures]
     lines: list[Row] = [
         {"order": way, "PSNR": mean(values), "against the plan": _against(values, plans, photographs, seed)}
         for way, values in ways.items()
     ]
-    return Table.of("Order of the legs", lines, f"n = {len(groups)} mixtures; dB, intervals over the photographs.")
+    return Table.of("Order of the legs", lines, f"n = {len(mixtures)} mixtures; dB, intervals over the photographs.")
 
 
 def pairs(rows: Sequence[Row], seed: int = 0) -> Table:
     """What it brings to exchange two kinds, on mixtures of these two alone."""
-    found: dict[str, list[tuple[str, float, float]]] = {}
-    for row in rows:
-        if str(row["plan"]).count(">") == 1 and row["order"] != row["plan"]:
-            plan = next(_psnr(r) for r in rows if r["case"] == row["case"] and r["order"] == row["plan"])
-            found.setdefault(str(row["plan"]), []).append((str(row["photograph"]), _psnr(row), plan))
+    found: dict[str, list[Tried]] = {}
+    for mixture in tried(rows):
+        if len(mixture.plan) == 2:
+            found.setdefault(">".join(mixture.plan), []).append(mixture)
     lines: list[Row] = []
-    for names, each in sorted(found.items()):
-        photographs, other, own = zip(*each)
+    for plan, each in sorted(found.items()):
         if len(each) >= FEWEST:
-            lines.append({"plan": names, "n": len(each), "exchanged, dB": _against(other, own, photographs, seed)})
+            other, own = ([one.psnr[one.plan[::step]] for one in each] for step in (-1, 1))
+            apart = _against(other, own, [one.photograph for one in each], seed)
+            lines.append({"plan": plan, "n": len(each), "exchanged, dB": apart})
     return Table.of("Two kinds exchanged", lines, f"Of at least {FEWEST} mixtures; kinds: {', '.join(kinds())}.")
-
-
-def _reversed(row: Row) -> str:
-    return ">".join(str(row["plan"]).split(">")[::-1])
-
-
-def _psnr(row: Row) -> float:
-    return float(str(row["psnr"]))
 
 
 def _against(values: Sequence[float], base: Sequence[float], photographs: Sequence[str], seed: int) -> str:
