@@ -132,8 +132,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     options = parse(argv)
     command.use_threads(options.threads)
-    wanted = {"dtype": options.dtype} if options.dtype else {}
-    models = load_reasoner(options.reasoner), load_restorer(options.restorer, **wanted)
+    models = load_reasoner(options.reasoner), load_restorer(options.restorer, dtype=options.dtype)
     photograph = next(iter(command.photographs(options.images, 1).values()))
     steps = [int(count) for count in options.steps.split(",")]
     print(json.dumps(measure_here(*models, photograph, options.megapixels, steps, options.findings.split(","))))

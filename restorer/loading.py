@@ -36,7 +36,8 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
             recipe (a TOML file with `model = "..."` and options).
         device: auto, cpu, cuda, …
         options: Those of `QwenEditRestorer.from_pretrained` or `DiffusersRestorer.from_pretrained`; they overrule the
-            recipe's. Experts take `dtype`: float32, or bfloat16, in which the path of the picture stays float32.
+            recipe's, but for None. Experts take `dtype`: float32, or bfloat16, in which the path of the picture stays
+            float32.
 
     Raises:
         SetupError: For what is missing or broken; it says what to do.
@@ -46,7 +47,7 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
         1
     """
     model, wanted = recipe_of(str(name))
-    wanted |= options
+    wanted |= {name: value for name, value in options.items() if value is not None}
     with one_at_a_time, explained(model):
         if (found := higher(model, "restorer", device)) is not None:
             return found

@@ -104,7 +104,7 @@ class Models:
         quiet()
         from rnr.restorer import load
 
-        return load(self.names[1], self.device_wanted, **({"dtype": self.dtype} if self.dtype else {}))
+        return load(self.names[1], self.device_wanted, dtype=self.dtype)
 
 
 _held, _guard = lru_cache(maxsize=2)(Models), threading.Lock()
