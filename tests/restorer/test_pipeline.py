@@ -15,21 +15,14 @@ from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.restorer import BridgeScheduler, Intent, RestorePipeline, RestorerNetwork, load
 from rnr.restorer.export import export
 from rnr.restorer.pipeline import BUILT_IN
+from tests.networks import SMALL, heedful
 
-SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}
 NOTHING = Diagnosis(findings={"noise": Finding(present=False, severity=0)})
 
 
 @pytest.fixture
 def network() -> RestorerNetwork:
-    """A small network without experts, of which nothing is zero."""
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
-        network = RestorerNetwork(**SMALL).eval()
-        for p in network.parameters():
-            p.add_(0.02 * torch.randn(p.shape))
-            p.copy_(p.half())
-    return network
+    return heedful()
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.pipeline import RestorePipeline
 from rnr.restorer.train import RestorerObjective, RestorerRun, severity_error, train
 from rnr.training import Engine, checkpoint
+from tests.networks import SMALL
 
 PHOTOGRAPHS = [skimage.data.astronaut(), skimage.data.coffee()]
-SMALL = {"widths": (16, 32), "blocks": (1, 1), "condition": 32}
 
 
 @pytest.fixture(scope="module")

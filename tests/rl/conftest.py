@@ -15,6 +15,7 @@ from rnr.restorer import RestorerNetwork
 from rnr.rl.config import RestorerConfig
 from rnr.rl.judge import Judge
 from rnr.rl.tasks import Task, Tasks
+from tests.networks import heedful
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -27,19 +28,9 @@ def reasoner() -> Reasoner:
     return Reasoner.from_pretrained("built-in")
 
 
-def fresh() -> RestorerNetwork:
-    """A small network without experts that was never trained, but heeds its condition: always the same."""
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
-        network = RestorerNetwork(widths=(16, 32), blocks=(1, 1), condition=32).eval()
-        for p in network.parameters():  # many begin at zero
-            p.add_(0.03 * torch.randn(p.shape))
-    return network
-
-
 @pytest.fixture
 def network() -> RestorerNetwork:
-    return fresh()
+    return heedful()
 
 
 @pytest.fixture(scope="session")

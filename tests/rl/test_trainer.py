@@ -15,7 +15,7 @@ from rnr.rl.policy import BridgePolicy, Exploration, trainable
 from rnr.rl.rewards import REASONER
 from rnr.rl.trainer import DiffusionGRPOTrainer, draw_seed
 from rnr.training.trackers import check_trackers
-from tests.rl.conftest import fresh
+from tests.networks import heedful
 
 
 def brightness(prompts, completions, **columns):
@@ -85,13 +85,13 @@ def test_unscored_rollouts_are_counted_and_left_out(network, tasks, judge, confi
 
 def test_a_resumed_run_equals_an_unbroken_one(tasks, judge, config, tmp_path, monkeypatch):
     monkeypatch.setattr("rnr.rl.trainer.draw", lambda folder: None)
-    whole = trainer_of(fresh(), tasks, judge, config.model_copy(update={"out": tmp_path / "whole", "max_steps": 3}))
+    whole = trainer_of(heedful(), tasks, judge, config.model_copy(update={"out": tmp_path / "whole", "max_steps": 3}))
     whole.train()
     broken = config.model_copy(update={"out": tmp_path / "broken", "max_steps": 3})
-    first = trainer_of(fresh(), tasks, judge, broken.model_copy(update={"max_steps": 2}))
+    first = trainer_of(heedful(), tasks, judge, broken.model_copy(update={"max_steps": 2}))
     first.train()
     (broken.out / "metrics.jsonl").open("a").write('{"step": 3, "reward": 9}\n')  # written, then killed before the save
-    second = trainer_of(fresh(), tasks, judge, broken)
+    second = trainer_of(heedful(), tasks, judge, broken)
     second.train(resume=True)
     assert torch.equal(weights(whole), weights(second))
     for name, held in whole.average.held.items():
