@@ -103,8 +103,10 @@ class Context:
 
     @property
     def restorer_id(self) -> str:
+        """Names weights and what they compute in, so that a step of another dtype is not taken for this one's."""
         identity = self.pipeline.identity
-        return identity["model_hash"] or identity["model"]
+        weights = identity["model_hash"] or identity["model"]
+        return f"{weights} {identity['dtype']}" if "dtype" in identity else weights
 
     def draws(self, first: float | None = None) -> list[Draw]:
         """How the candidates of a step are made.

@@ -141,3 +141,10 @@ def test_an_interrupt_is_answered_as_the_readme_says(context: Any, noisy: Any) -
     assert asked["__interrupt__"][0].value["proposal"]["kinds"]
     state = agent.invoke(Command(resume={"action": "stop"}), thread, context=context(ask=True))
     assert state["status"] == "stopped"
+
+
+def test_steps_of_another_dtype_are_not_taken_for_these(context: Any) -> None:
+    from rnr.restorer import load
+
+    exact, half = (context(restorer=load("built-in", dtype=dtype)) for dtype in ("float32", "bf16"))
+    assert half.restorer_id == f"{exact.restorer_id} bfloat16"
