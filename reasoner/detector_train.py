@@ -46,7 +46,7 @@ class DetectorRun(Run):
 
     samples: int = Field(default=64_000, ge=1, description="pictures that are shown, echoes included")
     rate: float = Field(default=2e-3, gt=0, description="learning rate at its highest")
-    echo: int = Field(default=1, ge=1, description="updates on each batch, one after the other")  # 3 unlearn: lab log
+    echo: int = Field(default=1, ge=1, description="times each picture is learned from")
     clip: float = Field(default=5.0, gt=0, description="largest norm of the gradient")
     ema: float = Field(default=0.99, ge=0, lt=1, description="decay of the average of the weights, reached by a ramp")
 

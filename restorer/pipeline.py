@@ -116,7 +116,7 @@ class RestorePipeline(DiffusionPipeline):
 
     @property
     def needs_diagnosis(self) -> bool:
-        """Whether it can restore by a diagnosis alone."""
+        """Whether it restores only where a diagnosis is given."""
         return self.network is None
 
     @classmethod
