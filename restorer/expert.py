@@ -128,6 +128,13 @@ class ExpertNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if layer is not None:
                 zero(layer)
 
+    def cast(self, dtype: torch.dtype) -> None:
+        """The U-Net in numbers of this type. What is read of a whole picture steers all of it and takes no time: that
+        stays in float32, lest its rounding shifts whole tones."""
+        for name, module in self.named_children():
+            if name not in ("glance", "reader", "reading"):
+                module.to(dtype)
+
     @property
     def multiple(self) -> int:
         """Height and width must be multiples of this."""
@@ -297,8 +304,8 @@ class Experts(ModelMixin, ConfigMixin):  # type: ignore[misc]
             network, card = load_expert(path)
             experts.networks[path.stem], experts.cards[path.stem] = network, card
         dtype = options.get("torch_dtype") or options.get("dtype") or torch.float32
-        for each in experts.networks.values():  # one by one: ModelMixin.to has words to say about casts
-            nn.Module.to(each, dtype)
+        for each in experts.networks.values():
+            each.cast(dtype)  # type: ignore[operator]
         return experts.eval()
 
 

@@ -1,16 +1,18 @@
 """Train one expert: `rnr train expert KIND --images DIR --out FOLDER`.
 
 At first at the start of the leg alone (t = 1), then as a bridge: t = 1 in 60% of the pictures, uniform elsewhere
-(`bridge.corrupt`). Loss: L1, then the root of each picture's squared error, which follows PSNR without giving all
-weight to pictures that are nearly clean (its logarithm lost rain, docs/lab-log.md). Crops of 64 px, then of 128; of 128
-alone for an expert that takes physics' inverse, which needs room. The overview of an expert is trained by itself on
-squares of small copies of the photographs, which show as much of a scene as whole pictures do, in other tones: else it
-learns how bright each photograph is (low light on others fell from 29.9 to 28.0 dB while the loss fell). A U-Net that
-is added to it (`--init`) finds it fixed.
+(`bridge.corrupt`). With `--blind` t stays 1 and no finding is seen: the regressor that a leg is compared with. Loss:
+L1, then the root of each picture's squared error, which follows PSNR without giving all weight to pictures that are
+nearly clean (its logarithm lost rain, docs/lab-log.md). Crops of 64 px, then of 128; of 128 alone for an expert that
+takes physics' inverse, which needs room. The overview of an expert is trained by itself on squares of small copies of
+the photographs, which show as much of a scene as whole pictures do, in other tones: else it learns how bright each
+photograph is (low light on others fell from 29.9 to 28.0 dB while the loss fell). A U-Net that is added to it
+(`--init`) finds it fixed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ class ExpertObjective:
         photographs: Undamaged photographs to train on, uint8 HWC.
         held_out: Others, for validation; their centres of 256 px are used.
         experts: Those of later-formed kinds, for their residue (`expert_data`).
+        blind: No bridge, the start of the leg alone (t = 1).
     """
 
     def __init__(
@@ -57,7 +60,9 @@ class ExpertObjective:
         photographs: Sequence[np.ndarray],
         held_out: Sequence[np.ndarray] = (),
         experts: Experts | None = None,
+        blind: bool = False,
     ) -> None:
+        self.bridge_from = math.inf if blind else BRIDGE_FROM
         self.global_ = bool(network.config["overview"] and not network.config["widths"])
         if network.glance is not None:
             network.glance.requires_grad_(self.global_)
@@ -86,7 +91,7 @@ class ExpertObjective:
         device = next(self.model.parameters()).device
         start, end = (x.to(device, memory_format=torch.channels_last) for x in (batch.start, batch.end))
         x, t = start, torch.ones(len(start), device=device)
-        if progress >= BRIDGE_FROM:
+        if progress >= self.bridge_from:
             x, t = on_bridge(start, end, seed)
         inverse = looked(self.model, start, None if batch.inverse is None else batch.inverse.to(device))
         severity = None if batch.severity_B is None else batch.severity_B.to(device)
@@ -149,6 +154,7 @@ def train_expert(
     overview: bool = False,
     spread: bool = False,
     finding: bool = False,
+    blind: bool = False,
     report: Report = lambda row: None,
 ) -> Path:
     """Train one expert and write it to `run.out`/weights/KIND.safetensors.
@@ -166,27 +172,36 @@ def train_expert(
             With `physics` it corrects what physics makes of the picture.
         spread: Train the reader of the point spread function alone (blur); a later training from `init` has it.
         finding: Condition it on the severity of the finding; an `init` without that is grown by it.
+        blind: Train a plain regressor (t = 1 alone, nothing of the finding) on the same crops, to compare a leg with.
         report: Gets every row of the journal.
 
     Returns:
         The file; it is written also where the time was up before the schedule's end.
 
     Raises:
-        ValueError: For an unknown kind, a folder without photographs, nothing to resume from.
+        ValueError: For an unknown kind, a folder without photographs, nothing to resume from, a blind expert that
+            would see the finding.
         OSError: For an `init` that is no expert.
     """
     kind_named(kind)
     torch.manual_seed(run.seed)
     inputs = {"physics": physics, "spread": spread, "finding": finding}
     network, before = _start(kind, init, blocks, overview, inputs)
+    if blind and (network.config["physics"] or network.config["finding"] or spread):
+        raise ValueError("--blind sees nothing of the finding; leave out --physics, --severity and --point-spread, "
+                         "and an --init that has them")  # fmt: skip
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, 12).values()) if val else []
-    made = PointSpreadObjective if spread else ExpertObjective
-    objective: ExpertObjective | PointSpreadObjective = made(network, photographs, held_out, residue)
+    objective: ExpertObjective | PointSpreadObjective = (
+        PointSpreadObjective(network, photographs, held_out, residue)
+        if spread
+        else ExpertObjective(network, photographs, held_out, residue, blind)
+    )
     engine = Engine(objective, run, report)
     engine.train()
     shape = " --overview" * overview + " --physics" * bool(network.config["physics"]) + " --point-spread" * spread
-    shape += " --severity" * bool(network.config["finding"])
+    shape += " --severity" * bool(network.config["finding"]) + " --blind" * blind
+    shape += " --residue RESTORER" * (residue is not None)
     card = card_of(engine, before, len(photographs), Path(images).name, shape)
     engine.averaged()
     if network.config["reads"] and not spread:  # what it read goes by features that have changed

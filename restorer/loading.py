@@ -52,6 +52,8 @@ def load(name: str | Path = BUILT_IN, device: str = "cpu", **options: Any) -> Re
         if (found := higher(model, "restorer", device)) is not None:
             return found
         kind, device = pipeline_class(model), device_named(device)
+        if device.startswith("cpu") and wanted.get("dtype") in ("fp16", "float16"):
+            raise SetupError("fp16 is for GPUs: convolutions in it are slower than in float32 on a CPU; take bf16")
         if kind in OURS:
             dtype = wanted.pop("dtype", None) if kind == "RestorePipeline" else None
             if wanted:

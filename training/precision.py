@@ -16,6 +16,12 @@ import torch
 STEPS = 3  # timed after one that warms up; a choice
 
 
+def has_bf16() -> bool:
+    """Whether this processor computes in bf16 (AVX512-BF16, AMX); one that is not x86 gets the benefit of the doubt."""
+    found = torch.cpu.get_capabilities()
+    return found["architecture"] != "x86_64" or bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
 def autocast(device: str, precision: str) -> contextlib.AbstractContextManager[object]:
     """The context in which losses are computed."""
     if precision == "fp32":

@@ -46,7 +46,13 @@ def models_of(
         stop(f"--dtype is float32 or bf16, not {dtype}")
     if unified and (reasoner, restorer) != (BUILT_IN, BUILT_IN):
         stop("--unified is a reasoner and a restorer; leave out --reasoner, --restorer and --server")
-    return Models(reasoner, restorer, device, scorer, unified, dtype)
+    models = Models(reasoner, restorer, device, scorer, unified, dtype)
+    if dtype in ("bf16", "bfloat16") and models.device == "cpu":
+        from rnr.training.precision import has_bf16
+
+        if not has_bf16():
+            remark("--dtype bf16: this processor has neither AVX512-BF16 nor AMX; float32 is faster here")
+    return models
 
 
 def request_of(num_inference_steps: int | None, seed: int, only: Sequence[str], diagnosis: Path | None) -> Request:

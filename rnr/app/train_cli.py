@@ -115,13 +115,16 @@ def train_expert(
     spread: Annotated[bool, typer.Option(
         "--point-spread", help="Train the reader of a blur's point spread function, alone; a later training from "
         "--init restores by it.")] = False,
+    blind: Annotated[bool, typer.Option(
+        "--blind", help="Train a plain regressor on the same crops, without bridge and finding: to compare a leg with."
+    )] = False,
     minutes: Minutes = None,
 ) -> None:  # fmt: skip
     """Train the network of one leg: it removes one kind of degradation and leaves the others."""
     built_in(
         lambda work, given: work.train_expert(
             kind, given, blocks, residue, minutes, work.Lines(),
-            physics=physics, overview=overview, spread=spread, finding=severity,
+            physics=physics, overview=overview, spread=spread, finding=severity, blind=blind,
         ),
         out=out, images=images, val=val, samples=samples, seed=seed, resume=resume, init=init, rate=rate,
         threads=threads, device=device, license=license,

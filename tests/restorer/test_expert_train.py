@@ -6,7 +6,9 @@ import skimage.data
 import torch
 from PIL import Image
 
-from rnr.restorer.expert import ExpertNetwork, load_expert, save_expert
+from rnr.degradation.diagnosis import Diagnosis, Finding
+from rnr.restorer.estimates import estimate_of
+from rnr.restorer.expert import ExpertNetwork, Experts, load_expert, save_expert
 from rnr.restorer.expert_train import ExpertObjective, train_expert
 from rnr.restorer.reading import fit
 from rnr.training import Run
@@ -52,6 +54,34 @@ def test_what_cannot_be_trained_is_named(tmp_path, photographs):
         train_expert("dust", photographs, run)
     with pytest.raises(ValueError, match="no photographs"):
         train_expert("noise", tmp_path, run)
+
+
+def test_a_blind_expert_sees_neither_time_nor_finding(tmp_path, photographs):
+    """Where another has learned from the bridge's states, its weights for them are still zero."""
+    trained = {}
+    for blind in (True, False):
+        small = ExpertNetwork("rain", widths=(8, 16, 32))
+        save_expert(small, tmp_path / "rain.safetensors", {})
+        run = Run(out=tmp_path / str(blind), samples=64, precision="fp32")
+        path = train_expert(
+            "rain", photographs, run, init=tmp_path / "rain.safetensors", residue=Experts(), blind=blind
+        )
+        trained[blind], card = load_expert(path)
+        assert ("--blind" in card["command"]) is blind and "--residue RESTORER" in card["command"]
+    assert not trained[True].state.weight.any() and trained[False].state.weight.any()
+    image = torch.rand(1, 3, 64, 64)
+    weak, strong = (
+        estimate_of(trained[True], Diagnosis(findings={"rain": Finding(present=True, severity=s)}), 64)(image, image, 1)
+        for s in (10, 80)
+    )
+    assert torch.equal(weak, strong) and not torch.equal(weak, image)
+
+
+@pytest.mark.parametrize("shape", [{"physics": True}, {"finding": True}, {"spread": True}])
+def test_a_blind_expert_cannot_be_given_the_finding(tmp_path, photographs, shape):
+    run = Run(out=tmp_path, samples=16, precision="fp32")
+    with pytest.raises(ValueError, match="--blind sees nothing of the finding; leave out"):
+        train_expert("blur", photographs, run, blind=True, **shape)
 
 
 def test_later_crops_are_larger_and_count_for_more():

@@ -178,6 +178,14 @@ def test_bf16_is_repeatable_and_next_to_float32(pipe):
         assert 0 < 255 * np.abs(once - exact).mean() < 0.5, "measured: 0.03 to 0.12"  # the whole range is 255
     with pytest.raises(SetupError, match="dtype is float32, bfloat16 or float16, not 'half'"):
         load("built-in", dtype="half")
+    with pytest.raises(SetupError, match="fp16 is for GPUs.*take bf16"):
+        load("built-in", dtype="fp16")
+
+
+def test_in_bf16_a_whole_picture_is_still_read_in_float32():
+    half = load("built-in", dtype="bf16").experts
+    assert half["blur"].head.weight.dtype == half["noise"].head.weight.dtype == torch.bfloat16
+    assert half["blur"].reader.out.weight.dtype == half["haze"].glance.numbers.weight.dtype == torch.float32
 
 
 def test_the_built_in_one_needs_a_diagnosis_or_a_reasoner(pipe):

@@ -193,11 +193,13 @@ def test_restore_stamps_strips_and_says(tmp_path: Path, crop: Array, cli: Callab
 
 
 def test_a_record_names_what_the_restorer_computed_in(
-    tmp_path: Path, crop: Array, cli: Callable[..., tuple[int, str, str]]
+    tmp_path: Path, crop: Array, cli: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.fromarray(crop).save(tmp_path / "a.png")
-    asked = ("restore", tmp_path / "a.png", "-o", tmp_path / "out", "--no-report", "--dtype")
-    assert cli(*asked, "bf16")[0] == 0
+    asked = ("restore", tmp_path / "a.png", "-o", tmp_path / "out", "--no-report", "--device", "cpu", "--dtype")
+    monkeypatch.setattr("rnr.training.precision.has_bf16", lambda: False)
+    code, _, stderr = cli(*asked, "bf16")
+    assert code == 0 and "neither AVX512-BF16 nor AMX" in stderr
     record = json.loads((tmp_path / "out" / "a.diagnosis.json").read_text())
     assert record["restoration"]["dtype"] == "bfloat16" and record["request"]["dtype"] == "bf16"
     code, _, stderr = cli(*asked, "half")
