@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from rnr.evaluation.metrics import Statistic, interval
+from rnr.evaluation.metrics import Statistic, interval, spearman
 from rnr.evaluation.tables import Row, Table
-from rnr.quality.adapter import Adapter, agreement
+from rnr.quality.adapter import Adapter
 from rnr.quality.heads import labels_of
 from rnr.quality.loading import load_clip
 from rnr.quality.train import QualityRun, train_quality
@@ -71,7 +71,7 @@ def table(found: Mapping[str, np.ndarray], truth_N: np.ndarray) -> Table:
 
 def _rows(way: int, found: Mapping[str, np.ndarray], truth_N: np.ndarray) -> list[Row]:
     def ranks(name: str) -> Statistic:
-        return lambda drawn: agreement(found[name][way][drawn], truth_N[drawn]).srcc
+        return lambda drawn: spearman(found[name][way][drawn], truth_N[drawn])
 
     def gain(drawn: np.ndarray) -> float:
         return ranks("purified")(drawn) - ranks("spoilt")(drawn)

@@ -21,7 +21,7 @@ from rnr.degradation.kind import kind_named
 from rnr.degradation.measure import psnr, technical_quality
 from rnr.degradation.photographs import random_crops, rounded, to_uint8
 from rnr.degradation.synthesize import degrade, prescribe
-from rnr.evaluation.metrics import Statistic, interval
+from rnr.evaluation.metrics import Statistic, interval, spearman
 from rnr.evaluation.tables import Row, Table
 from rnr.evaluation.unseen import UNSEEN, Damage, damaged, over_restored
 from rnr.judge.reading import severities
@@ -66,7 +66,7 @@ def figure(name: str, count: int, statistic: Statistic, **others: Any) -> Row:
 def rank_row(name: str, score: Sequence[float] | torch.Tensor, truth_N: torch.Tensor, **others: Any) -> Row:
     """SRCC of scores with the full-reference quality."""
     a, b = np.asarray(score, float), truth_N.numpy()
-    return figure(name, len(a), lambda rows: agreement(a[rows], b[rows]).srcc, **others)
+    return figure(name, len(a), lambda rows: spearman(a[rows], b[rows]), **others)
 
 
 def scored_row(name: str, score_N: torch.Tensor, truth_N: torch.Tensor) -> Row:
@@ -130,7 +130,8 @@ def few_labels(model: QualityModel, labelled: Labels, test: Labels) -> list[Row]
     for count in (n for n in LABELS if n <= len(labelled[1])):
         found = [_fitted(model, labelled, count, draw) for draw in range(DRAWS)]
         scores = sorted(
-            (read(adapter, test[0], model.ladders()) for adapter in found), key=lambda s: agreement(s, test[1]).srcc
+            (read(adapter, test[0], model.ladders()) for adapter in found),
+            key=lambda s: spearman(s.numpy(), test[1].numpy()),
         )
         rows.append(rank_row(f"{count} labels, median of {DRAWS}", scores[DRAWS // 2], test[1], labels=count))
     head = model.heads["technical"]

@@ -23,7 +23,10 @@ def test_the_gain_is_the_paired_difference() -> None:
     assert 0 < float(rows["purified - spoilt"]["low"] or 0) < gain, "seen at 300 pictures"
 
 
-def test_the_twins_differ_in_their_captions_alone(photographs: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_the_twins_differ_in_their_captions_alone(
+    photographs: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rnr.quality.train.FITTED", 32)
     (tmp_path / "clean").mkdir()
     Image.fromarray(photographs["chelsea"][:200, :200]).save(tmp_path / "clean" / "cat.png")
     small: dict[str, Any] = {"samples": 8, "batch": 4, "side": 96, "warm_up": 16, "labels": 16}

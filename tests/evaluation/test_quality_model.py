@@ -32,7 +32,9 @@ def test_an_interval_holds_the_value_and_shrinks_with_more_pictures() -> None:
     assert figure("mean", 3, lambda rows: float(rows.mean()))["value"] == 1.0
 
 
-def test_a_small_run_fills_its_tables(photographs: dict[str, np.ndarray]) -> None:
+def test_a_small_run_fills_its_tables(photographs: dict[str, np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnr.evaluation.quality_model.SIDE", 128)
+    monkeypatch.setattr("rnr.quality.adapter.STEPS", 20)
     held = {name: picture for name, picture in photographs.items() if min(picture.shape[:2]) >= SIDE}
     made = tables(load_clip(), held, 24, seed=0)
     ranks = {row["measured"]: row for row in made["quality_ranks"].rows}

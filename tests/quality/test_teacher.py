@@ -25,6 +25,7 @@ from rnr.reasoner.chat import ServerError
 
 pytest.importorskip("openai", reason="the `server` extra is not installed")
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
 SMALL: dict[str, Any] = {"batch": 4, "side": 96, "warm_up": 16, "labels": 16, "samples": 8, "captions": 8}
 
 

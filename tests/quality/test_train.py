@@ -20,6 +20,7 @@ from rnr.quality.purify import spoilt
 from rnr.quality.train import QualityEngine, QualityObjective, QualityRun, train_quality
 from rnr.training.checkpoint import CHECKPOINT, read
 
+pytestmark = pytest.mark.usefixtures("few_pictures")
 SMALL: dict[str, Any] = {"batch": 4, "side": 96, "echo": 1, "warm_up": 16, "labels": 16}
 
 

@@ -226,7 +226,7 @@ def test_objects_are_learned_from_nearly_whole_photographs_alone(tokenizer, proc
     assert photographs.objects == [["person", "sky"], [], None]
     tokens = [tokenizer.encode(text, add_special_tokens=False) for text in ("null", '["person"')]
     found = set()
-    for number in range(12):
+    for number in range(6):
         pictures, diagnoses, own, looked, _ = damaged_batch(photographs, 3, number, 0.9, 16)
         for row, diagnosis in zip(make_rows(pictures, diagnoses, "diagnose", own, looked), diagnoses):
             ids, _, weights, _ = Collator(processor).encode(row, diagnosis)

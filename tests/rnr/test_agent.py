@@ -124,17 +124,20 @@ def test_a_report_takes_no_other_runs_place(done: Batch, tmp_path: Path) -> None
     assert path("skip", done.entries) == "report-2.html" and path("skip", []) == "report-3.html"
 
 
-def test_one_process_at_a_time_in_a_folder_and_a_killed_one_is_gone(folder: Path, tmp_path: Path) -> None:
+def test_one_process_at_a_time_in_a_folder_and_a_killed_one_is_gone(
+    cli: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ["agent", str(folder / "deep.png"), "-o", str(tmp_path), "--ask", "--device", "cpu"]
     command = [sys.executable, "-P", "-m", "rnr", *arguments]
     there: Any = {"cwd": CHECKOUT, "env": {**os.environ, "PYTHONPATH": str(CHECKOUT)}, "text": True}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, **there) as first:
         assert first.stderr and any(line.startswith("step 1") for line in first.stderr)  # it asks, and waits
-        second = subprocess.run(command, capture_output=True, **there)
-        assert second.returncode == 2 and "another `rnr agent` is at work" in second.stderr
+        code, _, said = cli(*arguments)
+        assert code == 2 and "another `rnr agent` is at work" in said
         first.kill()
-    again = subprocess.run(command, capture_output=True, input="s\n", **there)
-    assert again.returncode == 0 and "1 left as found" in again.stdout, again.stderr
+    monkeypatch.setattr(sys, "stdin", io.StringIO("s\n"))
+    code, shown, said = cli(*arguments)
+    assert code == 0 and "1 left as found" in shown, said
     assert len((tmp_path / "agent/trace.jsonl").read_text().splitlines()) == 4  # diagnosed, planned; answered, finished
 
 

@@ -39,17 +39,27 @@ def test_a_table_of_letters_that_cannot_be_spelt(monkeypatch: pytest.MonkeyPatch
     assert raw.getvalue().decode(encoding).startswith("\\u5199\\u771f \\U0001f600")
 
 
-@pytest.mark.parametrize("command", [["--json"], ["--jsonl"], []])
-def test_a_windows_pipe_gets_its_rows(tmp_path: Path, command: list[str]) -> None:
+def test_a_windows_pipe_gets_its_rows(tmp_path: Path) -> None:
     (tmp_path / f"{NAME}.png").touch()
     done = subprocess.run(
-        [sys.executable, "-m", "rnr", "diagnose", tmp_path / f"{NAME}.png", *command],
+        [sys.executable, "-m", "rnr", "diagnose", tmp_path / f"{NAME}.png", "--jsonl"],
         env=os.environ | {"PYTHONIOENCODING": "cp1252"}, cwd=CHECKOUT, capture_output=True,
     )  # fmt: skip
     assert done.returncode == 1 and b"Traceback" not in done.stderr and b"the file is empty" in done.stderr
+    assert Path(json.loads(done.stdout.decode("cp1252"))["file"]).name == f"{NAME}.png"
+
+
+@pytest.mark.parametrize("command", [["--json"], []])
+def test_an_output_of_few_letters_gets_its_rows(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    (tmp_path / f"{NAME}.png").touch()
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "cp1252", write_through=True))
+    code, _, said = cli("diagnose", tmp_path / f"{NAME}.png", *command)
+    assert code == 1 and "Traceback" not in said and "the file is empty" in said
     if command:
-        rows = json.loads(done.stdout.decode("cp1252"))
-        assert Path((rows if command == ["--jsonl"] else rows[0])["file"]).name == f"{NAME}.png"
+        assert Path(json.loads(raw.getvalue().decode("cp1252"))[0]["file"]).name == f"{NAME}.png"
 
 
 def test_a_closed_pipe_ends_no_batch(tmp_path: Path, nothing_found: Path) -> None:

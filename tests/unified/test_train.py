@@ -47,8 +47,9 @@ def restored(tmp_path: Path, crops: list[np.ndarray], **settings: object) -> set
     objective = UnifiedObjective(model, run_of(tmp_path, **settings), crops)
     for name, weight in model.named_parameters():
         weight.data += 0.1 * ("film." in name)
-    seed = next(s for s in range(40) if objective.batch(0.9, s)[0].restoration is not None)
-    objective.loss(objective.batch(0.9, seed)[0], 0.9, seed).backward()
+    drawn = ((objective.batch(0.9, seed)[0], seed) for seed in range(40))
+    batch, seed = next(pair for pair in drawn if pair[0].restoration is not None)
+    objective.loss(batch, 0.9, seed).backward()
     return gradients(model)
 
 

@@ -20,6 +20,11 @@ from rnr.view.record_page import RecordPage
 from rnr.work.models import Models
 
 
+@pytest.fixture(scope="module")
+def models() -> Models:
+    return Models(device="cpu")
+
+
 def wait(job: Job) -> Job:
     until = time.monotonic() + 600
     while not (job.error or job.result):
@@ -28,11 +33,11 @@ def wait(job: Job) -> Job:
     return job
 
 
-def test_run_again_restores_by_the_edit(gallery: Path, tmp_path: Path) -> None:
+def test_run_again_restores_by_the_edit(gallery: Path, models: Models, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(gallery / "run-a", run)
     library = Library([run, gallery / "damaged"])
-    runner = Runner(library, Pictures(library), Models(device="cpu"))
+    runner = Runner(library, Pictures(library), models)
     key = next(iter(library.runs[0].items))
     nothing = dict.fromkeys(library.names, 0)
     jobs = [
@@ -57,12 +62,12 @@ def test_run_again_restores_by_the_edit(gallery: Path, tmp_path: Path) -> None:
     assert len(Library([run, gallery / "damaged"]).runs[0].items) == 3  # what was run again is no item of the run
 
 
-def test_explain_writes_a_layer_for_each_kind_and_method(gallery: Path, tmp_path: Path) -> None:
+def test_explain_writes_a_layer_for_each_kind_and_method(gallery: Path, models: Models, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(gallery / "run-a", run)
     library = Library([run, gallery / "damaged"])
     pictures = Pictures(library)
-    runner, key = Runner(library, pictures, Models(device="cpu")), next(iter(library.runs[0].items))
+    runner, key = Runner(library, pictures, models), next(iter(library.runs[0].items))
     job = wait(runner.explain(f"0-{key}"))
     assert job.error == "" and job.result["severities"].keys() == {"noise"} and job.result["reasoner"] == "built-in"
     page = RecordPage(library, pictures, f"0-{key}")
@@ -78,21 +83,21 @@ def test_explain_writes_a_layer_for_each_kind_and_method(gallery: Path, tmp_path
     assert len(Library([run, gallery / "damaged"]).runs[0].items) == 3  # a map is no item of the run
 
 
-def test_results_are_not_written_through_a_link(gallery: Path, tmp_path: Path) -> None:
+def test_results_are_not_written_through_a_link(gallery: Path, models: Models, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(gallery / "run-a", run)
     (tmp_path / "elsewhere").mkdir()
     (run / "again").symlink_to(tmp_path / "elsewhere")
     library = Library([run, gallery / "damaged"])
-    runner = Runner(library, Pictures(library), Models(device="cpu"))
+    runner = Runner(library, Pictures(library), models)
     job = wait(runner.explain(f"0-{next(iter(library.runs[0].items))}"))
     assert "is a link" in job.error and not list((tmp_path / "elsewhere").iterdir())
 
 
-def test_a_missing_picture_is_said_to_the_page(gallery: Path, tmp_path: Path) -> None:
+def test_a_missing_picture_is_said_to_the_page(gallery: Path, models: Models, tmp_path: Path) -> None:
     shutil.copytree(gallery / "run-a", tmp_path / "run")
     library = Library([tmp_path / "run"])
-    runner = Runner(library, Pictures(library), Models(device="cpu"))
+    runner = Runner(library, Pictures(library), models)
     job = wait(runner.start(f"0-{next(iter(library.runs[0].items))}", {"noise": 0}, None, 0))
     assert "is not in the given folders" in job.error
     job = wait(runner.explain(f"0-{next(iter(library.runs[0].items))}"))

@@ -12,7 +12,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from typer.testing import CliRunner
 
+from rnr.app.cli import app
 from rnr.view.guard import Guard
 from tests.view.conftest import Serve, as_row, write_rows
 
@@ -157,10 +159,8 @@ def test_what_cannot_be_viewed_is_said_with_exit_code_2(tmp_path: Path, gallery:
         (str(tmp_path),): "no records",
         (str(gallery / "run-a"), "--export", str(tmp_path)): "is there already",
     }.items():
-        done = subprocess.run(
-            [sys.executable, "-m", "rnr", "view", *arguments], capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 2 and words in done.stderr
+        done = CliRunner().invoke(app, ["view", *arguments])
+        assert done.exit_code == 2 and words in " ".join(done.output.split())
 
 
 def test_export_says_what_is_missing(gallery: Path, tmp_path: Path) -> None:
