@@ -18,7 +18,8 @@ class Intent:
         kinds: Limits the removal; None: all that was found, but for findings that the model is not sure of.
         task: What the result is for, of restorers that have prompts of tasks: `classification`, `reading`, ...;
             `restore` is for people. Others refuse all but that.
-        instruction: For restorers that read text; the built-in one ignores it and says so.
+        instruction: What was asked in words, for restorers that read text. The built-in one does not: `rnr.restore(...,
+            instruct=...)` reads it and limits `kinds`.
         strength: How far each leg goes, 0-100, or by kind: 0 gives the same picture back, 100 goes to its end.
         force: Remove also findings that the model is not sure of.
         quality: Score 0-100 that the result is to have, for restorers that can be asked for one (a latent one); None:

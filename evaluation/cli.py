@@ -213,6 +213,28 @@ def judge(
 
 
 @app.command()
+def instructions(
+    out: Out = Path("results/instructions"),
+    reader: Annotated[
+        str, typer.Option("--reader", help="built-in, or what `rnr train instructions` wrote.")
+    ] = "built-in",
+    count: Annotated[int, typer.Option("--count", min=1, help="Instructions in held-out words.")] = 1000,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure how instructions are read: the share that is right, by form, and from which certainty on."""
+    from rnr.evaluation import instructions as module
+    from rnr.reasoner.instructions.loading import load
+
+    started = time.monotonic()
+    with command.errors():
+        with command.progress("instructions", count) as report:
+            held = module.cases(load(reader), count, seed, report)
+        settings = {"reader": reader, "count": count, "seed": seed}
+        command.publish(module.tables(held), out, settings, started)
+
+
+@app.command()
 def twin(
     images: Images,
     val: Annotated[Path, typer.Option("--val", help="Folder of other photographs, to compare on.")],

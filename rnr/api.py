@@ -177,6 +177,7 @@ def restore(  # type: ignore[overload-overlap]
     strength: Strength = ...,
     quality: float | None = ...,
     task: str | None = ...,
+    instruct: str | None = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -194,6 +195,7 @@ def restore(
     strength: Strength = ...,
     quality: float | None = ...,
     task: str | None = ...,
+    instruct: str | None = ...,
     reasoner: str = ...,
     restorer: str = ...,
     device: str = ...,
@@ -210,6 +212,7 @@ def restore(
     strength: Strength = 100.0,
     quality: float | None = None,
     task: str | None = None,
+    instruct: str | None = None,
     reasoner: str = BUILT_IN,
     restorer: str = BUILT_IN,
     device: str = "auto",
@@ -229,6 +232,7 @@ def restore(
         quality: Score 0-100 that the result is to have, of a restorer that can be asked for one (docs/latent.md).
         task: What the result is for, of a restorer that has prompts of tasks: perception, classification, reading
             (docs/tasks.md).
+        instruct: What is to go, in English words: "only remove the rain, keep the mist".
         reasoner: built-in, a weights folder, a hub name, a server's URL, a recipe.
         restorer: built-in, a weights folder, a hub name, a recipe.
         device: auto, cpu, cuda, ...
@@ -239,7 +243,7 @@ def restore(
 
     Raises:
         PictureError: For a picture that cannot be used.
-        SetupError: For weights, a device or a diagnosis that cannot be used.
+        SetupError: For weights, a device or a diagnosis that cannot be used, or an instruction that is not understood.
         TypeError: For what is no picture or no diagnosis.
 
     Example:
@@ -254,13 +258,14 @@ def restore(
             raise SetupError(f"{len(batch)} pictures need as many diagnoses, not {len(given)}")
         options: dict[str, Any] = {"only": only, "force": force, "seed": seed, "strength": strength}
         options |= {"num_inference_steps": num_inference_steps, "quality": quality, "task": task}
+        options |= {"instruct": instruct}
         options |= {"reasoner": reasoner, "restorer": restorer, "device": device, "max_megapixels": max_megapixels}
         return [restore(one, each, **options) for one, each in zip(batch, given)]
     source, models = picture_of(picture, max_megapixels), shared_models(reasoner, restorer, device)
     only = (only,) if isinstance(only, str) else tuple(only)
     held, origin = _diagnosis(diagnosis), _origin(diagnosis)
-    request = Request(num_inference_steps, seed, only, held, origin, strength, force=force, quality=quality, task=task)
-    request = request.check()
+    dials: dict[str, Any] = {"force": force, "quality": quality, "task": task, "instruct": instruct}
+    request = Request(num_inference_steps, seed, only, held, origin, strength, **dials).check()
     outcome = restore_picture(models, source, request, name_of(picture))
     pixels = source.pixels_HWC3 if outcome.untouched else source.rounded(outcome.pixels_HWC3)
     records = (outcome.before, outcome.after)

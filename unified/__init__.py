@@ -8,7 +8,6 @@ from rnr.degradation._lazy import lazy_names
 __getattr__, __all__ = lazy_names(
     __name__,
     {
-        "rnr.unified.instructions": ("Wish", "phrasing"),
         "rnr.unified.loading": ("load",),
         "rnr.unified.model": ("UnifiedModel",),
     },

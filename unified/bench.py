@@ -26,9 +26,9 @@ from rnr.evaluation.metrics import average, percent, presence
 from rnr.evaluation.tables import Row, Table
 from rnr.quality.loading import load_clip
 from rnr.quality.model import QualityModel
+from rnr.reasoner.instructions.phrasings import Wish, phrasing
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load_bridge
-from rnr.unified.instructions import Wish, phrasing
 from rnr.unified.model import UnifiedModel
 
 APART = "the two apart"

@@ -24,10 +24,10 @@ from rnr.degradation.photographs import random_crops, to_uint8
 from rnr.degradation.synthesize import Mixture, Stage, degrade, draw_mixture, truths
 from rnr.reasoner.collate import Collator
 from rnr.reasoner.data import damaged_batch
+from rnr.reasoner.instructions.phrasings import Wish, phrasing
 from rnr.restorer.chain import severity_given
 from rnr.restorer.expert import Experts
 from rnr.restorer.expert_data import ABSENT, SEVERITY, LegBatch, Read, as_read, ends, inverse_of, read_of
-from rnr.unified.instructions import Wish, phrasing
 from rnr.unified.settings import UnifiedRun
 from rnr.unified.text import Written, append
 

@@ -17,7 +17,6 @@ Shapes: states_BSD are hidden states of S tokens; tokens_BKD those of the K slot
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,14 +28,14 @@ from rnr.degradation.errors import SetupError
 from rnr.degradation.intent import Intent
 from rnr.reasoner.collate import Collator
 from rnr.reasoner.decode import Session, decode
+from rnr.reasoner.instructions.phrasings import Wish
+from rnr.reasoner.instructions.reader import Reader
 from rnr.reasoner.reasoner import Reasoner, Settings
 from rnr.reasoner.views import as_uint8
 from rnr.restorer.condition import diagnosis_of, left_alone, wanted
 from rnr.restorer.expert_train import grown, looked, on_bridge, root_error
 from rnr.restorer.pipeline import RestorePipeline
 from rnr.restorer.result import RestoreResult
-from rnr.unified.instructions import Wish
-from rnr.unified.reader import Reader
 from rnr.unified.text import SLOTS, Written, add_turn, answer, append, first_turn, padded, tokens_of, turn
 
 if TYPE_CHECKING:
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from rnr.unified.data import Restoration
 
 WIDTH = 64  # of what an expert is conditioned on; a choice
-NAMED = 3  # a person who names so few kinds knows that they are there, whatever the reasoner's doubt; a choice
 Hidden = Mapping[str, torch.Tensor]  # by kind, (1, WIDTH)
 
 
@@ -167,13 +165,14 @@ class UnifiedModel(nn.Module):
         """
         words = intent.instruction if intent else None
         wish = self.read(words, pixels_HWC3, source) if words else None
-        intent = self.narrowed(intent, wish, source) if intent and wish else intent
+        if intent and wish:
+            intent = wish.narrowed(intent, self.kinds, left_alone(source, intent))
         asked = wish or Wish(tuple(self.kinds if intent is None or intent.kinds is None else intent.kinds))
         states, missing = (hidden, "") if hidden is not None else self.hidden(pixels_HWC3, source, asked, words or "")
         result = self.by(states, pixels_HWC3, source, intent, num_inference_steps, seed, eta, **options)
         result.settings |= {"model": self.identity["model"], "model_hash": self.identity["model_hash"]}
         if wish is not None:
-            result.settings["wish"] = {"words": words, "remove": list(wish.remove), "unknown": wish.unknown}
+            result.settings["wish"] = wish.as_record(words or "")
         if missing:
             result.settings["hidden"] = missing
         return result
@@ -184,14 +183,6 @@ class UnifiedModel(nn.Module):
             pixels, source, intent, *rest = arguments
             arguments = (pixels, presence_of(source, intent), intent, *rest)
         return self.pipe.restore(*arguments, hidden=hidden, **options)
-
-    def narrowed(self, intent: Intent, wish: Wish, source: DiagnosisRecord | Diagnosis | None) -> Intent:
-        """The intent limited to what the words ask for. Kinds that a person names one by one overrule doubt."""
-        asked = [k for k in wish.remove if intent.kinds is None or k in intent.kinds]
-        doubtful = left_alone(source, intent) if len(asked) > NAMED else {}
-        if set(asked) >= set(self.kinds):
-            return intent
-        return replace(intent, kinds=[kind for kind in asked if kind not in doubtful])
 
     @property
     def reads_instructions(self) -> bool:

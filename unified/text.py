@@ -8,7 +8,7 @@ The second turn holds the other three. Its meaning of the intent is written in t
     {"wish":{"noise":true,"rain":false,"unknown":false},"plan":["noise"],"quality":{"technical":74}}
 
 A model of language reads the person's words in that turn. The built-in reasoner's vocabulary has none: there the words
-are read by `rnr.unified.reader`, its answer stands in the text, and the turn of the user is empty.
+are read by `rnr.reasoner.instructions`, its answer stands in the text, and the turn of the user is empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rnr.degradation._lazy import LazyModule
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.reasoner.collate import IGNORED, SKELETON, Collator
 from rnr.reasoner.grammar import TECHNICAL, Choice, Program, Skeleton, run, segments
-from rnr.unified.instructions import Wish
+from rnr.reasoner.instructions.phrasings import Wish
 
 if TYPE_CHECKING:
     import torch

@@ -40,7 +40,7 @@ from rnr.degradation.renamed import renamed
 from rnr.evaluation.cli import app as bench_app
 from rnr.images.files import MAX_MEGAPIXELS, PictureError
 from rnr.rl.cli import app as rl_app
-from rnr.work.console import stop, tolerant
+from rnr.work.console import remark, stop, tolerant
 
 if TYPE_CHECKING:
     from rnr.images.frames import Which
@@ -127,12 +127,11 @@ def restore(
     from rnr.degradation.strength import parsed
     from rnr.work import cluster
     from rnr.work.batch import Batch, Options
+    from rnr.work.instructing import in_words, wish_of
     from rnr.work.plain_worker import PlainWorker
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
-    if instruct is not None and not unified:
-        stop("--instruct needs a pair that reads words: name its folder with --unified")
     if unified and engine:
         stop("--unified works in one process; leave out --engine")
     if unified and dtype:
@@ -152,6 +151,8 @@ def restore(
             task=task,
             instruct=instruct,
         ).check()
+        if instruct is not None and not unified:  # before any picture: what is not understood changes nothing
+            remark(f"--instruct is read as: {in_words(wish_of(instruct))}")
         models = models_of(server_of(server) or reasoner, restorer, device, scorer, unified, dtype)
         if engine:
             chosen, (pictures, tables) = cluster_of(engine, workers, models), cluster.tables(pictures)

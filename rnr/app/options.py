@@ -60,9 +60,7 @@ Unified = Annotated[
 ]
 Instruct = Annotated[
     str | None,
-    typer.Option(
-        "--instruct", metavar="WORDS", help='With --unified: "only remove the rain, keep the mist" (docs/unified.md).'
-    ),
+    typer.Option("--instruct", metavar="WORDS", help='What is to go: "only remove the rain, keep the mist".'),
 ]
 Strengths = Annotated[
     list[str] | None,

@@ -187,6 +187,19 @@ def train_detector(
               license=license)  # fmt: skip
 
 
+@train_app.command("instructions")
+def train_instructions(
+    out: Out, samples: Samples = None, seed: Seed = 0, resume: Resume = False, rate: Rate = None,
+    threads: Threads = None, device: Device = "auto", license: License = None, minutes: Minutes = None,
+) -> None:  # fmt: skip
+    """Train the reader of instructions: words -> kinds to remove. It needs no images, only the templates of prompts."""
+    from rnr.work import training
+
+    _show(lambda: training.train_instructions(
+        training.Lines(), out=out, samples=samples, seed=seed, resume=resume, rate=rate, threads=threads,
+        device=device, license=license, minutes=minutes), out)  # fmt: skip
+
+
 @train_app.command("autoencoder")
 def train_autoencoder(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,

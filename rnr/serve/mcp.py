@@ -62,6 +62,7 @@ class Tools:
         words = [Path(name).stem, hashlib.sha256(found).hexdigest()[:12], str(options["num_inference_steps"] or "own")]
         words += options["only"] or ["all"]
         words += [f"strength {options['strength']}"] if options["strength"] != FULL else []
+        words += [options["instruct"]] if options["instruct"] else []
         link = await self._kept(_plain("-".join(words)), done)
         said = {"untouched": done.head["record"]["untouched"], **done.head["summary"]}
         return _result({"picture": str(self.out / link.name), "resource": link.uri, **said}, done, [link])
@@ -158,12 +159,15 @@ def server(tools: Tools) -> MCPServer:
         num_inference_steps: int | None = None,
         only: list[str] | None = None,
         strength: float | dict[str, float] = FULL,
+        instruct: str | None = None,
     ) -> CallToolResult:
         """Restore a picture in one pass. `only` limits it to some kinds of damage; more steps give more texture.
 
-        `strength` (0..100, or by kind) is how far to go; 0 gives the same pixels back.
+        `strength` (0..100, or by kind) is how far to go; 0 gives the same pixels back. `instruct` says in words what
+        is to go: "only remove the rain, keep the mist"; what is not understood is refused.
         """
-        options = {"num_inference_steps": num_inference_steps, "only": only or [], "strength": strength}
+        options: dict[str, Any] = {"num_inference_steps": num_inference_steps, "only": only or []}
+        options |= {"strength": strength, "instruct": instruct}
         return await tools.restore(picture, data, **options)
 
     @mcp.tool()

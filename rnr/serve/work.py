@@ -144,6 +144,9 @@ class Restore(_Dosed):
     )
     seed: int = Field(default=0, ge=0, lt=2**63)
     only: list[str] = Field(default=[], max_length=32, description="remove these kinds and nothing else")
+    instruct: str | None = Field(
+        default=None, max_length=500, description='what is to go, in words: "only remove the rain, keep the mist"'
+    )
     diagnosis: dict[str, Any] | None = Field(default=None, description="restore by this Diagnosis (`rnr schema`)")
 
     @field_validator("diagnosis", mode="before")
@@ -161,7 +164,9 @@ class Restore(_Dosed):
         from rnr.work.restoring import restore_picture
 
         given, only = self._given(), tuple(self.only)
-        request = Request(self.num_inference_steps, self.seed, only, given, "the request", self.how_far).check()
+        request = Request(
+            self.num_inference_steps, self.seed, only, given, "the request", self.how_far, instruct=self.instruct
+        ).check()
         picture = shop.opened(data, self.name)
 
         def stage(words: str) -> None:

@@ -35,7 +35,7 @@ class Request:
     frames: Which = "all"  # of a file that holds several pictures
     quality: float | None = None  # score 0..100 that the result is to have, of restorers that have this dial
     task: str | None = None  # what the result is for, of restorers that have prompts of tasks
-    instruct: str | None = None  # what is wanted in words, of a unified pair
+    instruct: str | None = None  # what is wanted, in words
 
     def check(self) -> Request:
         """Itself. Raises SetupError for a setting that cannot be."""
@@ -46,6 +46,8 @@ class Request:
             raise SetupError(f"num_inference_steps must lie in {STEPS[0]}..{STEPS[-1]}, not {steps}")
         if not 0 <= self.seed < 2**63:
             raise SetupError(f"the seed must be 0 or more, not {self.seed}")
+        if self.instruct is not None and not self.instruct.strip():
+            raise SetupError("the instruction is empty; say what is to go, or leave it out")
         try:
             checked(self.strength)
             checked_quality(self.quality)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rnr.images.files import Picture, PictureError
 from rnr.images.frames import Frames
+from rnr.work.instructing import intent_by, wish_of
 from rnr.work.models import Models
 from rnr.work.request import Request
 from rnr.work.scoring import with_quality
@@ -62,15 +63,22 @@ def restore_picture(
     tell: Callable[[str], None] = lambda stage: None,
     known: DiagnosisRecord | None = None,
 ) -> Outcome:
-    """Diagnose, restore and diagnose again. `tell` hears of each stage; `known` is a record that was made before."""
+    """Diagnose, restore and diagnose again. `tell` hears of each stage; `known` is a record that was made before.
+
+    Raises SetupError for an instruction that cannot be followed.
+    """
+    intent, words = request.intent, "" if models.unified else request.instruct or ""
+    wish = wish_of(words) if words else None  # a unified pair reads its own
     tell("diagnosing")
     given = request.diagnosis is not None
     before = known or (_given(request, picture) if given else diagnose_pixels(models, picture.pixels_HWC3, name))
     tell("restoring")
+    if wish and intent:
+        intent = intent_by(wish, intent, before)
     result = models.pipeline.restore(
         picture.as_float(),
         before,
-        intent=request.intent,
+        intent=intent,
         num_inference_steps=request.num_inference_steps,
         seed=request.seed,
         callback_on_step_end=lambda pipe, step, time, tensors: tell(
@@ -80,7 +88,8 @@ def restore_picture(
     tell("diagnosing again")
     after = before if result.untouched else models.reasoner.diagnose([result.pixels_HWC3])[0]
     after = after if result.untouched else with_quality(models, after, result.pixels_HWC3)
-    return Outcome(result.pixels_HWC3, result.untouched, before, after, result.settings, result.seconds)
+    settings = {**result.settings, "wish": wish.as_record(words)} if wish else result.settings
+    return Outcome(result.pixels_HWC3, result.untouched, before, after, settings, result.seconds)
 
 
 def _stage(kinds: Sequence[str], step: int, steps: int) -> str:

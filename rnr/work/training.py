@@ -158,6 +158,16 @@ def train_detector(training: Training, minutes: float | None, report: Report) ->
         return train_detector(training.images, run, training.val, training.init, report)
 
 
+def train_instructions(report: Report, **settings: Any) -> Path:
+    """A reader of instructions; returns its folder. Raises SetupError for a setting that cannot be."""
+    with explained("training"):
+        from rnr.reasoner.instructions.train import ReaderRun, train
+
+        known = {name: value for name, value in settings.items() if value is not None}
+        known["device"] = device_named(known["device"])
+        return train(ReaderRun.of(known, "rnr train instructions"), report)
+
+
 def train_autoencoder(training: Training, minutes: float | None, report: Report) -> Path:
     """The autoencoder of the latent restorers; returns its folder. Raises SetupError as `train_quality`."""
     with explained("training"):

@@ -71,6 +71,15 @@ def test_errors_say_what_the_client_can_do(shop: Shop) -> None:
     assert "'x'" not in str(refusal(KeyError("x")))  # what nobody expected stays in the log
 
 
+def test_an_instruction_is_followed_or_refused(shop: Shop, photo: Upload) -> None:
+    done = Restore(instruct="just the noise, please").perform(shop, photo.data, ignore)
+    assert done.blobs == Restore(only=["noise"]).perform(shop, photo.data, ignore).blobs
+    assert done.head["record"]["restoration"]["wish"]["remove"] == ["noise"]
+    with pytest.raises(ValueError, match="asks for something else") as refused:
+        Restore(instruct="turn it into a cartoon").perform(shop, photo.data, ignore)
+    assert refusal(refused.value).status == 422
+
+
 def test_a_strength_may_be_a_number_one_for_each_kind_or_the_texts_of_a_form(shop: Shop, photo: Upload) -> None:
     def blob(strength: Any) -> bytes:
         return Restore(only=["noise"], strength=strength).perform(shop, photo.data, ignore).blobs[0]

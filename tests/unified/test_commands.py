@@ -20,7 +20,6 @@ from .conftest import pair, small_pipe, small_reasoner
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["restore", "a.png", "-o", "OUT", "--instruct", "remove it"], "--instruct needs a pair"),
         (["restore", "a.png", "-o", "OUT", "--unified", "x", "--engine", "ray"], "leave out --engine"),
         (["restore", "a.png", "-o", "OUT", "--unified", "x", "--reasoner", "y"], "leave out --reasoner"),
         (["train", "unified", "-o", "OUT"], "name the clean photographs"),

@@ -10,10 +10,10 @@ import torch
 
 from rnr.degradation.diagnosis import DiagnosisRecord
 from rnr.degradation.errors import SetupError
+from rnr.reasoner.instructions.phrasings import Wish
 from rnr.restorer.qwen_edit import QwenEditRestorer
 from rnr.unified.export import export
 from rnr.unified.flow import FlowModel
-from rnr.unified.instructions import Wish
 from rnr.unified.loading import load
 from rnr.unified.model import UnifiedModel, knows_words
 from rnr.unified.settings import UnifiedRun

@@ -18,11 +18,11 @@ from rnr.degradation.photographs import to_tensor
 from rnr.degradation.synthesize import degrade, prescribe, truths
 from rnr.prompts import load as prompt
 from rnr.reasoner.export import export as export_reasoner
+from rnr.reasoner.instructions.phrasings import Wish
 from rnr.reasoner.reasoner import Reasoner
 from rnr.restorer import load_bridge
 from rnr.unified import load
 from rnr.unified.export import CARD, WEIGHTS, export
-from rnr.unified.instructions import Wish
 from rnr.unified.model import UnifiedModel
 
 from .conftest import pair, small_pipe
