@@ -65,7 +65,7 @@ def start(restorer: LatentRestorer, case: Case) -> Start:
     clean, damaged = even(case.clean, multiple), even(case.damaged, multiple)
     best = torch.full((1,), 100.0)
     own, seen = model.seen(restorer.autoencoder, damaged)
-    found = model(own, seen, best)
+    found = model(own, seen, best, likeliest=True)
     latent = model.book.lookup(model.codes(found, best))
     return Start(clean, restorer.autoencoder.decode(latent).clamp(0, 1), latent, (found.common, found.hq))
 

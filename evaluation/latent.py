@@ -118,11 +118,11 @@ def ways(restorer: LatentRestorer, rival: LatentRestorer | None = None) -> dict[
     def latent_of(image: torch.Tensor, way: str) -> torch.Tensor:
         score = torch.full((1,), 100.0)
         own, seen = model.seen(autoencoder, image)
-        found = model(own, seen, score)
+        found = model(own, seen, score, likeliest=way == "likeliest")
         if way == "continuous":
             return found.moved_BDHW
         if way == "single":
-            return model.expected(found, torch.zeros(1, dtype=torch.bool))
+            return model.fused(found, torch.zeros(1, dtype=torch.bool))
         return model.book.lookup(model.codes(found, score))
 
     def by(way: str) -> Way:
@@ -131,6 +131,7 @@ def ways(restorer: LatentRestorer, rival: LatentRestorer | None = None) -> dict[
     found: dict[str, Way] = {
         "as it is": lambda image: restored(model, autoencoder, image, 100.0),
         "HQ+ off (single codebook)": by("single"),
+        "codes alone (fidelity 0)": lambda image: restored(model, autoencoder, image, 100.0, fidelity=0.0),
         "score 50 instead of 100": lambda image: restored(model, autoencoder, image, 50.0),
         "the likeliest codes instead of the expected latent": by("likeliest"),
         "predicted latent without codes": by("continuous"),

@@ -20,7 +20,7 @@ from torch import nn
 
 from rnr.restorer.expert import zero
 from rnr.restorer.latent.autoencoder import Autoencoder
-from rnr.restorer.latent.repair import Standard
+from rnr.restorer.latent.codes import Standard
 
 
 class Place(NamedTuple):

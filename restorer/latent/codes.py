@@ -7,8 +7,12 @@ as 99.9. Attention goes over windows, every second one shifted by half, so that 
 
 The logits begin as those of the codes that are nearest to the picture's own latent, moved by a predicted offset:
 logit_k = s (2 m c_k - |c_k|^2) + free_k, m = z + offset, with a sharpness s that depends on the place: where the damage
-is heavy nothing is certain. HQ+ is read in the same way from m - z1, so that it refines
-the common code that was chosen.
+is heavy nothing is certain. HQ+ is read in the same way from m - z1, so that it refines the common part that is shown,
+in training as in use.
+
+What codes cannot say of a good picture its own latent can. So the two are fused, as CodeFormer (Zhou et al., NeurIPS
+2022) fuses the encoder's features by its w: z + w g (own - z), with a share g of each channel and place that the
+Transformer predicts, and the dial w, `fidelity`: 0 shows the codes alone.
 
 Shapes: latent_BDHW and features_BCHW of the autoencoder, score_B 0..100, logits_BGKHW.
 """
@@ -36,7 +40,9 @@ CODES, INDEX = "codes.safetensors", "model_index.json"  # the files of a latent 
 SURE = (4.0, 0.5)  # sharpness of the first logits of both codebooks, times the codes' variance. Loss of the first batch
 # with ten times these, with these, with a tenth: 16.5, 7.4, 7.9
 MOST = 6.0  # logarithm of the greatest sharpness: logits stay finite
+KEPT = 2.0  # logit of the share g at the start, 0.88: an untrained restorer is nearly the autoencoder; a choice
 WINDOW = 8  # places of a latent along a window's side
+LEAST = 0.01  # of a channel's deviation: what never varies is not blown up; a choice
 SCORE_WIDTH = 32  # sines and cosines of the score
 
 
@@ -52,6 +58,32 @@ class QualityEmbedding(nn.Module):
         wave = 2 * math.pi / (400 * 0.01 ** (torch.arange(half, device=score_B.device) / (half - 1)))
         angle = score_B[:, None] * wave
         return self.layers(torch.cat([angle.sin(), angle.cos()], 1))
+
+
+class Standard(nn.Module):
+    """Features to zero mean and unit deviation of each channel.
+
+    Args:
+        channels: Their number.
+    """
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("deviation", torch.ones(channels, 1, 1))
+
+    @torch.no_grad()
+    def measure(self, x_BCHW: torch.Tensor) -> None:
+        """Take the statistics of these features."""
+        deviation, mean = torch.std_mean(x_BCHW.float(), (0, 2, 3))
+        self.mean.copy_(mean[:, None, None])
+        self.deviation.copy_(deviation.clamp(min=LEAST)[:, None, None])
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        return (x_BCHW - self.mean) / self.deviation
 
 
 class WindowAttention(nn.Module):
@@ -117,11 +149,20 @@ class Block(nn.Module):
 
 @dataclass
 class Prediction:
-    """What the Transformer says of a batch: the offset latent m, and the logits of both codebooks."""
+    """What the Transformer says of a batch: the offset latent m, and the logits of both codebooks.
+
+    Attributes:
+        z1_BDHW: What the common codes say, which HQ+ refines.
+        own_BDHW: The degraded picture's own latent.
+        kept_BDHW: Share 0..1 of it that is fused into the codes' latent; None without fusion.
+    """
 
     moved_BDHW: torch.Tensor
     common: torch.Tensor
     hq: torch.Tensor
+    z1_BDHW: torch.Tensor
+    own_BDHW: torch.Tensor
+    kept_BDHW: torch.Tensor | None
 
 
 class CodePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -137,6 +178,7 @@ class CodePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: Their number.
         heads: Of attention.
         quality: Whether it takes a score; without, it predicts codes of the training's mean quality (ablation).
+        fusion: Whether the picture's own latent is fused into that of the codes.
     """
 
     @register_to_config
@@ -151,11 +193,13 @@ class CodePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: int = 6,
         heads: int = 4,
         quality: bool = True,
+        fusion: bool = False,
     ) -> None:
         super().__init__()
         self.book = DualCodebook(channels, size, groups)
         self.embedding = QualityEmbedding(width // 2) if quality else None
-        self.entry = nn.Conv2d(channels + features + 3 * factor**2, width, 3, padding=1)
+        self.standard = Standard(channels + features + 3 * factor**2)  # some of the built-in autoencoder's are 20
+        self.entry = nn.Conv2d(len(self.standard.mean), width, 3, padding=1)
         self.layers = nn.ModuleList(Block(width, heads, bool(i % 2), quality) for i in range(blocks))
         self.last = nn.LayerNorm(width)
         self.offset = nn.Linear(width, channels)
@@ -164,6 +208,10 @@ class CodePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.confidence = nn.Linear(width, 2 * groups)  # what is added to them at a place
         for layer in (self.offset, self.free, self.confidence):
             zero(layer)
+        self.kept = nn.Linear(width, channels) if fusion else None
+        if self.kept is not None:
+            zero(self.kept)
+            nn.init.constant_(self.kept.bias, KEPT)
 
     @torch.no_grad()
     def sharpen(self) -> CodePredictor:
@@ -181,7 +229,7 @@ class CodePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def forward(
         self, latent_BDHW: torch.Tensor, seen_BCHW: torch.Tensor, score_B: torch.Tensor,
-        common_BGHW: torch.Tensor | None = None,
+        likeliest: bool = False,
     ) -> Prediction:  # fmt: skip
         """Logits of both codebooks.
 
@@ -189,10 +237,10 @@ class CodePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
             latent_BDHW: Of the degraded picture; height and width are multiples of WINDOW.
             seen_BCHW: Of `seen`.
             score_B: How good the result is to be, 0..100.
-            common_BGHW: The common codes that HQ+ refines; None: the likeliest.
+            likeliest: Whether HQ+ refines the likeliest common codes, for `codes`; else what all of them expect.
         """
         quality = self.embedding(score_B) if self.embedding is not None else None
-        h = self.entry(channels_last(seen_BCHW.to(self.entry.weight.dtype))).permute(0, 2, 3, 1)
+        h = self.entry(channels_last(self.standard(seen_BCHW).to(self.entry.weight.dtype))).permute(0, 2, 3, 1)
         for block in self.layers:
             h = block(h, quality)
         h = self.last(h)
@@ -201,23 +249,28 @@ class CodePredictor(ModelMixin, ConfigMixin):  # type: ignore[misc]
         sure = self.confidence(h).permute(0, 3, 1, 2).float().unflatten(1, (2, -1, 1))
         sharp = (self.sharpness[..., None, None, None] + sure).clamp(max=MOST).exp()  # (B, 2, G, 1, H, W)
         common = sharp[:, 0] * self.book.common.similarity(moved) + free[:, 0]
-        chosen = common.argmax(2) if common_BGHW is None else common_BGHW
-        hq = sharp[:, 1] * self.book.hq.similarity(self.book.residual(moved, chosen)) + free[:, 1]
-        return Prediction(moved, common, hq)
+        z1 = self.book.common.lookup(common.argmax(2)) if likeliest else self.book.common.expected(common)
+        hq = sharp[:, 1] * self.book.hq.similarity(moved - z1) + free[:, 1]
+        kept = None if self.kept is None else self.kept(h).permute(0, 3, 1, 2).float().sigmoid()
+        return Prediction(moved, common, hq, z1, latent_BDHW, kept)
 
     def expected(self, prediction: Prediction, on_B: torch.Tensor) -> torch.Tensor:
         """The latents that the logits expect; HQ+ where it is on."""
-        common, hq = self.book.common.expected(prediction.common), self.book.hq.expected(prediction.hq)
-        return self.book.mixed(common, hq, on_B)
+        return self.book.mixed(prediction.z1_BDHW, self.book.hq.expected(prediction.hq), on_B)
+
+    def fused(self, prediction: Prediction, on_B: torch.Tensor, fidelity: float = 1.0) -> torch.Tensor:
+        """`expected`, and the picture's own latent where the Transformer keeps that; fidelity 0..1 times its share."""
+        z = self.expected(prediction, on_B)
+        return z if prediction.kept_BDHW is None else z + fidelity * prediction.kept_BDHW * (prediction.own_BDHW - z)
 
     def codes(self, prediction: Prediction, score_B: torch.Tensor) -> Codes:
-        """The likeliest codes; HQ+ by each picture's own score."""
+        """The likeliest codes, of a prediction that was asked for these; HQ+ by each picture's own score."""
         return Codes(prediction.common.argmax(2), prediction.hq.argmax(2), self.book.on(score_B))
 
 
 def save_predictor(model: CodePredictor, path: Path, card: dict[str, Any]) -> None:
     """Predictor and codebooks in half precision in one file, whole or not at all."""
-    names = ("channels", "features", "factor", "size", "groups", "width", "blocks", "heads", "quality")
+    names = ("channels", "features", "factor", "size", "groups", "width", "blocks", "heads", "quality", "fusion")
     write_network(model.state_dict(), path, {name: model.config[name] for name in names}, card)
 
 
@@ -226,7 +279,8 @@ def load_predictor(path: Path) -> tuple[CodePredictor, dict[str, Any]]:
     try:
         config, card, tensors = read_network(path)
         model: CodePredictor = CodePredictor(**config)
-        model.load_state_dict(tensors)
+        earlier = {f"standard.{name}": value for name, value in model.standard.state_dict().items()}  # had none
+        model.load_state_dict(earlier | tensors)
     except Exception as error:
         remedy = "train it with `rnr train codes`, or copy the file again"
         raise OSError(f"{path}: no code predictor's weights ({error}); {remedy}") from error
@@ -235,16 +289,17 @@ def load_predictor(path: Path) -> tuple[CodePredictor, dict[str, Any]]:
 
 @torch.no_grad()
 def restored(
-    model: CodePredictor, autoencoder: Autoencoder, image_BCHW: torch.Tensor, score: float | torch.Tensor
-) -> torch.Tensor:
-    """Pictures at this quality, in [0, 1]; height and width are multiples of 8 f.
+    model: CodePredictor, autoencoder: Autoencoder, image_BCHW: torch.Tensor, score: float | torch.Tensor,
+    fidelity: float = 1.0,
+) -> torch.Tensor:  # fmt: skip
+    """Pictures at this quality, in [0, 1]; height and width are multiples of 8 f. Fidelity 0..1: see `fused`.
 
     The decoder is given the latent that the logits expect: the likeliest codes cost 0.1 to 2.7 dB (docs/lab-log.md).
     """
     score_B = torch.as_tensor(score, dtype=torch.float32, device=image_BCHW.device).expand(len(image_BCHW))
     latent, seen = model.seen(autoencoder, image_BCHW)
     found = model(latent, seen, score_B)
-    return autoencoder.decode(model.expected(found, model.book.on(score_B))).clamp(0, 1)
+    return autoencoder.decode(model.fused(found, model.book.on(score_B), fidelity)).clamp(0, 1)
 
 
 def autoencoder_of(folder: Path) -> str | Path:

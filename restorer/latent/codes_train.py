@@ -4,8 +4,9 @@ The codebooks come first, by k-means on the frozen encoder's latents. Then the p
 and its target the same picture with less of the same damage, from all of it to none. The target's score is full
 reference: 100 minus the severity of 1 - MS-SSIM to the clean picture, so that the number that is asked for later means
 something. Half of the targets are clean (score 100), because that is what people ask for. Loss: cross-entropy of the
-common codes, of the HQ+ codes where the target's own score reaches the threshold, and L1 between the latent that the
-logits expect and the target's.
+common codes, of the HQ+ codes of what the predicted common ones leave where the target's own score reaches the
+threshold, and L1 between the target's latent and three of the prediction: the offset one, that which the logits expect,
+and that with the picture's own latent fused in.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ WORST = 0.5  # share of samples whose target is clean; the others' keep a share 
 SEVERITY = (5.0, 100.0)  # of each kind in the degraded picture
 MILD = 40.0  # most severity of what the codebooks are learned from; a choice
 POINTS, SIDE = 512, 64  # crops that the codebooks are learned from, and their side in px: 131,072 latents
+MEASURED = 64  # crops that features are standardised by; a choice
 PART = 2  # channels of a group of the codebooks: docs/latent.md
 L1 = 10.0  # weight beside the cross-entropies: with 0.5 they decide all; a choice
 HELD = 16  # validation pictures, centres of 192 px
@@ -93,6 +95,16 @@ def fit_codebooks(
     return book.fit(latents, torch.cat(scores), seed)
 
 
+@torch.no_grad()
+def measure_features(
+    model: CodePredictor, autoencoder: Autoencoder, photographs: Sequence[np.ndarray], seed: int
+) -> None:
+    """Mean and deviation of what the Transformer reads, on damaged crops: in the built-in autoencoder constant channels
+    of 20 stand beside others of 0.1."""
+    degraded = draw_codes(photographs, MEASURED, SIDE, seed).degraded
+    model.standard.measure(model.seen(autoencoder, degraded.to(autoencoder.device))[1])
+
+
 class CodeObjective:
     """Codes of a better picture from a worse one.
 
@@ -116,7 +128,9 @@ class CodeObjective:
             mixture = draw_mixture(
                 1, torch.Generator().manual_seed(7_000 + number), "single" if number % 2 else "several"
             )
-            self.held.append((crop, degrade(crop, mixture)))
+            damaged = degrade(crop, mixture)
+            if not torch.equal(damaged, crop):  # a clean one is none of its work, and 50 dB in a mean of 22
+                self.held.append((crop, damaged))
 
     def batch(self, progress: float, seed: int) -> tuple[CodeBatch, int]:
         """A batch and its number of crops in units of 64x64 px."""
@@ -127,24 +141,31 @@ class CodeObjective:
         """Cross-entropy of both code sets, and L1 of the latent that the logits expect."""
         device, book = self.autoencoder.device, self.model.book
         score = batch.score_B.to(device)
-        with torch.no_grad():
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):  # bf16 rounds to other codes
             target = self.autoencoder.encode(batch.target.to(device))[0]
             latent, seen = self.model.seen(self.autoencoder, batch.degraded.to(device))
-            wanted = book.nearest(target, score)
-        found = self.model(latent, seen, score, wanted.common)
-        common = cross_entropy(found.common.transpose(1, 2), wanted.common)
-        each = cross_entropy(found.hq.transpose(1, 2), wanted.hq, reduction="none").mean((1, 2, 3))
-        on = wanted.on_B.to(each)
-        hq = (each * on).sum() / on.sum().clamp(min=1)
-        expected = self.model.expected(found, wanted.on_B)
-        return common + hq + L1 * ((expected - target).abs().mean() + (found.moved_BDHW - target).abs().mean())
+        found, on_B = self.model(latent, seen, score), book.on(score)
+        common = cross_entropy(found.common.transpose(1, 2), book.common.nearest(target))
+        left = book.hq.nearest(target - found.z1_BDHW.detach())
+        each = cross_entropy(found.hq.transpose(1, 2), left, reduction="none").mean((1, 2, 3))
+        hq = (each * on_B).sum() / on_B.sum().clamp(min=1)
+        shown = (found.moved_BDHW, self.model.expected(found, on_B), self.model.fused(found, on_B))
+        return common + hq + L1 * torch.stack([(z - target).abs().mean() for z in shown]).sum()
 
     def validate(self, model: Any) -> dict[str, float]:
-        """Mean PSNR in dB of damaged pictures, restored at 100, at 60, and of their clean round trip."""
-        rows: dict[str, list[float]] = {"input": [], "restored": [], "at 60": [], "score": [], "score at 60": []}
+        """Mean PSNR in dB of damaged pictures, restored at 100, at 60, and by the codes alone; of the damaged and the
+        clean ones through the autoencoder, the latter by their own codes: what a predictor begins with, and its bound.
+        """
+        names = ("input", "restored", "at 60", "codes alone", "round trip", "true codes", "score", "score at 60")
+        rows: dict[str, list[float]] = {name: [] for name in names}
+        best_score = torch.full((1,), 100.0, device=self.autoencoder.device)
         for clean, damaged in self.held:
             best, lower = (restored(model, self.autoencoder, damaged, score) for score in (100.0, 60.0))
-            for name, image in (("input", damaged), ("restored", best), ("at 60", lower)):
+            own = self.autoencoder.encode(clean)[0]
+            true = self.autoencoder.decode(model.book.lookup(model.book.nearest(own, best_score))).clamp(0, 1)
+            alone = restored(model, self.autoencoder, damaged, 100.0, fidelity=0.0)
+            shown = (damaged, best, lower, alone, self.autoencoder.round_trip(damaged), true)
+            for name, image in zip(names, shown):
                 rows[name].append(float(psnr(image, clean).clamp(max=50)))
             rows["score"].append(float(technical_quality(best, clean)))
             rows["score at 60"].append(float(technical_quality(lower, clean)))
@@ -179,8 +200,9 @@ def train_codes(
     photographs = list(read_folder(images).values())
     held_out = list(read_folder(val, HELD).values()) if val else []
     model: CodePredictor = CodePredictor(
-        frozen.channels, frozen.width, frozen.factor, groups=max(1, frozen.channels // PART), quality=quality
-    )
+        frozen.channels, frozen.width, frozen.factor, groups=max(1, frozen.channels // PART), quality=quality,
+        fusion=True,
+    )  # fmt: skip
     model = with_codebooks(model, frozen, photographs, run)
     objective = CodeObjective(model, frozen, photographs, held_out)
     engine = Engine(objective, run, report)
@@ -198,10 +220,13 @@ def train_codes(
 def with_codebooks(
     model: CodePredictor, autoencoder: Autoencoder, photographs: Sequence[np.ndarray], run: Run
 ) -> CodePredictor:
-    """The predictor with codebooks: those of the training that is resumed, else new ones, which are kept for that."""
+    """The predictor with codebooks and statistics: of the training that is resumed, else new ones, kept for that."""
     path = run.out / BOOKS
     if not (run.resume and path.is_file()):
         fit_codebooks(autoencoder, model.book, photographs, run.seed)
+        measure_features(model, autoencoder, photographs, run.seed)
         save_predictor(model, path, {})
-    model.book.load_state_dict(load_predictor(path)[0].book.state_dict())  # as the file holds them, in half precision
+    held, _ = load_predictor(path)  # as the file holds them, in half precision
+    model.book.load_state_dict(held.book.state_dict())
+    model.standard.load_state_dict(held.standard.state_dict())
     return model.sharpen()

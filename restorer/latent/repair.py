@@ -16,35 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from rnr.restorer.expert import zero
-from rnr.restorer.latent.codes import unwindowed, windows
-
-LEAST = 0.01  # of a channel's deviation: what never varies is not blown up; a choice
-
-
-class Standard(nn.Module):
-    """Features to zero mean and unit deviation of each channel.
-
-    Args:
-        channels: Their number.
-    """
-
-    mean: torch.Tensor
-    deviation: torch.Tensor
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(channels, 1, 1))
-        self.register_buffer("deviation", torch.ones(channels, 1, 1))
-
-    @torch.no_grad()
-    def measure(self, x_BCHW: torch.Tensor) -> None:
-        """Take the statistics of these features."""
-        deviation, mean = torch.std_mean(x_BCHW.float(), (0, 2, 3))
-        self.mean.copy_(mean[:, None, None])
-        self.deviation.copy_(deviation.clamp(min=LEAST)[:, None, None])
-
-    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        return (x_BCHW - self.mean) / self.deviation
+from rnr.restorer.latent.codes import Standard, unwindowed, windows
 
 
 class GroupBlock(nn.Module):

@@ -121,7 +121,7 @@ def test_an_untrained_predictor_names_the_codes_of_the_picture_itself(autoencode
     fit_codebooks(autoencoder, model.book, [CAT], 0)
     score = torch.tensor([100.0])
     latent, seen = model.seen(autoencoder, to_tensor(CAT[64:128, 64:128]))
-    found, own = model.codes(model(latent, seen, score), score), model.book.nearest(latent, score)
+    found, own = model.codes(model(latent, seen, score, likeliest=True), score), model.book.nearest(latent, score)
     assert torch.equal(found.common, own.common) and torch.equal(found.hq, own.hq) and bool(found.on_B.all())
 
 
@@ -184,8 +184,50 @@ def test_a_resumed_training_is_an_unbroken_one(tmp_path, monkeypatch, autoencode
     assert card["samples"] == 8 and card["figures"]["restored"] > 0
 
 
-def tiny_predictor(channels: int, features: int, factor: int, groups: int, quality: bool) -> CodePredictor:
-    return CodePredictor(**SHAPE | {"features": features, "quality": quality})
+def tiny_predictor(
+    channels: int, features: int, factor: int, groups: int, quality: bool, fusion: bool
+) -> CodePredictor:
+    return CodePredictor(**SHAPE | {"features": features, "quality": quality, "fusion": fusion})
+
+
+def test_codes_are_the_same_where_a_training_computes_in_bf16():
+    generator = torch.Generator().manual_seed(0)
+    book = DualCodebook(4, 64, 2).fit([2 * torch.randn(4, 40, 40, generator=generator)] * 3, torch.full((3,), 100.0))
+    z = 2 * torch.randn(2, 4, 16, 16, generator=generator)
+    exact = book.nearest(z, torch.full((2,), 100.0))
+    with torch.autocast("cpu", torch.bfloat16):
+        codes = book.nearest(z, torch.full((2,), 100.0))
+        assert torch.equal(book.lookup(codes), book.lookup(exact)) and book.lookup(codes).dtype == torch.float32
+    assert torch.equal(codes.common, exact.common) and torch.equal(codes.hq, exact.hq)
+
+
+def test_the_pictures_own_latent_is_fused_by_a_dial(autoencoder):
+    torch.manual_seed(5)
+    model: CodePredictor = CodePredictor(**SHAPE, fusion=True)
+    fit_codebooks(autoencoder, model.book, [CAT], 0)
+    image, on = to_tensor(CAT[:64, :64]), torch.ones(1, dtype=torch.bool)
+    latent, seen = model.seen(autoencoder, image)
+    found = model(latent, seen, torch.tensor([100.0]))
+    codes, fused = model.fused(found, on, 0.0), model.fused(found, on)
+    assert torch.equal(codes, model.expected(found, on))
+    assert torch.allclose(fused - latent, (1 - 0.8808) * (codes - latent), atol=1e-4)
+    alone, own = restored(model, autoencoder, image, 100.0, fidelity=0.0), autoencoder.round_trip(image)
+    assert (restored(model, autoencoder, image, 100.0) - own).abs().mean() < 0.3 * (alone - own).abs().mean()
+
+
+def test_a_file_without_fusion_shows_the_codes_alone(tmp_path, predictor, autoencoder):
+    save_predictor(predictor, tmp_path / "codes.safetensors", {})
+    again, image = load_predictor(tmp_path / "codes.safetensors")[0], to_tensor(CAT[:32, :32])
+    both = [restored(again, autoencoder, image, 100.0, fidelity=fidelity) for fidelity in (0.0, 1.0)]
+    assert again.kept is None and torch.equal(*both)
+
+
+def test_validation_is_on_damaged_pictures_and_names_the_bound(autoencoder, predictor):
+    objective = CodeObjective(predictor, autoencoder, [CAT], [CAT[:200, i : i + 200] for i in range(0, 250, 25)])
+    assert 0 < len(objective.held) <= 10 and not any(torch.equal(*pair) for pair in objective.held)
+    objective.held = objective.held[:1]
+    figures = objective.validate(predictor)
+    assert figures["true codes"] > figures["codes alone"] and figures["round trip"] > 0
 
 
 def test_groups_that_do_not_fit_are_refused():
