@@ -22,8 +22,8 @@ class Intent:
             instruct=...)` reads it and limits `kinds`.
         strength: How far each leg goes, 0-100, or by kind: 0 gives the same picture back, 100 goes to its end.
         force: Remove also findings that the model is not sure of.
-        quality: Score 0-100 that the result is to have, for restorers that can be asked for one (a latent one); None:
-            the best. Others refuse it.
+        quality: Score 0-100 that the result is to have, for restorers that can be asked for one: a latent one (None:
+            the best), and experts with an adapter (None: without it). Others refuse it.
 
     Example:
         >>> Intent(kinds=["noise"], strength={"noise": 60}).strength_of("noise")
@@ -58,7 +58,8 @@ def refuse_quality(intent: Intent | None, restorer: str) -> None:
     """Raises SetupError where a quality is asked of a restorer that cannot be asked for one."""
     if intent is not None and intent.quality is not None:
         raise SetupError(
-            f"{restorer}: has no dial of quality; leave out --quality, or name a latent one (rnr train codes)"
+            f"{restorer}: has no dial of quality; leave out --quality, or name a latent one (rnr train codes) or a "
+            "--quality-adapter (rnr train quality-adapter)"
         )
 
 

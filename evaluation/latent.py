@@ -2,7 +2,7 @@
 
 Round trip of clean pictures, by the autoencoder alone and through its codebooks; the quality dial on mixtures; what the
 parts are worth at the best quality. Intervals are bootstraps over photographs (95%): damages of one photograph go
-together.
+together. A quality adapter of the experts is measured along its own dial: `rnr bench quality-adapter`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from rnr.degradation.intent import Intent
 from rnr.degradation.measure import psnr, ssim, technical_quality
 from rnr.degradation.photographs import centre_of, rounded
+from rnr.degradation.synthesize import truths
 from rnr.evaluation.cases import Case, Report, even, interval, numbers, predicted
 from rnr.evaluation.tables import Cell, Row, Table
 from rnr.restorer.latent.codes import restored
@@ -23,8 +25,11 @@ from rnr.restorer.latent.codes import restored
 if TYPE_CHECKING:
     from rnr.quality.model import QualityModel
     from rnr.restorer.latent import LatentRestorer
+    from rnr.restorer.pipeline import RestorePipeline
 
 DIAL = (0.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+TARGETS = (30.0, 60.0, 90.0)  # of an adapter; a choice
+Shown = Callable[[Case, float | None], torch.Tensor]  # a case, a quality -> (1, 3, H, W) in [0, 1]
 
 
 @torch.no_grad()
@@ -61,11 +66,36 @@ def dial(
     restorer: LatentRestorer, scorer: QualityModel, held: Sequence[Case], report: Report = lambda done: None
 ) -> list[Row]:
     """Each case at each quality: full reference and predicted; a first row of the input, quality None."""
+
+    def shown(case: Case, quality: float | None) -> torch.Tensor:
+        return case.damaged if quality is None else rounded(restorer.shown(case.damaged, quality=quality))
+
+    return measured(shown, DIAL, scorer, held, report)
+
+
+def adapter_dial(
+    pipe: RestorePipeline, scorer: QualityModel, held: Sequence[Case], report: Report = lambda done: None
+) -> list[Row]:
+    """The same by experts with an adapter and the true diagnosis; the first row is without a quality, None."""
+
+    def shown(case: Case, quality: float | None) -> torch.Tensor:
+        (true,) = truths(case.clean, case.damaged, case.mixture, pipe.kinds)
+        pixels = case.damaged[0].permute(1, 2, 0).numpy()
+        result = pipe.restore(pixels, true, None if quality is None else Intent(quality=quality))
+        return rounded(torch.from_numpy(np.ascontiguousarray(result.pixels_HWC3)).permute(2, 0, 1)[None])
+
+    return measured(shown, TARGETS, scorer, held, report)
+
+
+def measured(
+    shown: Shown, qualities: Sequence[float], scorer: QualityModel, held: Sequence[Case], report: Report
+) -> list[Row]:
+    """Rows of each case, first without a quality (None)."""
     rows: list[Row] = []
     for number, case in enumerate(held):
-        for quality in (None, *DIAL):
+        for quality in (None, *qualities):
             began = time.perf_counter()
-            made = case.damaged if quality is None else rounded(restorer.shown(case.damaged, quality=quality))
+            made = shown(case, quality)
             seconds = (time.perf_counter() - began) / case.clean[0, 0].numel() * 1e6
             rows.append({
                 "photograph": case.photograph, "case": number, "quality": quality,
@@ -77,13 +107,13 @@ def dial(
     return rows
 
 
-def dial_table(rows: Sequence[Row]) -> Table:
-    """Means by quality, with intervals of both scores."""
+def dial_table(rows: Sequence[Row], first: str = "input") -> Table:
+    """Means by quality, with intervals of both scores; `first`: what the rows without a quality are called."""
     table = []
-    for quality in (None, *DIAL):
+    for quality in dict.fromkeys(row["quality"] for row in rows):
         chosen = [row for row in rows if row["quality"] == quality]
         groups = [str(row["photograph"]) for row in chosen]
-        cells: Row = {"quality": "input" if quality is None else f"{quality:g}"}
+        cells: Row = {"quality": first if quality is None else f"{quality:g}"}
         for name in ("PSNR", "SSIM", "true score", "predicted score"):
             values = numbers(chosen, name)
             cells[name] = float(np.mean(values))
@@ -97,13 +127,14 @@ def turn(rows: Sequence[Row]) -> str:
     """Rank correlation of the dial with both scores within a case, and where the true one is highest."""
     from scipy.stats import spearmanr
 
+    asked = [float(q) for q in dict.fromkeys(row["quality"] for row in rows) if q is not None]
     ranks: dict[str, list[float]] = {"true score": [], "predicted score": []}
     for case in dict.fromkeys(row["case"] for row in rows):
         own = [row for row in rows if row["case"] == case and row["quality"] is not None]
         for name, found in ranks.items():
             values = numbers(own, name)
-            found.append(float(spearmanr(DIAL, values).statistic) if len(set(values)) > 1 else 0.0)
-    best = {q: float(np.mean(numbers([row for row in rows if row["quality"] == q], "true score"))) for q in DIAL}
+            found.append(float(spearmanr(asked, values).statistic) if len(set(values)) > 1 else 0.0)
+    best = {q: float(np.mean(numbers([row for row in rows if row["quality"] == q], "true score"))) for q in asked}
     text = ", ".join(f"{name} {np.mean(found):.2f}" for name, found in ranks.items())
     return f"Spearman with the dial, mean over cases: {text}. The true score is highest at {max(best, key=best.get):g}."  # type: ignore[arg-type]
 

@@ -13,6 +13,7 @@ from rnr.evaluation.options import Folders, Limit, Out, Seed, Threads
 from rnr.restorer.loading import load as load_restorer
 
 if TYPE_CHECKING:
+    from rnr.degradation.protocols import Restorer as Restorer_
     from rnr.quality.model import QualityModel
     from rnr.restorer.latent import LatentRestorer
 
@@ -55,6 +56,40 @@ def latent(
         command.publish(tables, out, settings, started, silent=["latent_rows"])
 
 
+def quality_adapter(
+    images: Folders,
+    out: Out,
+    adapter: Annotated[Path, typer.Option("--adapter", help="A file that `rnr train quality-adapter` wrote.")],
+    restorer: Annotated[str, typer.Option("--restorer", help="built-in, or a folder of experts.")] = "built-in",
+    scorer: Scorer = "built-in",
+    mixtures: Mixtures = 2,
+    size: Size = 256,
+    limit: Limit = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Measure a quality adapter of the experts: without a quality and at three, by the true diagnosis."""
+    from rnr.evaluation import latent as module
+    from rnr.evaluation.cases import cases
+    from rnr.evaluation.tables import Table
+    from rnr.quality.loading import load_clip
+    from rnr.restorer.latent import load_adapter
+    from rnr.restorer.loading import load_bridge
+
+    started = time.monotonic()
+    with command.errors():
+        pipe, judge = load_bridge(restorer), load_clip(scorer)
+        plugged = load_adapter(adapter, pipe)
+        held = cases(command.gathered(images, limit, spread=True), size, mixtures, seed, pipe.kinds)
+        with command.progress("damages", len(held)) as report:
+            rows = module.adapter_dial(pipe, judge, held, report)
+        tables = {"quality_adapter": module.dial_table(rows, "not asked")}
+        tables["quality_adapter_rows"] = Table.of("Quality adapter by case", rows)
+        settings = _asked(pipe, judge, images, scorer, mixtures, size, limit, seed)
+        settings["adapter"] = dict(plugged.identity)
+        command.publish(tables, out, settings, started, silent=["quality_adapter_rows"])
+
+
 def hacking(
     images: Folders,
     out: Out,
@@ -85,7 +120,7 @@ def hacking(
 
 
 def _asked(
-    model: LatentRestorer, judge: QualityModel, images: list[Path], scorer: str, mixtures: int, size: int,
+    model: Restorer_, judge: QualityModel, images: list[Path], scorer: str, mixtures: int, size: int,
     limit: int | None, seed: int,
 ) -> dict[str, Any]:  # fmt: skip
     """What a table of a latent restorer follows from."""
@@ -103,4 +138,4 @@ def latent_restorer(name: str) -> LatentRestorer:
     return found
 
 
-COMMANDS = (latent, hacking)
+COMMANDS = (latent, quality_adapter, hacking)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from diffusers.utils import logging as diffusers_logging
 
 from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
 from rnr.degradation.files import hash_of
-from rnr.degradation.intent import Intent, refuse_quality, refuse_task
+from rnr.degradation.intent import Intent, checked_quality, refuse_quality, refuse_task
 from rnr.degradation.kind import kinds
 from rnr.degradation.protocols import Diagnoser
 from rnr.restorer.all_in_one import estimator
@@ -45,6 +45,9 @@ from rnr.restorer.images import as_type, images_of
 from rnr.restorer.network import RestorerNetwork
 from rnr.restorer.result import RestorePipelineOutput, RestoreResult
 from rnr.restorer.tiling import MARGIN
+
+if TYPE_CHECKING:
+    from rnr.restorer.latent.quality_adapter import QualityAdapter
 
 MOVED = {"restorer.network": "rnr.restorer.network", "restorer.bridge": "rnr.restorer.bridge"}  # in older folders
 BUILT_IN = Path(__file__).parent / "weights"
@@ -73,6 +76,7 @@ class RestorePipeline(DiffusionPipeline):
     An optional autoencoder, one of diffusers' (`rnr.restorer.latent.Autoencoder` wraps it), is kept and saved with the
     rest, for restorers in a latent space. The built-in weights work on pixels. Set `diagnoser`, such as
     `rnr.reasoner.load()`, and images that come without a diagnosis are diagnosed by it; it is not saved with the rest.
+    Nor is `quality_adapter` (`rnr.restorer.latent.load_adapter`): with it a quality can be asked for.
 
     Args:
         network: Restores where no diagnosis is given, and kinds without an expert; or None, as in the built-in one.
@@ -107,6 +111,7 @@ class RestorePipeline(DiffusionPipeline):
         )
         self.identity = {"model": "untitled", "model_hash": ""}
         self.diagnoser: Diagnoser | None = None
+        self.quality_adapter: QualityAdapter | None = None
 
     @property
     def kinds(self) -> list[str]:
@@ -183,19 +188,19 @@ class RestorePipeline(DiffusionPipeline):
 
         Raises:
             ValueError: For a record without a diagnosis, for None without such a network, or a number of steps outside
-                1..100; SetupError for a quality
-                or a task, which only latent restorers can be asked for.
+                1..100; SetupError for a quality without an adapter, or for a task, which only latent restorers can be
+                asked for.
         """
-        refuse_quality(intent, self.identity["model"])
+        hidden, conditioned = self._by_quality(intent, hidden)
         refuse_task(intent, self.identity["model"])
         started, steps = time.perf_counter(), num_inference_steps or self.steps
         settings = {**self.identity, "num_inference_steps": steps, "seed": seed, "eta": eta, "tile": tile}
-        settings |= self._about(source, intent)
+        settings |= self._about(source, intent) | conditioned
         planned = self._route(source, intent)
         if not planned:
             return RestoreResult(pixels_HWC3=pixels_HWC3, untouched=True, settings=settings, seconds=0.0)
         generator = torch.Generator().manual_seed(seed)
-        call = Call(source, intent, steps, eta, generator, tile, callback_on_step_end, hidden or {})
+        call = Call(source, intent, steps, eta, generator, tile, callback_on_step_end, hidden)
         image = torch.from_numpy(np.ascontiguousarray(pixels_HWC3, dtype=np.float32)).permute(2, 0, 1)[None]
         legs = []
         for number, names in enumerate(planned):
@@ -255,6 +260,17 @@ class RestorePipeline(DiffusionPipeline):
             problem = f"{len(pictures)} images need as many diagnoses"
             raise ValueError(f"{problem}: give diagnosis=…, made by rnr.diagnose(image), or set pipe.diagnoser")
         return given
+
+    def _by_quality(
+        self, intent: Intent | None, hidden: Mapping[str, torch.Tensor] | None
+    ) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+        """What the experts are conditioned on, and, where that is a quality, for the settings by which adapter."""
+        adapter = self.quality_adapter
+        if adapter is None or intent is None or intent.quality is None:
+            refuse_quality(intent, self.identity["model"])
+            return hidden or {}, {}
+        quality = checked_quality(intent.quality)
+        return adapter.hidden(quality), {"quality": quality, "quality_adapter": dict(adapter.identity)}
 
     def _about(self, source: DiagnosisRecord | Diagnosis | None, intent: Intent | None) -> dict[str, Any]:
         """For the settings of a result: what was wanted, and which findings nothing is done about."""

@@ -71,6 +71,7 @@ SHOWN = {  # blocks with these words are not run, and why
     "GRPOTrainer(": "a piece of examples/grpo_reasoner.py, which tests/rl runs",
     "nnsight": "changes all objects of its process; tests/explain/test_nnsight.py runs it in one of its own",
     "runs/codes/weights": "weights that a training makes; tests/restorer/latent runs the same on small ones",
+    "runs/adapter/": "a file that a training makes; tests/restorer/latent runs the same on a small one",
     "runs/tasks/weights": "weights that a training makes; tests/restorer/latent runs the same on small ones",
     "runs/unified2/weights": "weights that a training makes; tests/unified runs the same on small ones",
 }

@@ -11,6 +11,7 @@ __getattr__, __all__ = lazy_names(
         "rnr.restorer.latent.autoencoder": ("Autoencoder",),
         "rnr.restorer.latent.codebook": ("Codebook", "DualCodebook"),
         "rnr.restorer.latent.codes": ("CodePredictor",),
+        "rnr.restorer.latent.quality_adapter": ("QualityAdapter", "load_adapter"),
         "rnr.restorer.latent.restorer": ("LatentRestorer",),
         "rnr.restorer.latent.task_restorer": ("TaskRestorer",),
         "rnr.restorer.latent.tasks": ("TaskNetwork",),

@@ -37,7 +37,7 @@ def server_of(server: str | None) -> str | None:
 
 def models_of(
     reasoner: str, restorer: str, device: str, scorer: str | None = None, unified: str | None = None,
-    dtype: str | None = None,
+    dtype: str | None = None, quality_adapter: Path | None = None,
 ) -> Models:  # fmt: skip
     from rnr.work.models import Models
 
@@ -46,7 +46,10 @@ def models_of(
         stop(f"--dtype is float32 or bf16, not {dtype}")
     if unified and (reasoner, restorer) != (BUILT_IN, BUILT_IN):
         stop("--unified is a reasoner and a restorer; leave out --reasoner, --restorer and --server")
-    models = Models(reasoner, restorer, device, scorer, unified, dtype)
+    if unified and quality_adapter:
+        stop("--quality-adapter goes with experts alone; leave out --unified")
+    adapter = str(quality_adapter) if quality_adapter else None
+    models = Models(reasoner, restorer, device, scorer, unified, dtype, adapter)
     if dtype in ("bf16", "bfloat16") and models.device == "cpu":
         from rnr.training.precision import has_bf16
 

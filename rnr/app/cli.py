@@ -21,6 +21,7 @@ from rnr.app.options import (
     Out,
     Overwrite,
     Quality,
+    QualityAdapter,
     QualityBy,
     ReasonerName,
     RestorerName,
@@ -95,6 +96,7 @@ def restore(
     only: Annotated[list[str] | None, typer.Option(metavar="KIND", help="Remove only this; may be repeated.")] = None,
     strength: Strengths = None,
     quality: Quality = None,
+    quality_adapter: QualityAdapter = None,
     task: Task = None,
     instruct: Instruct = None,
     force: Annotated[bool, typer.Option("--force", help="Restore also what the reasoner is not sure of.")] = False,
@@ -132,6 +134,8 @@ def restore(
 
     if overwrite and skip_existing:
         stop("--overwrite and --skip-existing exclude each other")
+    if quality_adapter and (quality is None or engine):
+        stop("--quality-adapter needs --quality, and works in one process; leave out --engine")
     if unified and engine:
         stop("--unified works in one process; leave out --engine")
     if unified and dtype:
@@ -153,7 +157,7 @@ def restore(
         ).check()
         if instruct is not None and not unified:  # before any picture: what is not understood changes nothing
             remark(f"--instruct is read as: {in_words(wish_of(instruct))}")
-        models = models_of(server_of(server) or reasoner, restorer, device, scorer, unified, dtype)
+        models = models_of(server_of(server) or reasoner, restorer, device, scorer, unified, dtype, quality_adapter)
         if engine:
             chosen, (pictures, tables) = cluster_of(engine, workers, models), cluster.tables(pictures)
             jobs, problems = jobs_of(pictures, recursive, out, skip_unreadable)

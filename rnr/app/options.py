@@ -46,8 +46,14 @@ WhichFrames = Annotated[
 Quality = Annotated[
     float | None,
     typer.Option(
-        "--quality", metavar="0..100", help="Score that the result is to have; for a latent restorer (docs/latent.md)."
+        "--quality",
+        metavar="0..100",
+        help="Score that the result is to have; for a latent restorer, or with --quality-adapter (docs/latent.md).",
     ),
+]
+QualityAdapter = Annotated[
+    Path | None,
+    typer.Option("--quality-adapter", metavar="FILE", help="Lets the experts be asked for --quality (docs/latent.md)."),
 ]
 Task = Annotated[
     str | None,

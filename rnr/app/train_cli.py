@@ -227,6 +227,20 @@ def train_codes(
               device=device, license=license)  # fmt: skip
 
 
+@train_app.command("quality-adapter")
+def train_quality_adapter(
+    out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,
+    rate: Rate = None, threads: Threads = None, device: Device = "auto", license: License = None,
+    minutes: Minutes = None,
+    restorer: Annotated[str, typer.Option("--restorer", help="built-in, or a folder of experts.")] = BUILT_IN,
+    scorer: Annotated[str, typer.Option("--scorer", help="Says how good a target is: see `rnr quality`.")] = BUILT_IN,
+) -> None:  # fmt: skip
+    """Train the adapter by which the experts can be asked for a quality; the experts stay as they are."""
+    built_in(lambda work, given: work.train_quality_adapter(given, restorer, scorer, minutes, work.Lines()), out=out,
+              images=images, val=val, samples=samples, seed=seed, resume=resume, rate=rate, threads=threads,
+              device=device, license=license)  # fmt: skip
+
+
 @train_app.command("tasks")
 def train_tasks(
     out: Out, images: Images = None, val: Val = None, samples: Samples = None, seed: Seed = 0, resume: Resume = False,

@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 from rnr import __version__
-from rnr.degradation.loading import BUILT_IN, device_named, one_at_a_time
+from rnr.degradation.loading import BUILT_IN, device_named, explained, one_at_a_time
 
 if TYPE_CHECKING:
     from rnr.degradation.protocols import Restorer, Scorer
@@ -24,14 +24,15 @@ class Models:
 
     `scorer`: None leaves the quality in a diagnosis as the reasoner wrote it. `unified`: a pair that was trained
     together, in the place of both; as `rnr.unified.load` takes it. `dtype`: what the restorer computes in.
+    `quality_adapter`: a file by which its experts can be asked for a quality.
     """
 
     def __init__(
         self, reasoner: str = BUILT_IN, restorer: str = BUILT_IN, device: str = "auto", scorer: str | None = None,
-        unified: str | None = None, dtype: str | None = None,
+        unified: str | None = None, dtype: str | None = None, quality_adapter: str | None = None,
     ) -> None:  # fmt: skip
         self.names, self.device_wanted, self.scorer_name = (reasoner, restorer), device, scorer
-        self.unified, self.dtype = unified, dtype
+        self.unified, self.dtype, self.quality_adapter = unified, dtype, quality_adapter
 
     def load(self) -> None:
         """All that were named, now rather than when they are used."""
@@ -39,13 +40,15 @@ class Models:
 
     def another(self) -> Models:
         """The same models, to be loaded once more: for another thread."""
-        return Models(*self.names, self.device_wanted, self.scorer_name, self.unified, self.dtype)
+        more = (self.scorer_name, self.unified, self.dtype, self.quality_adapter)
+        return Models(*self.names, self.device_wanted, *more)
 
     @property
     def asked(self) -> dict[str, str]:
         """The names by which a result is known again; others only where they were named."""
         names = dict(zip(("reasoner", "restorer"), self.names))
-        more = {"scorer": self.scorer_name, "unified": self.unified, "dtype": self.dtype}
+        more = {"scorer": self.scorer_name, "unified": self.unified, "dtype": self.dtype,
+                "quality_adapter": self.quality_adapter}  # fmt: skip
         return names | {role: name for role, name in more.items() if name}
 
     @cached_property
@@ -104,7 +107,13 @@ class Models:
         quiet()
         from rnr.restorer import load
 
-        return load(self.names[1], self.device_wanted, dtype=self.dtype)
+        restorer = load(self.names[1], self.device_wanted, dtype=self.dtype)
+        if self.quality_adapter is not None:
+            from rnr.restorer.latent import load_adapter
+
+            with explained("--quality-adapter"):
+                load_adapter(self.quality_adapter, restorer)
+        return restorer
 
 
 _held, _guard = lru_cache(maxsize=2)(Models), threading.Lock()

@@ -189,6 +189,19 @@ def train_codes(training: Training, autoencoder: str, quality: bool, minutes: fl
         return train_codes(training.images, run, autoencoder, training.val, quality, report)
 
 
+def train_quality_adapter(
+    training: Training, restorer: str, scorer: str, minutes: float | None, report: Report
+) -> Path:
+    """An adapter by which a quality conditions experts; returns its file. Raises SetupError as `train_quality`."""
+    with explained("training"):
+        quiet()
+        from rnr.quality import load
+        from rnr.restorer.latent.quality_adapter_train import AdapterRun, train_adapter
+
+        run = AdapterRun(**training.settings(), minutes=minutes)
+        return train_adapter(training.images, run, load(scorer, training.device), restorer, training.val, report)
+
+
 def train_tasks(
     training: Training, tasks: list[str], autoencoder: str | None, without: list[str], recipe: Path | None,
     reader: Path | None, minutes: float | None, report: Report,

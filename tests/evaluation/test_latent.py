@@ -9,9 +9,11 @@ from rnr.evaluation import hacking, latent
 from rnr.evaluation.cases import cases, interval, predicted
 from rnr.evaluation.tables import Row
 from rnr.quality.loading import load_clip
-from rnr.restorer.latent import Autoencoder, CodePredictor, LatentRestorer
+from rnr.restorer import load_bridge
+from rnr.restorer.latent import Autoencoder, CodePredictor, LatentRestorer, load_adapter
 from rnr.restorer.latent.autoencoder import small
 from rnr.restorer.latent.codes_train import fit_codebooks
+from rnr.restorer.latent.quality_adapter import QualityAdapter, conditioned, save_adapter
 
 CAT = skimage.data.chelsea()
 SHAPE = {"channels": 4, "features": 48, "factor": 4, "size": 8, "groups": 2, "width": 16, "blocks": 2, "heads": 2}
@@ -68,6 +70,18 @@ def test_the_round_trip_and_the_parts(restorer, scorer, held):
     parts = latent.ablations(restorer, scorer, held, restorer)
     by_name = {row["way"]: row["PSNR"] for row in parts.rows}
     assert by_name["as it is"] == by_name["the other weights (--rival)"] != by_name["HQ+ off (single codebook)"]
+
+
+def test_an_adapter_is_measured_without_and_at_three_qualities(tmp_path, scorer, held):
+    pipe = load_bridge()
+    adapter = QualityAdapter(conditioned(pipe.experts))
+    for parameter in adapter.films.parameters():
+        torch.nn.init.constant_(parameter, 0.05)
+    load_adapter(save_adapter(adapter, tmp_path / "adapter.safetensors", {}), pipe)
+    rows = latent.adapter_dial(pipe, scorer, held[:1])
+    table = latent.dial_table(rows, "not asked")
+    assert [row["quality"] for row in table.rows] == ["not asked", "30", "60", "90"]
+    assert len({row["PSNR"] for row in rows}) == 4 and "highest at" in table.note
 
 
 def test_a_score_is_differentiable_and_is_the_scorers_own(scorer, held):
