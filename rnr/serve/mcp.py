@@ -24,6 +24,7 @@ from mcp_types import CallToolResult, ContentBlock, ImageContent, ResourceLink, 
 from pydantic import ValidationError
 
 from rnr import __version__
+from rnr.degradation.files import short_hash
 from rnr.degradation.strength import FULL
 from rnr.images.files import PictureError
 from rnr.serve.errors import ServiceError
@@ -62,7 +63,7 @@ class Tools:
         words = [Path(name).stem, hashlib.sha256(found).hexdigest()[:12], str(options["num_inference_steps"] or "own")]
         words += options["only"] or ["all"]
         words += [f"strength {options['strength']}"] if options["strength"] != FULL else []
-        words += [options["instruct"]] if options["instruct"] else []
+        words += [f"words {short_hash(options['instruct'])}"] if options["instruct"] else []
         link = await self._kept(_plain("-".join(words)), done)
         said = {"untouched": done.head["record"]["untouched"], **done.head["summary"]}
         return _result({"picture": str(self.out / link.name), "resource": link.uri, **said}, done, [link])

@@ -131,6 +131,11 @@ def test_over_stdio(folder: Path) -> None:
         written = Path(done.structured_content["picture"]).read_bytes()
         assert base64.b64decode(content.blob) == written
         assert (await client.call_tool("restore", {"picture": "photo.png", "num_inference_steps": 999})).is_error
+        in_words = await client.call_tool("restore", {"picture": "photo.png", "instruct": "just the noise, please"})
+        path = Path(in_words.structured_content["picture"])
+        assert "words" in path.name and path.read_bytes() == written
+        refused = await client.call_tool("restore", {"picture": "photo.png", "instruct": "turn it into a cartoon"})
+        assert refused.is_error and "--only" in refused.content[0].text
         same = await client.call_tool("restore", {"picture": "photo.png", "strength": {"noise": 0}, "only": ["noise"]})
         path = Path(same.structured_content["picture"])
         assert "strength" in path.name and path.read_bytes() == (folder / "photo.png").read_bytes()
