@@ -81,7 +81,7 @@ class Reader(nn.Module):
 
     @torch.no_grad()
     def read(self, text: str) -> Wish:
-        """What an instruction asks for, and how certain that is.
+        """What an instruction asks for, and how certain that is: not at all where it is too long to be read to its end.
 
         Example:
             >>> Reader(["rain"]).read("only remove the rain").remove in ((), ("rain",))
@@ -92,13 +92,19 @@ class Reader(nn.Module):
         chances, again = self([text, familiar]).sigmoid()
         held = chances > HELD
         certainty = min(float(torch.where(held, each, 1 - each).prod()) for each in (chances, again))
+        certainty = certainty if len(split(text)) <= MOST else 0.0
         remove = tuple(kind for kind, wished in zip(self.kinds, held.tolist()) if wished)
         return Wish(remove, bool(held[-1]), certainty)
 
 
+def split(text: str) -> list[str]:
+    """The words and marks of a text, in lower case."""
+    return re.findall(rf"\w+|[{MARKS}]", text.lower())
+
+
 def words_of(text: str) -> list[str]:
-    """The words and marks of a text, at most MOST, at least one."""
-    return re.findall(rf"\w+|[{MARKS}]", text.lower())[:MOST] or [""]
+    """At most MOST of them, at least one."""
+    return split(text)[:MOST] or [""]
 
 
 def groups_of(word: str) -> list[int]:

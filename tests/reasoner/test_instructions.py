@@ -119,6 +119,11 @@ def test_words_that_no_training_has_are_not_certain(built_in: Reader, words: str
     assert certainty is not None and certainty < SURE
 
 
+def test_an_instruction_that_is_too_long_to_be_read_is_not_certain(built_in: Reader) -> None:
+    begin = "remove the noise" + " please" * (MOST - 3)
+    assert built_in.read(f"{begin}, and the rain").certainty == 0
+
+
 def test_the_built_in_reader_is_small_and_learned_from_the_templates_that_are_here() -> None:
     with safe_open(str(FOLDER / WEIGHTS), "pt") as file:
         about = json.loads(file.metadata()["reader"])
