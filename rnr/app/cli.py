@@ -35,6 +35,7 @@ from rnr.app.options import (
 )
 from rnr.app.train_cli import data_app, train_app
 from rnr.app.view_cli import gallery, view
+from rnr.app.weights_cli import weights
 from rnr.degradation.errors import SetupError
 from rnr.degradation.loading import BUILT_IN
 from rnr.degradation.renamed import renamed
@@ -56,6 +57,7 @@ app.add_typer(bench_app, name="bench")
 app.add_typer(rl_app, name="rl")
 app.command()(view)
 app.command()(gallery)
+app.command()(weights)
 serve_cli.register(app, bench_app)
 explain_cli.register(app, bench_app)
 unified_cli.register(train_app, bench_app)
