@@ -38,7 +38,8 @@ def _answer(question: Question) -> Answer:
 
     proposal = question["proposal"]
     kinds = " → ".join(kind.replace("_", " ") for kind in proposal["kinds"])
-    err.print(Text.assemble((f"step {proposal['number']}, {proposal['strategy']}: ", "bold"), f"remove {kinds}"))
+    step = f"step {proposal['number']}, {proposal['strategy']}: "
+    err.print(Text.assemble((step, "bold"), f"remove {kinds} ({proposal['why']})"))
     err.print(Text(_found(question), "dim"))
     if question["problem"]:
         err.print(Text(question["problem"], "yellow"))
@@ -77,4 +78,4 @@ def _in_editor(text: str) -> str:
 def _found(question: Question) -> str:
     findings = question["diagnosis"].get("findings", {})
     parts = [f"{kind.replace('_', ' ')} {f['severity']}" for kind, f in findings.items() if f.get("present")]
-    return f"found: {', '.join(parts) or 'nothing'}"
+    return f"written in the diagnosis: {', '.join(parts) or 'nothing'}"
