@@ -127,3 +127,7 @@ def test_mcp_beside_a_users_own_modules(python: Path, folder: Path) -> None:
             assert not seen.is_error and "noise" in seen.structured_content["present"]
 
     anyio.run(main)
+
+
+def test_the_weights_of_the_wheel_are_those_of_its_record(python: Path, folder: Path) -> None:
+    assert "all are whole, and the hashes of" in run(python, "-m", "rnr", "weights", "--check", cwd=folder)

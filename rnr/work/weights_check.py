@@ -21,7 +21,7 @@ from rnr.work.models import quiet
 from rnr.work.weights import REPAIR, ROOMS, Weights, class_in
 
 DISTRIBUTION = "reason-and-restore"
-FROM_GIT = "git checkout it, or commit it where it is meant to be another"
+FROM_GIT = "`git checkout -- FILE` brings that back; where it is meant to be another, `git add` it"
 Digests = Mapping[Path, str]  # SHA-256, or what git calls a file by (SHA-1 of its head and contents), in hex
 
 
@@ -33,7 +33,8 @@ def problems_of(weights: Weights, recorded: Digests) -> list[str]:
         recorded: What its files were to hash to (`recorded`); files that are not in it are not compared.
     """
     found = [weights.error] if weights.error else []
-    found += [text for path in weights.files if (text := _changed(path, recorded, weights.source))]
+    files = [*weights.files, *([weights.card] if weights.card else [])]
+    found += [text for path in files if (text := _changed(path, recorded, weights.source))]
     found += [] if weights.error else _card_problems(weights)
     if found or weights.source == "cached":  # a model of a hub may be larger than this machine
         return found
