@@ -23,6 +23,7 @@ CARDS = {
     "quality.json": "quality",
     "unified.json": "unified",
 }  # and what they are cards of
+NAMED_INSIDE = {"detector": "detector", "reader": "instructions"}  # keys of metadata that hold a card
 STATE = "checkpoint.safetensors"  # of a training that may go on, with its optimiser: no weights to use
 TRAINING = "training.json"  # what a restorer or an autoencoder says of its training, beside it or a folder above
 AGAIN = "copy it again"
@@ -154,8 +155,9 @@ def _card_inside(path: Path) -> tuple[str, dict[str, Any]] | None:
     """What a file of one network is and says in its own metadata; None where it has no card or cannot be read."""
     try:
         entries = header(path).get("__metadata__", {})
-        if "detector" in entries:
-            return "detector", json.loads(entries["detector"])
+        for key, part in NAMED_INSIDE.items():
+            if key in entries:
+                return part, json.loads(entries[key])
         held = json.loads(entries.get("about", "{}"))
         config, card = (held.get(name) or json.loads(entries.get(name, "{}")) for name in ("config", "card"))
     except ValueError:

@@ -147,6 +147,12 @@ def _detector(path: Path) -> object:
     return load_detector(path)
 
 
+def _reader(path: Path) -> object:
+    from rnr.reasoner.instructions import load
+
+    return load(path.parent)
+
+
 def _expert(path: Path) -> object:
     from rnr.restorer.expert import load_expert
 
@@ -186,6 +192,7 @@ def _restorer(path: Path) -> object:
 
 LOADERS: Mapping[str, Callable[[Path], object]] = {
     "detector": _detector,
+    "instructions": _reader,
     "expert": _expert,
     "reasoner": _reasoner,
     "quality": _quality,
