@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from rnr.work.weights import Weights
 
-NOTE = """M: million parameters; samples: pictures or crops seen in training. Licence
-"other": WEIGHTS-NOTICE.md. -: the weights do not say."""
+NOTE = """M: million parameters; samples: pictures, crops or instructions seen in
+training. Licence "other": WEIGHTS-NOTICE.md. -: the weights do not say."""
 FIGURES = """hash: first digits of the SHA-256. Figures as the cards have them: F1 of presence
 by kind (reasoner, detector), PSNR in dB by kind and severity (experts)."""
 
