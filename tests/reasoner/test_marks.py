@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from rnr.degradation.openings import opened
-from rnr.reasoner.marks import marks
+from rnr.reasoner.marks import WIDE, _lowest, marks
 
 HALF = 64  # px of a quadrant
 
@@ -42,6 +42,12 @@ def test_the_veil_is_the_darkest_value_nearby_of_each_colour() -> None:
     assert veil.max() < 0.2, "something dark lies within 15 px of everything"
     hazy = marks(0.5 * views + 0.4)[0, :, :HALF, HALF:]
     torch.testing.assert_close(hazy, 0.5 * veil + 0.4)
+
+
+def test_the_least_value_is_that_of_pooling() -> None:
+    pool, half = torch.nn.functional.max_pool2d, WIDE // 2
+    image = torch.rand(2, 3, 64, 40, generator=torch.Generator().manual_seed(2))
+    assert torch.equal(_lowest(image), -pool(-image, WIDE, 1, half))
 
 
 def test_gradients_are_finite_and_reach_every_view() -> None:
