@@ -190,7 +190,14 @@ def whiten_patches(model: Qwen3VLForConditionalGeneration, photographs: Sequence
 
 
 def use_linear_patches(model: Qwen3VLForConditionalGeneration) -> None:
-    """The patch embedding as the matrix product that it is: Conv3d took a fifth of a CPU training."""
+    """The vision tower as trainings run it, with what `rnr.reasoner.tower` spares.
+
+    The patch embedding is the matrix product that it is: Conv3d took a fifth of a CPU training.
+    """
+    from rnr.reasoner.tower import attend_together, look_once
+
+    look_once(model)
+    attend_together(model)
     embed: Any = model.model.visual.patch_embed
 
     def forward(hidden_states: torch.Tensor) -> torch.Tensor:
