@@ -115,15 +115,19 @@ def unfamiliar(
     threads: Threads = None,
     resume: Resume = False,
 ) -> None:
-    """Count undamaged photographs and graphics that come back as they were, and the damage that is found."""
+    """Count undamaged photographs and graphics that come back as they were, and the damage that is found.
+
+    Says, too, how well calibrated the belief is that an image is no photograph.
+    """
     from rnr.evaluation import unfamiliar as module
+    from rnr.evaluation.robustness import looked_at
     from rnr.evaluation.samples import batches
 
     started = time.monotonic()
     with command.errors():
         photographs = {folder.name: command.photographs(folder, limit) for folder in images}
         groups = photographs | {folder.name: command.photographs(folder, None) for folder in pictures or []}
-        groups |= {"drawn graphics": module.graphics(drawings, seed)} if drawings else {}
+        groups |= {module.DRAWN: module.graphics(drawings, seed)} if drawings else {}
         diagnoser, model = load_reasoner(reasoner), load_restorer(restorer)
         settings = command.identity(diagnoser, model) | {"groups": list(groups), "limit": limit, "seed": seed}
         settings |= {"drawings": drawings}
@@ -131,12 +135,15 @@ def unfamiliar(
         with command.progress("undamaged images", sum(map(len, groups.values()))) as report:
             module.measure(diagnoser, model, groups, held, report)
         tables = {"unfamiliar_harm": module.harm_table(held.rows)}
+        shown = []
         if mixtures:
             clean = [photograph for named in photographs.values() for photograph in named.values()]
             count = mixtures * len(clean)
             with command.progress("damaged regions", count) as report:
-                drawn = batches(clean, count, seed, names=diagnoser.kinds)
-                tables["unfamiliar_recall"] = module.recall_table(diagnoser, drawn, report)
+                shown = looked_at(diagnoser, batches(clean, count, seed, names=diagnoser.kinds), report)
+            tables["unfamiliar_recall"] = module.recall_table(shown, diagnoser.kinds)
+        damaged = [module.graphic(record) for _, _, record in shown]
+        tables["unfamiliar_medium"] = module.medium_table(held.rows, photographs, damaged)
         command.publish(tables, out, settings | {"mixtures": mixtures}, started)
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from rnr.evaluation import unfamiliar
 from rnr.evaluation.cli import app
-from rnr.evaluation.unfamiliar import graphics, harm_table
+from rnr.evaluation.unfamiliar import DRAWN, graphics, harm_table, medium_table
 
 
 def row(group: str, found: str, left: str, psnr: float | None) -> dict:
@@ -24,6 +24,17 @@ def test_an_image_is_kept_if_it_comes_back_as_it_was_or_near_it():
     a, b = harm_table(rows).rows
     assert (a["n"], a["findings %"], a["as it was %"], a["kept %"], a["worst dB"]) == (4, 75, 50, 75, 20)
     assert a["acted on"] == "haze 1, rain 1" and b["acted on"] == "noise 1" and b["kept %"] == 100
+
+
+def test_calibration_of_the_medium_by_hand():
+    rows = [{"group": "a", "graphic": 0.25}, {"group": "a", "graphic": None}, {"group": "other", "graphic": 1.0}]
+    rows += [{"group": DRAWN, "graphic": 0.75}, {"group": DRAWN, "graphic": 0.75}]
+    clean, damaged, drawn, everything = medium_table(rows, ["a"], [0.75, None]).rows
+    assert (clean["n"], clean["ECE"], clean["Brier"]) == (1, 0.25, 0.0625)
+    assert (damaged["n"], damaged["graphic %"], damaged["Brier"]) == (1, 100, 0.5625)
+    assert (drawn["n"], drawn["ECE"]) == (2, 0.25)
+    assert everything["n"] == 4 and everything["Brier"] == pytest.approx((0.0625 * 3 + 0.5625) / 4)
+    assert everything["ECE"] == pytest.approx((0.25 + 3 * abs(0.75 - 2 / 3)) / 4)
 
 
 def test_drawn_graphics_follow_their_seed():
@@ -58,6 +69,10 @@ def test_the_command_measures_harm_and_recall_and_resumes(folder: Path, tmp_path
     }
     wholes = [line for line in recall if line["kind"] == "all"]
     assert all(str(counts[line["severity"]]) == line["n"] for line in wholes) and sum(counts.values()) > 0
+    medium = {line["images"]: line for line in csv.DictReader((tmp_path / "out" / "unfamiliar_medium.csv").open())}
+    assert medium["undamaged photographs"]["n"] == "1" and medium[DRAWN]["n"] == "2"
+    assert int(medium["all"]["n"]) == 3 + int(medium["damaged photographs"]["n"]) > 3
+    assert 0 <= float(medium["all"]["Brier"]) <= 1
     again = CliRunner().invoke(app, [*asked, "--resume"])
     assert again.exit_code == 0 and images.read_text() == before
     other = CliRunner().invoke(app, [*asked[:-1], str(tmp_path / "out"), "--resume", "--seed", "2"])
