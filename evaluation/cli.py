@@ -45,7 +45,10 @@ def training(
     seconds: Annotated[float, typer.Option("--seconds", min=1, help="Time for each network.")] = 20,
     threads: Threads = 1,
 ) -> None:
-    """Time training in crops of 64 px a second: an expert in fp32 and bf16, and the network without experts."""
+    """Time training in crops of 64 px a second: an expert in fp32 and bf16, and the network without experts.
+
+    The reasoner is timed in samples a second of processor time.
+    """
     from rnr.evaluation.training_speed import table
 
     with command.errors():

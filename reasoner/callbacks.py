@@ -80,6 +80,26 @@ class Metrics(TrainerCallback):
         self.journal.write({"samples": state.global_step * self.batch, "time": round(time.time(), 1), **values})
 
 
+class Stopwatch(TrainerCallback):
+    """Stops a training after so many seconds of processor time, and says how many steps one second held."""
+
+    def __init__(self, seconds: float, warmup: int = 2):
+        self.seconds, self.warmup = seconds, warmup
+        self.began, self.now, self.steps = 0.0, 0.0, 0
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.now = time.process_time()
+        if state.global_step == self.warmup:
+            self.began = self.now
+        self.steps = state.global_step - self.warmup
+        control.should_training_stop |= self.steps > 0 and self.now - self.began >= self.seconds
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of processor time, after the warm-up; NaN where there was no step."""
+        return self.steps / (self.now - self.began) if self.steps > 0 else float("nan")
+
+
 def last_checkpoint(folder: Path, complete: str = COMPLETE) -> Path | None:
     """The newest checkpoint that holds the file which is written last."""
     found = [path.parent for path in folder.glob(f"checkpoint-*/{complete}")]
