@@ -76,6 +76,7 @@ def robustness(
 ) -> None:
     """Measure the reasoner on changes that mean nothing, on types outside its training, and on forced evidence."""
     from rnr.evaluation import robustness
+    from rnr.evaluation.robustness_edits import edits_table
     from rnr.evaluation.samples import batches
     from rnr.reasoner import Reasoner
 
@@ -94,6 +95,9 @@ def robustness(
         if isinstance(model, Reasoner):  # a server takes no word but its own
             with command.progress("forced evidence", len(shown)) as report:
                 tables["robustness_forced"] = robustness.forced_table(model, shown, report)
+            with command.progress("edited evidence", len(shown)) as report:
+                drawn = batches(photographs, count, seed, names=model.kinds)
+                tables["robustness_edits"] = edits_table(model, drawn, report)
             with command.progress("false evidence", len(model.kinds)) as report:
                 tables["robustness_false"] = robustness.false_table(model, photographs, report)
         settings = {"images": images.name, "mixtures": mixtures, "limit": limit, "seed": seed} | command.identity(model)

@@ -24,7 +24,7 @@ from rnr.degradation.photographs import to_tensor
 from rnr.evaluation.journal import Journal
 from rnr.evaluation.metrics import average, calibration_error, percent
 from rnr.evaluation.robustness import Shown, diagnosed
-from rnr.evaluation.tables import Row, Table
+from rnr.evaluation.tables import Row, Table, as_number
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,7 +139,7 @@ def medium_table(rows: Sequence[Row], photographs: Collection[str], damaged: Seq
     """
 
     def of(groups: Collection[str]) -> list[float]:
-        return [float(row["graphic"]) for row in rows if row["group"] in groups and row.get("graphic") is not None]
+        return [as_number(row, "graphic") for row in rows if row["group"] in groups and row["graphic"] is not None]
 
     said = {"undamaged photographs": of(photographs), "damaged photographs": [p for p in damaged if p is not None]}
     parts = [(name, p, [False] * len(p)) for name, p in said.items()]

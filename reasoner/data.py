@@ -3,6 +3,13 @@
 A row is {images: uint8 (7, 128, 128, 3) views, prompt, completion, own, looked, traces}, what TRL's SFTTrainer takes.
 Rows are made a batch at a time; the batch with number n depends on (seed, n, total) alone, so a resumed stream goes on
 where it was.
+
+Edits of evidence reach a training in three forms alone: all words of a picture are those of other severities of the
+same kinds (`counterfactual_batch`, `SHIFT`), and the collator shows a word misread by its neighbour (`MISREAD`) or any
+word of an absent kind (`FALSE`), neither of which moves the label. No training shows: words further off than `SHIFT`;
+an edit of one kind's word alone that its severity follows; edits of the kinds in `UNTAUGHT`; evidence that makes or
+ends a finding; missing evidence, that of another kind, and other wording. `rnr bench robustness` measures whether what
+is learned carries over to the first three, `rnr bench faithfulness` measures missing evidence and other wording.
 """
 
 from __future__ import annotations
@@ -52,6 +59,7 @@ SPARED_GRAPHIC = 0.8  # the same of graphics; a choice
 OVERLAID = 0.03  # share of pictures with something drawn over them before the damage, and again after it; a choice
 COUNTERFACTUAL = 0.1  # share of batches whose text is that of the same picture with other severities; a choice
 SHIFT = (8.0, 25.0)  # points by which those severities differ; the lower end is what an edit must move: a choice
+FAR = (30.0, 50.0)  # points of edits that no training shows: beyond SHIFT, within most kinds' reach; a choice
 APART = 0.2  # share of batches that show one of the kinds that are taken for each other, alone; a choice
 TOKENS = 4  # a side of each view: 128 px in patches of 16, merged by two
 UNTAUGHT = ("low_light", "compression")  # kinds that are never shifted: on them the effect of evidence is measured
