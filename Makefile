@@ -1,6 +1,6 @@
 # make demo    set up .venv, damage a photograph, restore it, say where the report is
 # make test    style, types and tests
-# make test-slow   what `make test` leaves out because it takes minutes: all notebooks, kills, long batches; weekly
+# make test-slow   what `make test` leaves out because it takes minutes: all notebooks, kills, long batches; .ci/run has it, too
 # make test-browser  the pages of rnr view, rnr serve and of the documentation in chromium (Debian's: apt-get install chromium)
 # make test-site     the documentation alone: built strictly, its links followed, looked at in chromium
 # make test-wheel    the wheel in a bare environment, beside files that are called as our rooms; a minute

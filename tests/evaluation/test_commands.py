@@ -71,6 +71,7 @@ def test_speed_of_a_small_picture(photographs: dict[str, np.ndarray], believer, 
     assert "beyond MB" in table([row]).markdown()
 
 
+@pytest.mark.slow  # a server and two benchmarks, twice
 def test_a_reasoner_behind_a_server_is_measured_like_one_here(folder: Path, tmp_path: Path):
     from rnr.reasoner.card import BUILT_IN
     from tests.reasoner.chat_server import running

@@ -178,6 +178,7 @@ def drill(folder: Path, damaged: Any, kills: int) -> None:
         whole_files_only(folder / f"round{number}" / "store")
 
 
+@pytest.mark.slow  # five processes load the built-in pair
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 def test_killed_at_three_random_moments_it_comes_to_the_same_end(tmp_path: Path, damaged: Any) -> None:
     drill(tmp_path, damaged, 3)
@@ -216,6 +217,7 @@ print(json.dumps([a, b, c]))
 """
 
 
+@pytest.mark.slow  # three processes load the built-in pair
 def test_four_threads_in_each_of_two_processes_share_a_store_and_a_database(tmp_path: Path, damaged: Any) -> None:
     """And come to what one thread alone comes to, each in a process fresh from a fork: rounding depends on what ran
     before. Two threads of each process have the same picture."""

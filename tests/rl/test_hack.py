@@ -21,6 +21,7 @@ def half_restored(crops):
     return tasks, [0.25 * task.degraded + 0.75 * task.clean for task in tasks]
 
 
+@pytest.mark.slow  # ten steps of gradients through the reasoner
 def test_the_alarm_sees_the_judge_climbed(reasoner, half_restored, tmp_path):
     tasks, pictures = half_restored
     found = climb(Judge(reasoner, 1), tasks, pictures, tmp_path, steps=10, rate=3.0)

@@ -51,6 +51,7 @@ def test_two_steps_of_loop_a(folder, tmp_path):
     assert any(not torch.equal(before[n], p) for n, p in model.named_parameters() if n in before)
 
 
+@pytest.mark.slow  # 27 s: three checkpoints are tested
 def test_each_checkpoint_of_loop_a_is_tested_for_faithfulness(folder, tmp_path):
     from rnr.rl.reasoning import run
 

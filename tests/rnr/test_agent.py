@@ -124,6 +124,7 @@ def test_a_report_takes_no_other_runs_place(done: Batch, tmp_path: Path) -> None
     assert path("skip", done.entries) == "report-2.html" and path("skip", []) == "report-3.html"
 
 
+@pytest.mark.slow  # three processes load the built-in pair
 def test_one_process_at_a_time_in_a_folder_and_a_killed_one_is_gone(
     cli: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -123,6 +123,7 @@ def test_places_are_counted_and_the_refusal_says_when_to_come_again() -> None:
     assert pool.taken == 0
 
 
+@pytest.mark.slow  # workers load the built-in pair anew
 def test_a_killed_worker_is_replaced_and_only_its_own_request_hears_of_it(
     driver: Driver, photo: Upload, large: Upload
 ) -> None:
