@@ -8,8 +8,9 @@ which the true one was moved. An edit is compared with the region's own measured
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from rnr.degradation.synthesize import VISIBLE, Mixture, Step, degrade, truths
@@ -22,11 +23,12 @@ from rnr.reasoner.data import FAR, SHIFT, UNTAUGHT
 if TYPE_CHECKING:
     import numpy as np
 
-    from rnr.degradation.diagnosis import Diagnosis
+    from rnr.degradation.diagnosis import Diagnosis, DiagnosisRecord
     from rnr.reasoner import Reasoner
 
 WAYS = (-1, 1)
 Words = Mapping[str, str]  # by field, as `forced` takes them
+Look = Callable[[tuple[tuple[str, str], ...]], "DiagnosisRecord"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ def edits_table(reasoner: Reasoner, batches: Iterable[Batch], report: Report = l
     for batch in batches:
         edits = {name: edits_of(batch, form, reasoner.kinds) for name, form in FORMS.items()}
         for i, (picture, truth) in enumerate(zip(batch.pictures(), batch.truths())):
+            look = _look(reasoner, picture)
             for name in FORMS:
-                _measure(reasoner, picture, truth, edits[name][i], found[name])
+                _measure(look, truth, edits[name][i], found[name])
             done += 1
             report(done)
     note = (
@@ -104,14 +107,15 @@ def edits_of(batch: Batch, form: Form, kinds: Sequence[str]) -> list[list[Edit]]
     edits: list[list[Edit]] = [[] for _ in range(batch.mixture.batch)]
     before = {kind: batch.mixture.severity(kind).tolist() for kind in kinds}
     for group in groups:
+        asked = kinds if form.together else group
         for way in WAYS:
             other = moved(batch.mixture, group, way * sum(form.points) / 2)
             after = {kind: other.severity(kind).tolist() for kind in group}
-            said = truths(batch.clean_BCHW, degrade(batch.clean_BCHW, other), other, kinds)
+            said = truths(batch.clean_BCHW, degrade(batch.clean_BCHW, other), other, asked)
             for i, diagnosis in enumerate(said):
                 read = [k for k in group if form.points[0] <= way * (after[k][i] - before[k][i]) <= form.points[1]]
                 read = [kind for kind in read if before[kind][i]]
-                words = evidence(diagnosis, kinds if form.together else group)
+                words = evidence(diagnosis, asked)
                 edits[i] += [Edit(way, read, words)] if read else []
     return edits
 
@@ -134,19 +138,22 @@ def evidence(diagnosis: Diagnosis, kinds: Sequence[str]) -> dict[str, str]:
     return {f"findings.{kind}.evidence": str(diagnosis.findings[kind].evidence) for kind in kinds}
 
 
-def _measure(
-    reasoner: Reasoner, picture_HWC: np.ndarray, truth: Diagnosis, edits: Sequence[Edit], found: Mapping[str, Moved]
-) -> None:
+def _measure(look: Look, truth: Diagnosis, edits: Sequence[Edit], found: Mapping[str, Moved]) -> None:
     """Add what the edits of a picture do to the kinds that they are about."""
     levels: dict[tuple[str, int], float] = {}
     for edit in edits:
         own = evidence(truth, [field.split(".")[1] for field in edit.words])
-        first, then = (diagnosed(reasoner, picture_HWC, words) for words in (own, edit.words))
+        first, then = look(tuple(own.items())), look(tuple(edit.words.items()))
         for kind in edit.kinds:
             before, after = (record.expected_severity(kind) or 0.0 for record in (first, then))
             levels[kind, edit.way] = after
             if edit.words[f"findings.{kind}.evidence"] != own[f"findings.{kind}.evidence"]:  # else there is no edit
                 found[kind].edits.append((edit.way, after - before))
-    for kind, moved_kind in found.items():
+    for kind, sums in found.items():
         if all((kind, way) in levels for way in WAYS):
-            moved_kind.ranges.append(levels[kind, 1] - levels[kind, -1])
+            sums.ranges.append(levels[kind, 1] - levels[kind, -1])
+
+
+def _look(reasoner: Reasoner, picture_HWC: np.ndarray) -> Look:
+    """What the reasoner says of a picture where words are forced; each set of words is read once."""
+    return cache(lambda words: diagnosed(reasoner, picture_HWC, dict(words)))
