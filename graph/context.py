@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from rnr.degradation.files import short_hash
+from rnr.degradation.kind import kind_named
 from rnr.degradation.loading import one_at_a_time
 from rnr.degradation.protocols import Diagnoser, Restorer
 from rnr.degradation.strength import FULL, checked
 from rnr.graph.state import Draw, Strategy
 from rnr.graph.store import Store
+from rnr.reasoner.instructions.phrasings import Wish
 from rnr.reasoner.loading import load as load_reasoner
 from rnr.restorer.loading import load as load_restorer
 
@@ -45,6 +47,7 @@ class Context:
         strength: How far each step goes, 0-100, or by kind; a kind that is not to go all the way is treated once.
         memory: Begin with the dose that was kept on pictures of the store with such a diagnosis, and remember this
             run's (`rnr.graph.memory`).
+        wish: The kinds that may be removed; None: all that is found. `rnr.work.instructing.wish_of` reads one in words.
 
     Raises:
         ValueError: For what cannot be.
@@ -69,9 +72,11 @@ class Context:
     seed: int = 0
     strength: float | dict[str, float] = FULL
     memory: bool = False
+    wish: Wish | None = None
 
     def __post_init__(self) -> None:
         checked(self.strength)
+        list(map(kind_named, self.wish.remove if self.wish else ()))
         if self.strategy not in ("auto", "one-pass", "stepwise"):
             raise ValueError(f"strategy must be auto, one-pass or stepwise, not {self.strategy!r}")
         for name, allowed in (("max_restorations", RESTORATIONS), ("candidates", CANDIDATES)):

@@ -7,11 +7,14 @@ from typing import Any
 from langgraph.runtime import Runtime
 
 from rnr.degradation.diagnosis import DiagnosisRecord
+from rnr.degradation.intent import Intent
+from rnr.degradation.kind import kinds
 from rnr.graph.context import Context, lock_of
 from rnr.graph.events import Diagnosed, tell
 from rnr.graph.state import Look
 from rnr.graph.store import ImageRef
 from rnr.judge.reading import severities
+from rnr.restorer.condition import left_alone
 
 
 def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
@@ -37,6 +40,13 @@ def look_at(ref: ImageRef, runtime: Runtime[Context]) -> tuple[Look, float]:
     present, plan = (record.diagnosis.present, record.diagnosis.plan) if record.diagnosis else ([], [])
     look = Look(picture=ref, record=name, severity=severity, present=present, plan=plan, given=False)
     return look, record.seconds
+
+
+def wished(look: Look, context: Context) -> list[str] | None:
+    """The kinds that the context's wish lets be removed from a picture, by its record; None: all that was found."""
+    if context.wish is None:
+        return None
+    return context.wish.narrowed(Intent(), kinds(), left_alone(context.pictures.record(look))).kinds
 
 
 def read_pixels(path: str) -> Any:

@@ -24,7 +24,7 @@ from rnr.degradation.strength import FULL, scaled
 from rnr.graph import judging, memory, planning
 from rnr.graph.context import Context, lock_of
 from rnr.graph.events import Answered, Decided, Failed, Finished, Judged, Planned, Restored, Restoring, tell
-from rnr.graph.looking import look_at, read_pixels
+from rnr.graph.looking import look_at, read_pixels, wished
 from rnr.graph.state import (
     SCHEMA_VERSION,
     AgentInput,
@@ -69,9 +69,8 @@ def plan(state: AgentState, runtime: Runtime[Context]) -> Command[Literal["appro
     """The next step within the budgets, or the end."""
     check_version(state)
     context = runtime.context
-    proposal: Proposal | str = over_budget(state, context) or planning.propose(
-        state, context.strategy, context.strength
-    )
+    strength = planning.limited(context.strength, wished(state["best"], context))
+    proposal: Proposal | str = over_budget(state, context) or planning.propose(state, context.strategy, strength)
     if isinstance(proposal, str):
         return Command(update={"proposal": None, "status": "done", "reason": proposal}, goto="finish")
     if context.memory and (known := memory.recall(context.pictures, state["best"], proposal["kinds"])):
@@ -128,7 +127,9 @@ def _edited(answer: Answer, best: Look, proposal: Proposal, runtime: Runtime[Con
         runtime.context.pictures.keep_note(best["picture"]["sha256"], name, record.model_dump(mode="json"))
         planned = diagnosis.plan or diagnosis.present
         best = Look(**{**best, "record": name, "present": diagnosis.present, "plan": planned, "given": True})  # type: ignore[typeddict-item]
-    wanted = answer.plan if answer.plan is not None else best["plan"]
+    allowed = wished(best, runtime.context)
+    usual = [kind for kind in best["plan"] if allowed is None or kind in allowed]
+    wanted = answer.plan if answer.plan is not None else usual  # a person's own plan overrules the wish
     astray = [kind for kind in wanted if kind not in best["present"]]
     if astray or not wanted:
         found = ", ".join(best["present"]) or "nothing"
@@ -151,7 +152,8 @@ def restore(task: dict[str, Any], runtime: Runtime[Context]) -> dict[str, list[C
     draw: Draw = task["draw"]
     store, sha256 = context.pictures, best["picture"]["sha256"]
     chosen = task["proposal"]["kinds"]
-    limited = None if set(chosen) == set(best["present"]) else chosen  # None: also what is only suspected
+    everything = set(chosen) == set(best["present"]) and wished(best, context) is None
+    limited = None if everything else chosen  # None: also what is only suspected
     strength = scaled(context.strength, draw.get("dose", FULL) / FULL)
     intent = Intent(kinds=limited, strength=strength)
     drawn = {name: value for name, value in draw.items() if name != "dose"}

@@ -7,7 +7,10 @@ tried twice on the same picture and not accepted more than twice, so a run ends 
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rnr.degradation.kind import kind_named
+from rnr.degradation.kind import kinds as all_kinds
 from rnr.degradation.strength import FULL, Strength, strength_of
 from rnr.graph.judging import total
 from rnr.graph.state import AgentState, Look, Proposal, Step, Strategy
@@ -24,23 +27,36 @@ def propose(state: AgentState, strategy: Strategy, strength: Strength = FULL) ->
     best, steps = state["best"], state["steps"]
     if not best["present"]:
         return "no damage found" if not steps else "no damage is left that the judge can see"
-    first_pass = strategy != "stepwise" and not steps
-    if first_pass:
-        kinds = _ordered(state, strength)
-        why = "everything that was found, at once"
-        return _proposal(steps, "one-pass", kinds, why) if kinds else "nothing of what was to be removed was found"
+    wanted = _ordered(state, strength)
+    if not wanted:
+        return f"nothing of what was to be removed {'is left' if steps else 'was found'}"
+    if strategy != "stepwise" and not steps:
+        what = "everything that was found" if set(wanted) == set(best["present"]) else "what is to be removed"
+        return _proposal(steps, "one-pass", wanted, f"{what}, at once")
     if strategy == "one-pass":
         return "a person rejected the pass" if steps[0]["decision"] == "rejected" else "one pass was made"
-    kinds = [kind for kind in _ordered(state, strength) if not _spent(kind, best, steps, strength)]
+    kinds = [kind for kind in wanted if not _spent(kind, best, steps, strength)]
     if strategy == "auto" and best["picture"] != state["first"]["picture"]:
-        if total(best, best["present"]) < REMAINS:
-            return f"little damage is left: {total(best, best['present']):.0f}"
+        if (left := total(best, wanted)) < REMAINS:
+            return f"little damage is left: {left:.0f}"
         kinds = [kind for kind in kinds if kind_named(kind).second_pass_helps]
         if not kinds:
             return "what is left is better left alone: a second pass over it was measured to do harm, or nothing"
     if not kinds:
-        return "every kind that is left was tried" if steps else "nothing of what was to be removed was found"
+        return "every kind that is left was tried"
     return _proposal(steps, "stepwise", kinds[:1], _why(kinds, steps))
+
+
+def limited(strength: Strength, wished: Collection[str] | None) -> Strength:
+    """A strength that is 0 for each kind that is not wished away.
+
+    Example:
+        >>> limited(60.0, ["rain"])["rain"], limited(60.0, ["rain"])["haze"]
+        (60.0, 0.0)
+    """
+    if wished is None:
+        return strength
+    return {kind: strength_of(strength, kind) if kind in wished else 0.0 for kind in all_kinds()}
 
 
 def _ordered(state: AgentState, strength: Strength) -> list[str]:
@@ -69,4 +85,4 @@ def _why(kinds: list[str], steps: list[Step]) -> str:
     if steps and steps[-1]["decision"] != "accepted":
         return f"another way, since the last step was {steps[-1]['decision']}"
     rest = ", ".join(kind.replace("_", " ") for kind in kinds[1:])
-    return f"first in the plan; then {rest}" if rest else "the only kind left"
+    return f"first in the plan; then {rest}" if rest else "the only kind left to remove"

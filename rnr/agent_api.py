@@ -50,6 +50,7 @@ def agent(
     seed: int = 0,
     strength: Strength = 100.0,
     memory: bool = False,
+    instruct: str | None = None,
     answer: Callable[[Question], Answer | None] | None = None,
     on_event: Callable[[Any], None] = lambda event: None,
     reasoner: str = BUILT_IN,
@@ -70,6 +71,7 @@ def agent(
         seed: Same seed, same result.
         strength: As in `restore`: each step goes so far, and a kind that was not to go all the way is treated once.
         memory: Begin with doses that were kept on earlier pictures of the folder.
+        instruct: As in `restore`: the kinds that steps may remove, in words.
         answer: Is asked before each step (a `rnr.graph.Question`) and gives a `rnr.graph.Answer`; None stops there.
         on_event: Is given each event of the run, as they come.
         reasoner: As in `restore`.
@@ -93,12 +95,14 @@ def agent(
     """
     source, models = picture_of(picture, max_megapixels), shared_models(reasoner, restorer, device)
     asks = answer is not None
-    request = AgentRequest(strategy, max_restorations, seconds, candidates, seed, asks, strength, memory).check()
+    request = AgentRequest(
+        strategy, max_restorations, seconds, candidates, seed, asks, strength, memory, instruct
+    ).check()
     with contextlib.ExitStack() as stack:
         home = Path(folder or stack.enter_context(tempfile.TemporaryDirectory()))
         workplace = stack.enter_context(Workplace(home, request))
         run = workplace.run(models, source, Path(name_of(picture)).stem, answer, on_event)
         same = run.untouched
         pixels = source.pixels_HWC3 if same else source.rounded(workplace.result(run))
-        settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread}
+        settings = {"strategy": strategy, "steps": len(run.steps), "seed": seed, "thread": run.thread, **request.read}
         return AgentResult(pixels, source, workplace.records(run), same, settings, run.state.get("spent", 0.0), run)

@@ -180,6 +180,7 @@ def agent(
     seconds: Annotated[float, typer.Option(help="In the models, for each image; looked at between steps.")] = 600.0,
     candidates: Annotated[int, typer.Option(min=1, max=8, help="Restorations that compete in each step.")] = 1,
     strength: Strengths = None,
+    instruct: Instruct = None,
     memory: Annotated[bool, typer.Option("--memory", help="Begin with doses kept on earlier images of OUT.")] = False,
     ask: Annotated[bool, typer.Option("--ask", help="Approve, edit or reject each step in the terminal.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=32, help="Images at the same time.")] = 1,
@@ -212,8 +213,10 @@ def agent(
     options = Options("overwrite" if overwrite else "skip", max_megapixels, not no_report, traceback)
     try:
         request = AgentRequest(
-            strategy, max_restorations, seconds, candidates, seed, ask, parsed(strength or []), memory
+            strategy, max_restorations, seconds, candidates, seed, ask, parsed(strength or []), memory, instruct
         ).check()
+        if instruct is not None:
+            remark(f"--instruct {request.reading}")
         from rnr.app.asking import ask as answer
         from rnr.work.agent_worker import HOME, AgentWorker, alone_in
 

@@ -84,16 +84,17 @@ class AgentEntry(Pictured):
 
     run: Run | None = None
     about: str = ""
+    reading: str = ""  # of an instruction
     output: str = ""
     root: DiagnosisRecord | None = None
     steps: list[StepView] = field(default_factory=list)
     plot: Plot | None = None
 
     @classmethod
-    def of(cls, source: str, picture: Picture, store: Store, run: Run, output: str) -> AgentEntry:
+    def of(cls, source: str, picture: Picture, store: Store, run: Run, output: str, reading: str = "") -> AgentEntry:
         status = run.status if run.status in ("waiting", "failed") else "untouched" if run.untouched else "restored"
         width, height = picture.size
-        entry = cls(source, status, run=run, output=output)  # type: ignore[arg-type]
+        entry = cls(source, status, run=run, output=output, reading=reading)  # type: ignore[arg-type]
         entry.about = f"{width} × {height}, {picture.bit_depth}-bit {picture.format}"
         entry.previews = previews(picture, None if run.untouched else store.get(run.picture), limit_for(1))
         entry.root = store.record(run.first) if run.first else None

@@ -179,13 +179,15 @@ def server(tools: Tools) -> MCPServer:
         max_restorations: int = 6,
         candidates: int = 1,
         strength: float | dict[str, float] = FULL,
+        instruct: str | None = None,
     ) -> CallToolResult:
         """Restore step by step, look again after each, roll back what did not help. The report shows all of it.
 
-        `strength` (0..100, or by kind) is how far each step goes.
+        `strength` (0..100, or by kind) is how far each step goes. `instruct` says in words what is to go, as in
+        `restore`.
         """
         options: dict[str, Any] = {"strategy": strategy, "max_restorations": max_restorations, "candidates": candidates}
-        options |= {"strength": strength}
+        options |= {"strength": strength, "instruct": instruct}
         return await tools.agent(picture, data, **options)
 
     @mcp.tool()

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 Format = Literal["same", "png", "jpeg", "tiff", "webp"]
 Level = Annotated[float, Field(ge=0, le=100)]
+Words = Annotated[str | None, Field(max_length=500, description='what is to go: "only remove the rain, keep the mist"')]
 Tell = Callable[[dict[str, Any]], None]
 SUFFIX = {"png": ".png", "jpeg": ".jpg", "tiff": ".tif", "webp": ".webp"}
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".tif": "image/tiff", ".webp": "image/webp", ".bmp": "image/bmp"}
@@ -144,9 +145,7 @@ class Restore(_Dosed):
     )
     seed: int = Field(default=0, ge=0, lt=2**63)
     only: list[str] = Field(default=[], max_length=32, description="remove these kinds and nothing else")
-    instruct: str | None = Field(
-        default=None, max_length=500, description='what is to go, in words: "only remove the rain, keep the mist"'
-    )
+    instruct: Words = None
     diagnosis: dict[str, Any] | None = Field(default=None, description="restore by this Diagnosis (`rnr schema`)")
 
     @field_validator("diagnosis", mode="before")
@@ -194,6 +193,7 @@ class Agent(_Dosed):
     max_restorations: int = Field(default=6, ge=1, le=32, description="restorations at most")
     candidates: int = Field(default=1, ge=1, le=8, description="restorations that compete in each step")
     seed: int = Field(default=0, ge=0, lt=2**63)
+    instruct: Words = None
     report: bool = Field(default=False, description="with the run's report, one HTML page")
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
@@ -201,7 +201,13 @@ class Agent(_Dosed):
 
         seconds = shop.seconds * AGENT_SHARE
         asked = AgentRequest(
-            self.strategy, self.max_restorations, seconds, self.candidates, self.seed, strength=self.how_far
+            self.strategy,
+            self.max_restorations,
+            seconds,
+            self.candidates,
+            self.seed,
+            strength=self.how_far,
+            instruct=self.instruct,
         )
         asked.check()
         picture = shop.opened(data, self.name)
@@ -224,6 +230,7 @@ class Agent(_Dosed):
                     "before": first.model_dump(mode="json"),
                     "after": best.model_dump(mode="json"),
                     "steps": run.steps,
+                    **asked.read,
                 },
             }
             answer = self._answer(head, picture, after, written)
@@ -234,7 +241,8 @@ class Agent(_Dosed):
     def _report(self, workplace: Workplace, run: Any, picture: Picture, output: str) -> bytes:
         from rnr.report.agent import AgentEntry, render
 
-        return render([AgentEntry.of(printable(self.name), picture, workplace.store, run, output)]).encode()
+        name, read = printable(self.name), workplace.request.reading
+        return render([AgentEntry.of(name, picture, workplace.store, run, output, read)]).encode()
 
 
 class Explain(Task):

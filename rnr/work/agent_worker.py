@@ -65,7 +65,8 @@ class AgentWorker:
             complain(PictureError(job.source, run.reason, "the best picture so far is kept; run it again to go on"))
         replace = held is not None or batch.options.mode == "overwrite"
         output = held["output"] if held and done else self._write(job, picture, run, replace, batch)
-        entry = AgentEntry.of(printable(job.source), picture, self.workplace.store, run, output)
+        place, source = self.workplace, printable(job.source)
+        entry = AgentEntry.of(source, picture, place.store, run, output, place.request.reading)
         entry.again = done
         return entry
 
@@ -91,7 +92,8 @@ class AgentWorker:
             "before": before.model_dump(mode="json"),
             "after": after.model_dump(mode="json"),
             "agent": {"thread": run.thread, "status": run.status, "reason": run.reason, "steps": run.steps,
-                      "spent": run.state.get("spent", 0.0), "story": story(run)},
+                      "spent": run.state.get("spent", 0.0), "story": story(run),
+                      **self.workplace.request.read},
             "request": self.asked(models),
             "versions": versions(),
         }  # fmt: skip

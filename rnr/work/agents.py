@@ -18,6 +18,7 @@ from rnr.degradation._lazy import need
 from rnr.degradation.errors import MissingExtra, SetupError
 from rnr.degradation.files import printable
 from rnr.degradation.strength import FULL, Strength
+from rnr.work.instructing import STRENGTH, in_words, wish_of
 from rnr.work.models import Models
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from rnr.graph import Answer, Context, Question, Run, Store
     from rnr.graph.state import Look
     from rnr.images.files import Picture
+    from rnr.reasoner.instructions import Wish
 
 DATABASE, TRACE, STORE = "threads.sqlite", "trace.jsonl", "pictures"
 
@@ -44,15 +46,38 @@ class AgentRequest:
     ask: bool = False
     strength: Strength = 100.0
     memory: bool = False
+    instruct: str | None = None  # what is wanted, in words
 
     @property
     def asked(self) -> dict[str, Any]:
         """By which a run is known again, by its names in records; what came later only where it is set."""
         settings = asdict(self) | {"ask": None}
         settings["steps"] = settings.pop("max_restorations")
-        for name, usual in (("strength", FULL), ("memory", False)):
+        for name, usual in (("strength", FULL), ("memory", False), ("instruct", None)):
             if settings[name] == usual:
                 del settings[name]
+        return settings
+
+    @property
+    def wish(self) -> Wish | None:
+        """What the instruction asks for; None without one. Raises SetupError where it is not understood."""
+        return None if self.instruct is None else wish_of(self.instruct, STRENGTH)
+
+    @property
+    def read(self) -> dict[str, Any]:
+        """`wish`, for records: words, kinds and certainty; empty without an instruction."""
+        return {"wish": self.wish.as_record(self.instruct or "")} if self.wish else {}
+
+    @property
+    def reading(self) -> str:
+        """The same for people."""
+        return f'"{self.instruct}" is read as: {in_words(self.wish)}' if self.wish else ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """For `graph.Context`."""
+        settings = asdict(self) | {"wish": self.wish}
+        del settings["instruct"]
         return settings
 
     def check(self) -> AgentRequest:
@@ -61,7 +86,7 @@ class AgentRequest:
 
         try:
             need("langgraph.graph", "agent"), need("langgraph.checkpoint.sqlite", "agent")
-            Context(**asdict(self))
+            Context(**self.settings)
         except (ValueError, MissingExtra) as error:
             raise SetupError(str(error)) from None
         return self
@@ -119,7 +144,7 @@ class Workplace:
     def context(self, models: Models) -> Context:
         from rnr.graph import Context
 
-        return Context(models.reasoner, models.pipeline, self.store, **asdict(self.request))
+        return Context(models.reasoner, models.pipeline, self.store, **self.request.settings)
 
     def thread(self, context: Context, sha256: str, name: str) -> str:
         """The same picture, settings, models and state schema have the same id."""

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from rnr.degradation.intent import Intent
     from rnr.reasoner.instructions import Reader, Wish
 
+Options = tuple[str, str]  # that name kinds for certain: first, and for each
+ONLY: Options = ("", "--only {}")
+STRENGTH: Options = ("--strength 0 ", "--strength {}=100")  # of `rnr agent`, which has no --only
+
 
 @lru_cache(maxsize=64)
-def wish_of(words: str) -> Wish:
+def wish_of(words: str, instead: Options = ONLY) -> Wish:
     """What an instruction asks for.
 
     Args:
         words: English, such as "only remove the rain, keep the mist".
+        instead: What an error names.
 
     Raises:
         SetupError: Where the reader is not sure, or reads nothing that is to be removed: a wrong guess would do harm.
@@ -34,10 +39,10 @@ def wish_of(words: str) -> Wish:
 
     wish = _reader().read(words)
     if wish.certainty is None or wish.certainty < SURE:
-        raise _refused(words, "the reader of instructions is not sure what is meant", wish.remove)
+        raise _refused(words, "the reader of instructions is not sure what is meant", instead, wish.remove)
     if not wish.remove:
         nothing = "asks for something else than removing damage" if wish.unknown else "names nothing to be removed"
-        raise _refused(words, nothing)
+        raise _refused(words, nothing, instead)
     return wish
 
 
@@ -48,11 +53,11 @@ def _reader() -> Reader:
     return load()
 
 
-def _refused(words: str, problem: str, read: Collection[str] = ()) -> SetupError:
+def _refused(words: str, problem: str, instead: Options, read: Collection[str] = ()) -> SetupError:
     """With the options that say the same for certain."""
     kinds = _reader().kinds
     some = 0 < len(read) < len(kinds)
-    named = " ".join(f"--only {kind}" for kind in read) if some else "--only KIND"
+    named = instead[0] + " ".join(instead[1].format(kind) for kind in (read if some else ["KIND"]))
     remedy = f"If {named} is meant, say so" if some else f"Name what is to go with {named}"
     return SetupError(f'--instruct "{words}": {problem}. {remedy}; there are: {", ".join(kinds)}')
 

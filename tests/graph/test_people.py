@@ -8,6 +8,7 @@ import pytest
 from langgraph.types import Command
 
 from rnr.graph import Answer, run_agent, run_of
+from rnr.reasoner.instructions import Wish
 
 
 def answers(*given: Answer) -> Any:
@@ -73,6 +74,18 @@ def test_an_edited_plan_limits_and_orders(agent: Any, context: Any, dark: Any) -
     plan = first["plan"][-1:]
     run = run_agent(agent, given, "t", dark, answer=answers(Answer(action="edit", plan=plan)))
     assert run.steps[0]["proposal"]["kinds"] == plan and run.state["order"] == plan
+
+
+def test_a_wish_limits_an_edited_diagnosis_but_not_a_plan_that_a_person_writes(
+    agent: Any, context: Any, dark: Any
+) -> None:
+    given = context(ask=True, strategy="one-pass", wish=Wish(("noise",)))
+    question = run_agent(agent, given, "t", dark).question
+    assert question and question["proposal"]["kinds"] == ["noise"]
+    seen = Answer(action="edit", diagnosis=question["diagnosis"])
+    assert run_agent(agent, given, "t", dark, answer=answers(seen)).steps[0]["proposal"]["kinds"] == ["noise"]
+    own = Answer(action="edit", plan=["low_light"])
+    assert run_agent(agent, given, "u", dark, answer=answers(own)).steps[0]["proposal"]["kinds"] == ["low_light"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rnr.degradation.kind import kinds
-from rnr.graph.planning import propose
+from rnr.graph.planning import limited, propose
 from rnr.graph.state import AgentState, Look, Proposal, Step
 from rnr.graph.store import ImageRef
 
@@ -111,3 +111,13 @@ def test_it_ends_whatever_the_judge_says(strategy: Any) -> None:
             if decision == "accepted":
                 best = {**held, "picture": {**held["picture"], "sha256": f"{number:064d}"}}
         assert len(steps) < 20
+
+
+def test_a_kind_that_is_not_wished_away_is_no_step_and_no_damage_that_is_left() -> None:
+    noise = limited(100.0, ["noise"])
+    assert kinds_of(propose(state(FIRST), "auto", noise)) == ["noise"]
+    done = [step(FIRST, ["noise"], "accepted", "one-pass")]
+    left = "nothing of what was to be removed is left"
+    assert propose(state(FIRST, look("b", haze=30, blur=20), done), "auto", noise) == left
+    assert propose(state(FIRST, look("b", noise=9, haze=60), done), "auto", noise) == "little damage is left: 9"
+    assert limited({"noise": 60.0}, ["noise", "haze"]) == {**dict.fromkeys(kinds(), 0.0), "noise": 60.0, "haze": 100.0}

@@ -11,9 +11,12 @@ import pytest
 from langgraph.types import Command
 from pydantic import TypeAdapter
 
+from rnr.degradation.diagnosis import Belief, Diagnosis, DiagnosisRecord, Finding
+from rnr.degradation.kind import kinds
 from rnr.graph import Context, Event, Store, build_graph, run_agent, run_of
 from rnr.graph.judging import total
 from rnr.graph.threads import Run
+from rnr.reasoner.instructions import Wish
 
 
 def holds_together(run: Run, context: Context) -> None:
@@ -279,3 +282,37 @@ def test_a_path_will_do_and_no_checkpointer_is_needed(context: Any, store: Store
 def test_a_context_that_cannot_be(settings: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Context(**settings)
+
+
+class Doubtful:
+    """A judge that finds noise in any picture, with P(present) = 0.6."""
+
+    identity: Any = {"model": "doubtful", "model_hash": "", "prompt": "", "prompt_version": ""}
+
+    def diagnose(self, pictures: Any, **settings: Any) -> list[DiagnosisRecord]:
+        found = Diagnosis(findings={"noise": Finding(present=True, severity=60)}, plan=["noise"])
+        belief = Belief(probability=0.6, severity_if_present=60, spread=8)
+        return [DiagnosisRecord(diagnosis=found, beliefs={"noise": belief}, text=found.to_json()) for _ in pictures]
+
+
+@pytest.mark.parametrize(
+    ("remove", "proposed", "changed"),
+    [
+        (["noise"], True, True),  # named: overrules the doubt
+        ([kind for kind in kinds() if kind != "haze"], False, False),  # not one by one: what is doubtful stays
+        (list(kinds()), True, False),  # limits nothing: as without a wish
+        (["rain"], False, False),
+    ],
+)
+def test_a_wish_overrules_doubt_where_it_names_few_kinds(
+    agent: Any, context: Any, noisy: Any, remove: list[str], proposed: bool, changed: bool
+) -> None:
+    given = context(reasoner=Doubtful(), strategy="one-pass", wish=Wish(tuple(remove)))
+    run = run_agent(agent, given, "t", noisy)
+    assert run.status == "done" and bool(run.steps) == proposed
+    assert any(c["picture"] != noisy for step in run.steps for c in step["candidates"]) == changed
+
+
+def test_a_wish_names_kinds_that_there_are() -> None:
+    with pytest.raises(ValueError, match="sunshine"):
+        Context(wish=Wish(("sunshine",)))

@@ -20,6 +20,8 @@ import rnr
 from rnr.app.asking import ask
 from rnr.degradation.diagnosis import Diagnosis
 from rnr.degradation.errors import SetupError
+from rnr.degradation.photographs import to_tensor, to_uint8
+from rnr.degradation.synthesize import degrade, prescribe
 from rnr.graph import Answer
 from rnr.images.files import Picture, read_picture, write_picture
 from rnr.report.agent import render
@@ -248,3 +250,56 @@ def test_a_broken_database_is_named(folder: Path, models: Models, tmp_path: Path
     (tmp_path / "out" / "agent" / "threads.sqlite").write_text("no database, but long enough to be read as one" * 9)
     with pytest.raises(SetupError, match=r"threads.sqlite: cannot be used .*move it away"):
         batch(folder, tmp_path / "out", models)
+
+
+@pytest.fixture
+def dark(photographs: dict[str, np.ndarray], tmp_path: Path) -> Path:
+    """A photograph that is dark and noisy."""
+    clean = to_tensor(photographs["astronaut"][30:158, 150:278])
+    pixels = to_uint8(degrade(clean, prescribe({"low_light": 60, "noise": 30}, 0)))
+    Image.fromarray(pixels).save(tmp_path / "dark.png")
+    return tmp_path / "dark.png"
+
+
+WORDS = "only remove the noise, leave it dark"
+
+
+def test_steps_are_made_for_wished_kinds_alone(cli: Any, dark: Path, tmp_path: Path) -> None:
+    arguments = ["agent", dark, "-o", tmp_path / "out", "--device", "cpu", "--instruct"]
+    code, _, said = cli(*arguments, WORDS)
+    assert code == 0 and f'"{WORDS}" is read as: remove noise (certainty' in " ".join(said.split())
+    record = json.loads((tmp_path / "out" / "dark.diagnosis.json").read_text())
+    assert set(Diagnosis.model_validate(record["before"]["diagnosis"]).present) >= {"noise", "low_light"}
+    assert record["agent"]["steps"] and all(s["proposal"]["kinds"] == ["noise"] for s in record["agent"]["steps"])
+    wish = record["agent"]["wish"]
+    assert (wish["words"], wish["remove"]) == (WORDS, ["noise"]) and wish["certainty"] > 0.999
+    assert "is read as: remove noise (certainty" in (tmp_path / "out" / "report.html").read_text()
+    trace = tmp_path / "out" / HOME / "trace.jsonl"
+    before = trace.read_text()
+    assert cli(*arguments, WORDS)[0] == 0 and trace.read_text() == before  # the same request is done
+    code, _, said = cli(*arguments, "remove the darkness")
+    assert code == 1 and "with other settings" in " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        ("turn it into a cartoon", "asks for something else than removing damage"),
+        ("remove the rainbow", "If --strength 0 --strength rain=100 is meant, say so"),
+        (" ", "is not sure what is meant"),
+    ],
+)
+def test_an_instruction_that_is_not_understood_is_refused_before_any_picture(
+    cli: Any, dark: Path, tmp_path: Path, words: str, problem: str
+) -> None:
+    code, _, said = cli("agent", dark, "-o", tmp_path / "out", "--instruct", words)
+    assert code == 2 and problem in " ".join(said.split()) and not (tmp_path / "out").exists()
+
+
+def test_python_takes_the_same_words(dark: Path, tmp_path: Path) -> None:
+    made = [rnr.agent(dark, tmp_path / "kept", instruct=words, device="cpu") for words in (WORDS, None)]
+    assert [step["proposal"]["kinds"] for step in made[0].run.steps] == [["noise"]]
+    assert made[0].settings["wish"]["remove"] == ["noise"] and "wish" not in made[1].settings
+    assert made[0].run.thread != made[1].run.thread and len(made[1].run.steps[0]["proposal"]["kinds"]) > 1
+    with pytest.raises(SetupError, match="cartoon"):
+        rnr.agent(dark, instruct="turn it into a cartoon")

@@ -154,6 +154,11 @@ def test_over_stdio(folder: Path) -> None:
         assert (await client.read_resource(run["resource"])).contents[0].mime_type == "image/jpeg"
         report = (await client.read_resource(run["report"])).contents[0].text
         assert report.startswith("<!doctype html>") and "What happened" in report
+        words = {"picture": "sub/a b.jpg", "strategy": "one-pass", "instruct": "remove the rain"}
+        in_words = (await client.call_tool("agent", words)).structured_content
+        assert in_words["run"] != run["run"] and in_words["reason"] == "nothing of what was to be removed was found"
+        page = (await client.read_resource(in_words["report"])).contents[0].text
+        assert "&#34;remove the rain&#34; is read as: remove rain" in page
         explained = (await client.call_tool("explain", {"run": run["run"]})).structured_content
         assert explained["story"] == run["story"]
         unknown = await client.call_tool("explain", {"run": "nobody"})
