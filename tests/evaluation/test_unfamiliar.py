@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from rnr.evaluation import unfamiliar
 from rnr.evaluation.cli import app
+from rnr.evaluation.tables import Row
 from rnr.evaluation.unfamiliar import DRAWN, graphics, harm_table, medium_table
 
 
@@ -27,8 +28,8 @@ def test_an_image_is_kept_if_it_comes_back_as_it_was_or_near_it():
 
 
 def test_calibration_of_the_medium_by_hand():
-    rows = [{"group": "a", "graphic": 0.25}, {"group": "a", "graphic": None}, {"group": "other", "graphic": 1.0}]
-    rows += [{"group": DRAWN, "graphic": 0.75}, {"group": DRAWN, "graphic": 0.75}]
+    rows: list[Row] = [{"group": "a", "graphic": 0.25}, {"group": "a", "graphic": None}]
+    rows += [{"group": "other", "graphic": 1.0}, {"group": DRAWN, "graphic": 0.75}, {"group": DRAWN, "graphic": 0.75}]
     clean, damaged, drawn, everything = medium_table(rows, ["a"], [0.75, None]).rows
     assert (clean["n"], clean["ECE"], clean["Brier"]) == (1, 0.25, 0.0625)
     assert (damaged["n"], damaged["graphic %"], damaged["Brier"]) == (1, 100, 0.5625)
