@@ -168,7 +168,7 @@ def server(tools: Tools) -> MCPServer:
         is to go: "only remove the rain, keep the mist"; what is not understood is refused.
         """
         options: dict[str, Any] = {"num_inference_steps": num_inference_steps, "only": only or []}
-        options |= {"strength": strength, "instruct": instruct}
+        options |= {"strength": strength, "instruct": instruct or ""}
         return await tools.restore(picture, data, **options)
 
     @mcp.tool()
@@ -187,7 +187,7 @@ def server(tools: Tools) -> MCPServer:
         `restore`.
         """
         options: dict[str, Any] = {"strategy": strategy, "max_restorations": max_restorations, "candidates": candidates}
-        options |= {"strength": strength, "instruct": instruct}
+        options |= {"strength": strength, "instruct": instruct or ""}
         return await tools.agent(picture, data, **options)
 
     @mcp.tool()

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Format = Literal["same", "png", "jpeg", "tiff", "webp"]
 Level = Annotated[float, Field(ge=0, le=100)]
-Words = Annotated[str | None, Field(max_length=500, description='what is to go: "only remove the rain, keep the mist"')]
+Words = Annotated[str, Field(max_length=500, description='what is to go: "only remove the rain, keep the mist"')]
 Tell = Callable[[dict[str, Any]], None]
 SUFFIX = {"png": ".png", "jpeg": ".jpg", "tiff": ".tif", "webp": ".webp"}
 MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".tif": "image/tiff", ".webp": "image/webp", ".bmp": "image/bmp"}
@@ -145,7 +145,7 @@ class Restore(_Dosed):
     )
     seed: int = Field(default=0, ge=0, lt=2**63)
     only: list[str] = Field(default=[], max_length=32, description="remove these kinds and nothing else")
-    instruct: Words = None
+    instruct: Words = ""  # a page of forms sends no null
     diagnosis: dict[str, Any] | None = Field(default=None, description="restore by this Diagnosis (`rnr schema`)")
 
     @field_validator("diagnosis", mode="before")
@@ -164,7 +164,13 @@ class Restore(_Dosed):
 
         given, only = self._given(), tuple(self.only)
         request = Request(
-            self.num_inference_steps, self.seed, only, given, "the request", self.how_far, instruct=self.instruct
+            self.num_inference_steps,
+            self.seed,
+            only,
+            given,
+            "the request",
+            self.how_far,
+            instruct=self.instruct or None,
         ).check()
         picture = shop.opened(data, self.name)
 
@@ -193,7 +199,7 @@ class Agent(_Dosed):
     max_restorations: int = Field(default=6, ge=1, le=32, description="restorations at most")
     candidates: int = Field(default=1, ge=1, le=8, description="restorations that compete in each step")
     seed: int = Field(default=0, ge=0, lt=2**63)
-    instruct: Words = None
+    instruct: Words = ""  # a page of forms sends no null
     report: bool = Field(default=False, description="with the run's report, one HTML page")
 
     def perform(self, shop: Shop, data: bytes, tell: Tell) -> Message:
@@ -207,7 +213,7 @@ class Agent(_Dosed):
             self.candidates,
             self.seed,
             strength=self.how_far,
-            instruct=self.instruct,
+            instruct=self.instruct or None,
         )
         asked.check()
         picture = shop.opened(data, self.name)

@@ -14,7 +14,7 @@ from PIL import Image
 from rnr.images.files import PictureError
 from rnr.serve.hostile import Upload, hostile
 from rnr.serve.wire import Message
-from rnr.serve.work import AnyTask, Diagnose, Restore, Shop, refusal
+from rnr.serve.work import Agent, AnyTask, Diagnose, Restore, Shop, refusal
 from rnr.work.models import Models
 from tests.serve.conftest import as_png
 
@@ -69,6 +69,13 @@ def test_errors_say_what_the_client_can_do(shop: Shop) -> None:
     ]
     assert [refusal(error).status for error in cases] == [413, 422, 422, 503, 503, 500]
     assert "'x'" not in str(refusal(KeyError("x")))  # what nobody expected stays in the log
+
+
+def test_a_form_shows_an_instruction_as_empty_text() -> None:
+    """With null in its schema the page of the service fills in an example, which is refused."""
+    for task in (Restore, Agent):
+        field = task.model_json_schema()["properties"]["instruct"]
+        assert (field["type"], field["default"]) == ("string", "") and task().instruct == ""
 
 
 def test_an_instruction_is_followed_or_refused(shop: Shop, photo: Upload) -> None:
