@@ -20,7 +20,6 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from rnr.degradation.kind import PHYSICS
 from rnr.degradation.measure import psnr, technical_quality
 from rnr.degradation.photographs import centre_crop, random_crops, read_folder, to_tensor
 from rnr.degradation.synthesize import Mixture, Step, degrade, draw_mixture
@@ -28,6 +27,7 @@ from rnr.restorer.latent.autoencoder import Autoencoder
 from rnr.restorer.latent.codebook import DualCodebook
 from rnr.restorer.latent.codes import CodePredictor, load_predictor, restored, save_predictor
 from rnr.restorer.latent.export import export
+from rnr.training.card import card_of
 from rnr.training.config import Run
 from rnr.training.engine import Engine, stage_at
 from rnr.training.journal import Report
@@ -210,10 +210,7 @@ def train_codes(
     engine.averaged()
     with torch.no_grad():
         figures = objective.validate(model)
-    card = {"samples": engine.samples, "unit": "crops of 64x64 px", "hours": round(engine.seconds / 3600, 2),
-            "data": f"{len(photographs)} photographs of {Path(images).name}", "license": run.license,
-            "command": f"rnr train codes --images DIR --samples {run.samples} --rate {run.rate:g} --seed {run.seed}",
-            "precision": engine.precision, "physics": PHYSICS, "figures": figures}  # fmt: skip
+    card = card_of(engine, images, len(photographs), "rnr train codes --images DIR", figures)
     return export(model, autoencoder, run.out / "weights", card)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rnr.degradation.kind import PHYSICS, kind_named
+from rnr.degradation.kind import kind_named
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import read_folder
 from rnr.degradation.protocols import Scorer
@@ -24,6 +24,7 @@ from rnr.restorer.expert_data import LegBatch, draw_legs
 from rnr.restorer.expert_train import looked, root_error
 from rnr.restorer.latent.quality_adapter import FILE, QualityAdapter, conditioned, save_adapter
 from rnr.restorer.loading import load_bridge
+from rnr.training.card import card_of
 from rnr.training.config import Run
 from rnr.training.engine import Engine
 from rnr.training.journal import Report
@@ -140,9 +141,6 @@ def train_adapter(
     engine.averaged()
     with torch.no_grad():
         figures = objective.validate(adapter)
-    card = {"samples": engine.samples, "unit": "crops of 64x64 px", "hours": round(engine.seconds / 3600, 2),
-            "data": f"{len(photographs)} photographs of {Path(images).name}", "license": run.license,
-            "scorer": dict(scorer.identity), "restorer": str(restorer), "physics": PHYSICS, "figures": figures,
-            "command": f"rnr train quality-adapter --images DIR --samples {run.samples} --rate {run.rate:g} "
-                       f"--seed {run.seed}"}  # fmt: skip
+    card = card_of(engine, images, len(photographs), "rnr train quality-adapter --images DIR", figures)
+    card |= {"scorer": dict(scorer.identity), "restorer": str(restorer)}
     return save_adapter(adapter, run.out / FILE, card)

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from rnr.degradation.kind import PHYSICS
 from rnr.degradation.measure import psnr
 from rnr.degradation.photographs import centre_crop, random_crops, read_folder, to_tensor
 from rnr.degradation.synthesize import degrade, draw_mixture
@@ -30,6 +29,7 @@ from rnr.restorer.latent.downstream import Downstream, Perception, TaskBatch, na
 from rnr.restorer.latent.task_files import export, load_network, save_prompt
 from rnr.restorer.latent.tasks import OWN, PERCEPTION, TaskNetwork, times
 from rnr.restorer.tiling import pad_to_multiple
+from rnr.training.card import card_of
 from rnr.training.config import Run
 from rnr.training.engine import Engine
 from rnr.training.journal import Report
@@ -205,7 +205,7 @@ def train_tasks(
     with torch.no_grad():
         figures = objective.validate(network)
     words = " ".join(f"--task {name}" for name in chosen)
-    card = card_of(run, engine, images, len(photographs), f"rnr train tasks --images DIR {words}", figures)
+    card = card_of(engine, images, len(photographs), f"rnr train tasks --images DIR {words}", figures)
     return export(network.cpu(), autoencoder, run.out / "weights", card)
 
 
@@ -268,20 +268,9 @@ def train_prompt(
     engine.averaged()
     with torch.no_grad():
         figures = objective.validate(network)
-    card = card_of(run, engine, images, len(photographs), f"rnr train task {name} --images DIR", figures)
+    card = card_of(engine, images, len(photographs), f"rnr train task {name} --images DIR", figures)
     out = run.out / "weights"
     if out.resolve() != Path(folder).resolve():
         shutil.copytree(folder, out, dirs_exist_ok=True)
     save_prompt(network, name, out, card)
     return out
-
-
-def card_of(
-    run: Run, engine: Engine, images: str | Path, count: int, command: str, figures: Mapping[str, float]
-) -> dict[str, Any]:
-    """What a training says of itself, for the weights' file and the model card."""
-    settings = f"--samples {run.samples} --rate {run.rate:g} --seed {run.seed}"
-    return {"samples": engine.samples, "unit": "crops of 64x64 px", "hours": round(engine.seconds / 3600, 2),
-            "data": f"{count} photographs of {Path(images).name}", "license": run.license,
-            "command": f"{command} {settings}", "precision": engine.precision, "physics": PHYSICS,
-            "figures": dict(figures)}  # fmt: skip
