@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from rnr.degradation.photographs import centre_of
+from rnr.degradation.photographs import centre_of, rounded
 from rnr.degradation.synthesize import Mixture, degrade, draw_mixture
 from rnr.evaluation import metrics
 from rnr.evaluation.tables import Row
 
 if TYPE_CHECKING:
+    from rnr.degradation.diagnosis import Diagnosis
+    from rnr.degradation.intent import Intent
+    from rnr.degradation.protocols import Restorer
     from rnr.quality.model import QualityModel
 
 RESAMPLES = 1000  # of a bootstrap
@@ -44,6 +47,12 @@ def cases(
             mixture = draw_mixture(1, generator, stage, names, severity=(15, 80))  # type: ignore[arg-type]
             found.append(Case(name, clean, degrade(clean, mixture), mixture))
     return found
+
+
+def by_diagnosis(restorer: Restorer, case: Case, diagnosis: Diagnosis, intent: Intent | None = None) -> torch.Tensor:
+    """The damaged photograph (1, 3, H, W), restored by a diagnosis, in 8-bit levels."""
+    result = restorer.restore(case.damaged[0].permute(1, 2, 0).contiguous().numpy(), diagnosis, intent)
+    return rounded(torch.from_numpy(np.ascontiguousarray(result.pixels_HWC3)).permute(2, 0, 1)[None])
 
 
 def interval(values: Sequence[float], groups: Sequence[str], seed: int = 0) -> tuple[float, float]:

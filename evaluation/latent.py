@@ -18,7 +18,7 @@ from rnr.degradation.intent import Intent
 from rnr.degradation.measure import psnr, ssim, technical_quality
 from rnr.degradation.photographs import centre_of, rounded
 from rnr.degradation.synthesize import truths
-from rnr.evaluation.cases import Case, Report, even, interval, numbers, predicted
+from rnr.evaluation.cases import Case, Report, by_diagnosis, even, interval, numbers, predicted
 from rnr.evaluation.tables import Cell, Row, Table
 from rnr.restorer.latent.codes import restored
 
@@ -80,9 +80,7 @@ def adapter_dial(
 
     def shown(case: Case, quality: float | None) -> torch.Tensor:
         (true,) = truths(case.clean, case.damaged, case.mixture, pipe.kinds)
-        pixels = case.damaged[0].permute(1, 2, 0).numpy()
-        result = pipe.restore(pixels, true, None if quality is None else Intent(quality=quality))
-        return rounded(torch.from_numpy(np.ascontiguousarray(result.pixels_HWC3)).permute(2, 0, 1)[None])
+        return by_diagnosis(pipe, case, true, None if quality is None else Intent(quality=quality))
 
     return measured(shown, TARGETS, scorer, held, report)
 

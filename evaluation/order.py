@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING
 
-import torch
-
 from rnr.degradation.kind import kinds
 from rnr.degradation.measure import psnr
-from rnr.degradation.photographs import rounded
 from rnr.degradation.synthesize import truths
-from rnr.evaluation.cases import Case, Report, interval
+from rnr.evaluation.cases import Case, Report, by_diagnosis, interval
 from rnr.evaluation.tables import Row, Table, as_number, mean
 
 if TYPE_CHECKING:
@@ -51,9 +48,7 @@ def measure(restorer: Restorer, cases: Sequence[Case], report: Report = lambda d
 
 def restored(restorer: Restorer, case: Case, truth: Diagnosis, order: Sequence[str]) -> float:
     """PSNR in dB of the restoration in this order."""
-    pixels = case.damaged[0].permute(1, 2, 0).contiguous().numpy()
-    result = restorer.restore(pixels, truth.model_copy(update={"plan": list(order)}))
-    made = rounded(torch.from_numpy(result.pixels_HWC3).permute(2, 0, 1)[None])
+    made = by_diagnosis(restorer, case, truth.model_copy(update={"plan": list(order)}))
     return float(psnr(made, case.clean).clamp(max=60))
 
 
