@@ -9,16 +9,16 @@ which the true one was moved. An edit is compared with the region's own measured
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from rnr.degradation.synthesize import VISIBLE, Mixture, Step, degrade, truths
+from rnr.degradation.synthesize import Mixture, degrade, truths
 from rnr.evaluation.metrics import average
 from rnr.evaluation.robustness import Report, diagnosed
 from rnr.evaluation.samples import Batch
 from rnr.evaluation.tables import Row, Table
-from rnr.reasoner.data import FAR, SHIFT, UNTAUGHT
+from rnr.reasoner.data import FAR, SHIFT, UNTAUGHT, by_points
 
 if TYPE_CHECKING:
     import numpy as np
@@ -122,15 +122,8 @@ def edits_of(batch: Batch, form: Form, kinds: Sequence[str]) -> list[list[Edit]]
 
 def moved(mixture: Mixture, names: Sequence[str], points: float) -> Mixture:
     """The same recipe with severities of these kinds moved, as far as they are visible and the kinds reach."""
-
-    def step_of(step: Step) -> Step:
-        kind = step.kind
-        if kind.name not in names:
-            return step
-        wanted = (kind.severity(step.factors) + points).clamp(2 * VISIBLE, kind.top)
-        return replace(step, factors=kind.with_severity(wanted, step.factors))
-
-    return Mixture([step_of(step) for step in mixture.steps], mixture.batch)
+    steps = [by_points(step, points) if step.kind.name in names else step for step in mixture.steps]
+    return Mixture(steps, mixture.batch)
 
 
 def evidence(diagnosis: Diagnosis, kinds: Sequence[str]) -> dict[str, str]:

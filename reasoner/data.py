@@ -189,17 +189,20 @@ def some_overlaid(image_BCHW: torch.Tensor, generator: torch.Generator) -> torch
 
 def shifted(mixture: Mixture, generator: torch.Generator) -> Mixture:
     """The same recipe with severities moved up or down by `SHIFT`, as far as a kind's range goes; not of UNTAUGHT."""
-    return Mixture([_moved(step, mixture.batch, generator) for step in mixture.steps], mixture.batch)
+    return Mixture([_shifted(step, mixture.batch, generator) for step in mixture.steps], mixture.batch)
 
 
-def _moved(step: Step, batch: int, generator: torch.Generator) -> Step:
-    kind = step.kind
-    if kind.name in UNTAUGHT:
+def _shifted(step: Step, batch: int, generator: torch.Generator) -> Step:
+    if step.kind.name in UNTAUGHT:
         return step
     way = 1 - 2 * torch.randint(0, 2, (batch,), generator=generator)
-    wanted = kind.severity(step.factors) + way * uniform(batch, *SHIFT, generator)
-    factors = kind.with_severity(wanted.clamp(2 * VISIBLE, kind.top), step.factors)
-    return replace(step, factors=factors)
+    return by_points(step, way * uniform(batch, *SHIFT, generator))
+
+
+def by_points(step: Step, points: torch.Tensor | float) -> Step:
+    """The step with its severities moved by so many points, as far as they are visible and the kind reaches."""
+    wanted = (step.kind.severity(step.factors) + points).clamp(2 * VISIBLE, step.kind.top)
+    return replace(step, factors=step.kind.with_severity(wanted, step.factors))
 
 
 def _drawn(
