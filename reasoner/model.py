@@ -189,7 +189,7 @@ def whiten_patches(model: Qwen3VLForConditionalGeneration, photographs: Sequence
         projection.bias.copy_(-mean * scale)
 
 
-def use_linear_patches(model: Qwen3VLForConditionalGeneration) -> None:
+def use_quick_tower(model: Qwen3VLForConditionalGeneration) -> None:
     """The vision tower as trainings run it, with what `rnr.reasoner.tower` spares.
 
     The patch embedding is the matrix product that it is: Conv3d took a fifth of a CPU training.

@@ -32,7 +32,7 @@ from rnr.reasoner.collate import HIDDEN, IGNORED, MISREAD, SPREAD, Collator
 from rnr.reasoner.data import Damage, Row, held_out, rows
 from rnr.reasoner.drawn import DRAW
 from rnr.reasoner.export import finish
-from rnr.reasoner.model import deepened, grown, new_model, tiny_config, use_linear_patches
+from rnr.reasoner.model import deepened, grown, new_model, tiny_config, use_quick_tower
 from rnr.reasoner.probe import NAME, attach
 from rnr.reasoner.processor import build_processor, load_processor
 from rnr.reasoner.settings import ReasonerRun
@@ -169,7 +169,7 @@ def build(run: ReasonerRun, photographs: list, prompt: str):
     if run.init and (run.init / "model.safetensors").is_file():  # an export has no probe
         kept = load_file(run.init / "model.safetensors")
         model.load_state_dict({name: kept[name] for name in kept if name.startswith(f"{NAME}.")}, strict=False)
-    use_linear_patches(model)
+    use_quick_tower(model)
     return model, processor
 
 

@@ -11,7 +11,7 @@ import torch
 from rnr.degradation.diagnosis import reasoning_order
 from rnr.reasoner.collate import Collator
 from rnr.reasoner.grammar import Skeleton, program, run
-from rnr.reasoner.model import dct_filters, deepened, grown, new_model, tiny_config, use_linear_patches
+from rnr.reasoner.model import dct_filters, deepened, grown, new_model, tiny_config, use_quick_tower
 from rnr.reasoner.processor import PictureProcessor, load_processor
 from rnr.reasoner.tokenizer import build_tokenizer
 from tests.reasoner.conftest import SMALL_TEXT, SMALL_VISION, picture
@@ -38,7 +38,7 @@ def test_dct_filters_are_orthonormal() -> None:
 def test_patches_as_a_matrix_product_are_the_same(small_model) -> None:
     pixels = torch.randn(8, 1536, generator=torch.Generator().manual_seed(0))
     before = small_model.model.visual.patch_embed(pixels)
-    use_linear_patches(small_model)
+    use_quick_tower(small_model)
     assert torch.allclose(small_model.model.visual.patch_embed(pixels), before, atol=1e-4)
 
 
